@@ -51,7 +51,7 @@ static bool parse_ip(parse *s)
     for (; to < s->end; to += BLOCK) {
         block b = block_next(to, s->end);
 
-        special |= block_special(b);
+        special |= block_special(b) | block_equal(b, 0x7f); /* XML takes a DEL, a name has none */
         space = block_equal(b, ' ');
         if (space)
             break;

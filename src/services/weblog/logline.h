@@ -11,24 +11,24 @@
  *
  * What counts as a hit, where the formats leave it open:
  * - `ip` is the first word: an IPv4 or IPv6 address, a host name, "unix:". It is not checked
- * further than that it has no quote and no control byte in it (after a power cut a log may hold
- * runs of NUL bytes).
+ *   further than that it has no quote and no control byte in it (after a power cut a log may hold
+ *   runs of NUL bytes).
  * - ident and user are skipped and may hold spaces, brackets and quotes. The timestamp is the first
- * bracketed 17/May/2015:10:05:03 +0000 that a quote follows (`] "`): servers escape quotes in a
- * user's name, so no user can forge one. If there is none in the line, any text without quotes,
- * brackets and control bytes that stands in brackets before the line's first `] "` will do (a
- * server with a date format of its own).
+ *   bracketed 17/May/2015:10:05:03 +0000 that a quote follows (`] "`): servers escape quotes in a
+ *   user's name, so no user can forge one. If there is none in the line, any text without quotes,
+ *   brackets and control bytes that stands in brackets before the line's first `] "` will do (a
+ *   server with a date format of its own).
  * - A quoted field ends at the first quote that no backslash escapes. It may be empty (nginx logs
- * "" for a request it could not read).
+ *   "" for a request it could not read).
  * - `status` is three digits or `-`, `bytes` up to twenty digits or `-`.
  * - A line that was cut off inside its last field is a hit with what is left of it: in combined an
- * agent without its closing quote, in common bytes with digits missing; `-` if none is left ("...
- * 200 " still has the space after the status, "... 200" does not and is no hit).
+ *   agent without its closing quote, in common bytes with digits missing; `-` if none is left ("...
+ *   200 " still has the space after the status, "... 200" does not and is no hit).
  * - Whatever follows the last field of the format is ignored: more fields (a vhost, nginx's
- * forwarded-for, times), and in common also the referrer and the agent.
+ *   forwarded-for, times), and in common also the referrer and the agent.
  * - With PLI_LOGLINE_AUTO a line is combined if two more quoted fields follow the bytes, of which
- * the second may be cut off, and common if not. So a combined line cut off earlier, in the bytes or
- * the referrer, is a hit without referrer and agent; with PLI_LOGLINE_COMBINED it is none.
+ *   the second may be cut off, and common if not. So a combined line cut off earlier, in the bytes
+ *   or the referrer, is a hit without referrer and agent; with PLI_LOGLINE_COMBINED it is none.
  */
 #ifndef PLI_WEBLOG_LOGLINE_H
 #define PLI_WEBLOG_LOGLINE_H
