@@ -164,27 +164,35 @@ static char *put_item(char *out, reader *in)
     return out + 1;
 }
 
-/* Up to `soft` and to the end of what begins before it. `out` has room for six times that and
- * ROOM_SLACK. */
+/*
+ * Up to `soft` and to the end of what begins before it. `out` has room for six times that and
+ * ROOM_SLACK. The reader is copied to locals because each store to `out` could be one to it.
+ */
 static char *put_run(char *out, reader *in, const char *soft)
 {
-    while (in->p < soft) {
-        size_t n = (size_t) (in->end - in->p);
-        bool whole = n >= BLOCK || block_readable(in->p, in->limit);
-        block b = whole ? block_load(in->p) : block_load_part(in->p, n);
-        unsigned special;
+    const char *p = in->p, *const end = in->end, *const limit = in->limit;
 
-        if (n > BLOCK)
-            n = BLOCK;
+    while (p < soft) {
+        size_t n = (size_t) (end - p);
+        block b = n >= BLOCK || block_readable(p, limit) ? block_load(p) : block_load_part(p, n);
+        unsigned special = block_special(b);
+
         block_store(out, b);
-        special = block_special(b) & block_first(n);
+        if (n < BLOCK)
+            special &= block_first(n);
+        else
+            n = BLOCK;
         if (special)
             n = block_lowest(special);
-        in->p += n;
+        p += n;
         out += n;
-        if (special)
+        if (special) {
+            in->p = p;
             out = put_item(out, in);
+            p = in->p;
+        }
     }
+    in->p = p;
     return out;
 }
 
