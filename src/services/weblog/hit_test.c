@@ -816,7 +816,7 @@ static const char *const pieces[] = {
     "\\n",
     "\\q",
     TIME,
-    " " TIME " \"",
+    " [17/May/2015:10:05:03 +0000] \"",
     "0123456789012345678901",
     "\" 200 5 \"",
 };
@@ -866,7 +866,7 @@ PL_TEST(lines_spoilt_at_random_have_the_verdict_and_the_values_of_the_reference)
         const char *from = seeds[dice(sizeof seeds / sizeof *seeds)];
         size_t len = strlen(from);
 
-        memcpy(text, from, len);
+        memcpy(text, from, len + 1);
         for (size_t n = dice(SPOILS + 1); n > 0; n--)
             len = spoil(text, len);
         hits += check_line(pl_slice_of(text, len), dice(1000));
