@@ -28,14 +28,8 @@
 #define IORING_CQE_F_BUF_MORE (1U << 4)
 #endif
 
-#ifndef BUFFERS
-#define BUFFERS 16
-#endif
-#ifndef BUFFER_BYTES
-#define BUFFER_BYTES (64 * 1024)
-#endif
-
 enum { RING_ENTRIES = 4096, COMPLETIONS = 32768, GROUP = 0 };
+enum { BUFFERS = 64, BUFFER_BYTES = 64 * 1024 };
 enum { ACCEPT, RECEIVE, SEND, DRAIN, CANCEL, CLOSE, OPS = 8 };
 
 typedef struct conn {
@@ -125,7 +119,7 @@ static void reply(unsigned slot, unsigned flags)
     if (c->parts == 1) {
         io_uring_prep_send(sqe, (int) slot, c->part[0].iov_base, c->part[0].iov_len, INLINE);
     } else {
-        c->message = (struct msghdr) {.msg_iov = c->part, .msg_iovlen = c->parts};
+        c->message = (struct msghdr){.msg_iov = c->part, .msg_iovlen = c->parts};
         io_uring_prep_sendmsg(sqe, (int) slot, &c->message, INLINE);
     }
     finish(sqe, SEND, slot, IOSQE_FIXED_FILE | IOSQE_CQE_SKIP_SUCCESS | flags);
@@ -177,7 +171,7 @@ static void add_part(unsigned slot, char *data, size_t len)
     }
     if (c->parts == c->parts_max)
         grow_parts(c);
-    c->part[c->parts++] = (struct iovec) {data, len};
+    c->part[c->parts++] = (struct iovec){data, len};
 }
 
 static void on_accept(const struct io_uring_cqe *cqe)
@@ -264,7 +258,7 @@ static void on_drain(unsigned slot, int res)
     if (c->sending.sent == c->sending.len) {
         backlog_free(&c->sending);
         c->sending = c->waiting;
-        c->waiting = (backlog) {0};
+        c->waiting = (backlog){0};
     }
     c->draining = c->sending.len > 0;
     if (c->draining)
@@ -299,8 +293,8 @@ static void dispatch(const struct io_uring_cqe *cqe)
 static void give_buffer(unsigned short id, int offset)
 {
     used[id] = 0;
-    io_uring_buf_ring_add(buffers, memory[id], BUFFER_BYTES, id,
-                          io_uring_buf_ring_mask(BUFFERS), offset);
+    io_uring_buf_ring_add(buffers, memory[id], BUFFER_BYTES, id, io_uring_buf_ring_mask(BUFFERS),
+                          offset);
 }
 
 /* Those that the turn before had used up: its short sends have been copied from by now. */
@@ -352,7 +346,8 @@ static void make_ring(void)
 
 static void make_buffers(void)
 {
-    buffers = aligned_alloc(4096, BUFFERS * sizeof(struct io_uring_buf) < 4096 ? 4096 : 65536);
+    _Static_assert(BUFFERS * sizeof(struct io_uring_buf) <= 4096, "the ring is one page");
+    buffers = aligned_alloc(4096, 4096);
     if (!buffers)
         bench_die("aligned_alloc");
     io_uring_buf_ring_init(buffers);

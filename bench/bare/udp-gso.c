@@ -24,8 +24,8 @@ static struct mmsghdr messages[BATCH];
 
 static void prepare(int i)
 {
-    parts[i] = (struct iovec) {data[i], BENCH_CHUNK};
-    messages[i].msg_hdr = (struct msghdr) {
+    parts[i] = (struct iovec){data[i], BENCH_CHUNK};
+    messages[i].msg_hdr = (struct msghdr){
         .msg_name = &from[i],
         .msg_namelen = sizeof from[i],
         .msg_iov = &parts[i],

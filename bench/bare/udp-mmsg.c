@@ -14,8 +14,8 @@ static struct mmsghdr messages[BATCH];
 static void prepare(void)
 {
     for (int i = 0; i < BATCH; i++) {
-        parts[i] = (struct iovec) {data[i], DATAGRAM};
-        messages[i].msg_hdr = (struct msghdr) {
+        parts[i] = (struct iovec){data[i], DATAGRAM};
+        messages[i].msg_hdr = (struct msghdr){
             .msg_name = &from[i],
             .msg_namelen = sizeof from[i],
             .msg_iov = &parts[i],
