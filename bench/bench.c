@@ -117,5 +117,5 @@ int backlog_flush(backlog *b, int fd)
 void backlog_free(backlog *b)
 {
     free(b->data);
-    *b = (backlog) {0};
+    *b = (backlog){0};
 }
