@@ -32,13 +32,23 @@ enum { RING_ENTRIES = 4096, COMPLETIONS = 32768, GROUP = 0 };
 enum { BUFFERS = 64, BUFFER_BYTES = 64 * 1024 };
 enum { ACCEPT, RECEIVE, SEND, DRAIN, CANCEL, CLOSE, OPS = 8 };
 
-typedef struct conn {
+/* What a connection received in one turn. Few are in use at a time, so they stay in the cache. */
+typedef struct arrival {
+    unsigned slot, parts, parts_max;
     struct iovec first; /* nearly always enough: no allocation in the steady state */
-    struct iovec *part; /* what arrived in turn `turn` */
-    unsigned parts, parts_max, turn;
-    bool receiving, draining, ended, failed;
+    struct iovec *part;
     struct msghdr message;
-    backlog sending, waiting; /* the kernel reads `sending`: it must not move */
+} arrival;
+
+/* The kernel reads `sending`, so it must not move while more arrives. */
+typedef struct late {
+    backlog sending, waiting;
+} late;
+
+typedef struct conn {
+    unsigned turn, index; /* of its arrival */
+    bool receiving, draining, ended, failed;
+    late *late; /* while draining */
 } conn;
 
 static struct io_uring ring;
@@ -48,7 +58,8 @@ static size_t used[BUFFERS];
 static unsigned short finished[BUFFERS];
 static unsigned finished_count, finished_before; /* all; those of the turn before */
 static conn conns[BENCH_FDS_MAX];
-static unsigned touched[BENCH_FDS_MAX], touched_count, turn = 1;
+static arrival arrivals[2][BENCH_FDS_MAX]; /* of even and odd turns: a short send needs the last */
+static unsigned arrival_count, turn = 1;
 static int listener;
 static bool once, accepting;
 
@@ -88,7 +99,7 @@ static void arm_receive(unsigned slot)
 
 static void arm_drain(unsigned slot)
 {
-    backlog *b = &conns[slot].sending;
+    backlog *b = &conns[slot].late->sending;
     struct io_uring_sqe *sqe = next_sqe();
     io_uring_prep_send(sqe, (int) slot, b->data + b->sent, b->len - b->sent,
                        MSG_WAITALL | MSG_NOSIGNAL);
@@ -111,67 +122,72 @@ static void close_slot(unsigned slot)
         arm_accept(); /* it ended for want of slots, and now there is one */
 }
 
-static void reply(unsigned slot, unsigned flags)
+static void reply(arrival *a, unsigned flags)
 {
     enum { INLINE = MSG_DONTWAIT | MSG_WAITALL | MSG_NOSIGNAL };
-    conn *c = &conns[slot];
+    int slot = (int) a->slot;
     struct io_uring_sqe *sqe = next_sqe();
-    if (c->parts == 1) {
-        io_uring_prep_send(sqe, (int) slot, c->part[0].iov_base, c->part[0].iov_len, INLINE);
+    if (a->parts == 1) {
+        io_uring_prep_send(sqe, slot, a->part[0].iov_base, a->part[0].iov_len, INLINE);
     } else {
-        c->message = (struct msghdr){.msg_iov = c->part, .msg_iovlen = c->parts};
-        io_uring_prep_sendmsg(sqe, (int) slot, &c->message, INLINE);
+        a->message = (struct msghdr){.msg_iov = a->part, .msg_iovlen = a->parts};
+        io_uring_prep_sendmsg(sqe, slot, &a->message, INLINE);
     }
-    finish(sqe, SEND, slot, IOSQE_FIXED_FILE | IOSQE_CQE_SKIP_SUCCESS | flags);
+    finish(sqe, SEND, a->slot, IOSQE_FIXED_FILE | IOSQE_CQE_SKIP_SUCCESS | flags);
 }
 
 /* What this turn changed for a connection becomes requests here, once all of it is known. */
-static void settle(unsigned slot)
+static void settle(arrival *a)
 {
-    conn *c = &conns[slot];
-    bool replies = c->parts > 0 && !c->failed;
+    conn *c = &conns[a->slot];
+    bool replies = a->parts > 0 && !c->failed;
     bool closes = !c->draining && !c->receiving && (c->ended || (once && replies));
     if (replies)
-        reply(slot, closes ? IOSQE_IO_LINK : 0); /* a short send cancels the close */
+        reply(a, closes ? IOSQE_IO_LINK : 0); /* a short send cancels the close */
     if (closes)
-        close_slot(slot);
+        close_slot(a->slot);
     else if (!c->draining && !c->receiving)
-        arm_receive(slot);
+        arm_receive(a->slot);
 }
 
-static conn *touch(unsigned slot)
+static arrival *touch(unsigned slot)
 {
     conn *c = &conns[slot];
     if (c->turn != turn) {
         c->turn = turn;
-        c->parts = 0;
-        touched[touched_count++] = slot;
+        c->index = arrival_count++;
+        arrival *a = &arrivals[turn % 2][c->index];
+        a->slot = slot;
+        a->parts = 0;
+        if (!a->part) {
+            a->part = &a->first;
+            a->parts_max = 1;
+        }
     }
-    return c;
+    return &arrivals[turn % 2][c->index];
 }
 
-static void grow_parts(conn *c)
+static void grow_parts(arrival *a)
 {
-    bool inside = c->part == &c->first;
-    c->parts_max *= 4;
-    c->part = realloc(inside ? NULL : c->part, c->parts_max * sizeof *c->part);
-    if (!c->part)
+    bool inside = a->part == &a->first;
+    a->parts_max *= 4;
+    a->part = realloc(inside ? NULL : a->part, a->parts_max * sizeof *a->part);
+    if (!a->part)
         bench_die("realloc");
     if (inside)
-        c->part[0] = c->first;
+        a->part[0] = a->first;
 }
 
-static void add_part(unsigned slot, char *data, size_t len)
+static void add_part(arrival *a, char *data, size_t len)
 {
-    conn *c = touch(slot);
-    struct iovec *last = &c->part[c->parts - (c->parts > 0)];
-    if (c->parts > 0 && (char *) last->iov_base + last->iov_len == data) {
+    struct iovec *last = &a->part[a->parts - (a->parts > 0)];
+    if (a->parts > 0 && (char *) last->iov_base + last->iov_len == data) {
         last->iov_len += len;
         return;
     }
-    if (c->parts == c->parts_max)
-        grow_parts(c);
-    c->part[c->parts++] = (struct iovec){data, len};
+    if (a->parts == a->parts_max)
+        grow_parts(a);
+    a->part[a->parts++] = (struct iovec){data, len};
 }
 
 static void on_accept(const struct io_uring_cqe *cqe)
@@ -180,13 +196,7 @@ static void on_accept(const struct io_uring_cqe *cqe)
     if (cqe->res < 0)
         return; /* no slot: close_slot() accepts again */
     unsigned slot = (unsigned) cqe->res;
-    conn *c = &conns[slot];
-    if (!c->part) {
-        c->part = &c->first;
-        c->parts_max = 1;
-    }
-    c->receiving = c->draining = c->ended = c->failed = false;
-    c->turn = 0;
+    conns[slot] = (conn){0};
     arm_receive(slot);
     if (!accepting)
         arm_accept();
@@ -198,9 +208,9 @@ static void take_bytes(unsigned slot, const struct io_uring_cqe *cqe)
     size_t len = (size_t) cqe->res;
     char *data = memory[id] + used[id];
     if (conns[slot].draining)
-        backlog_add(&conns[slot].waiting, data, len);
+        backlog_add(&conns[slot].late->waiting, data, len);
     else
-        add_part(slot, data, len);
+        add_part(touch(slot), data, len);
     used[id] += len;
     if (!(cqe->flags & IORING_CQE_F_BUF_MORE))
         finished[finished_count++] = id;
@@ -218,27 +228,35 @@ static void on_receive(unsigned slot, const struct io_uring_cqe *cqe)
         touch(slot);
 }
 
-static void fail(unsigned slot)
-{
-    conn *c = touch(slot);
-    backlog_free(&c->sending);
-    backlog_free(&c->waiting);
-    c->ended = c->failed = true;
-    c->draining = false;
-}
-
-/* A send that failed or was short; what was to be sent is in the parts of the turn before. */
-static void on_send(unsigned slot, int res)
+static void end_drain(unsigned slot)
 {
     conn *c = &conns[slot];
-    size_t sent = res > 0 ? (size_t) res : 0;
-    if (res < 0 && res != -EAGAIN) {
-        fail(slot);
-        return;
+    if (c->late) {
+        backlog_free(&c->late->sending);
+        backlog_free(&c->late->waiting);
+        free(c->late);
     }
-    for (unsigned i = 0; i < c->parts; i++) {
-        size_t skip = sent < c->part[i].iov_len ? sent : c->part[i].iov_len;
-        backlog_add(&c->sending, (char *) c->part[i].iov_base + skip, c->part[i].iov_len - skip);
+    c->late = NULL;
+    c->draining = false;
+    touch(slot);
+}
+
+static void fail(unsigned slot)
+{
+    conns[slot].ended = conns[slot].failed = true;
+    end_drain(slot);
+}
+
+static void begin_drain(unsigned slot, const arrival *a, size_t sent)
+{
+    conn *c = &conns[slot];
+    c->late = calloc(1, sizeof *c->late);
+    if (!c->late)
+        bench_die("calloc");
+    for (unsigned i = 0; i < a->parts; i++) {
+        size_t skip = sent < a->part[i].iov_len ? sent : a->part[i].iov_len;
+        backlog_add(&c->late->sending, (char *) a->part[i].iov_base + skip,
+                    a->part[i].iov_len - skip);
         sent -= skip;
     }
     c->draining = true;
@@ -247,26 +265,39 @@ static void on_send(unsigned slot, int res)
         cancel_receive(slot);
 }
 
-static void on_drain(unsigned slot, int res)
+/* A send of the last turn that failed or was short. */
+static void on_send(unsigned slot, int res)
 {
     conn *c = &conns[slot];
+    if (c->turn != turn - 1) {
+        errno = EPROTO; /* the order that the top of this file relies on does not hold */
+        bench_die("a short send was seen after a later receive");
+    }
+    if (res < 0 && res != -EAGAIN)
+        fail(slot);
+    else
+        begin_drain(slot, &arrivals[c->turn % 2][c->index], res > 0 ? (size_t) res : 0);
+}
+
+static void on_drain(unsigned slot, int res)
+{
+    late *l = conns[slot].late;
     if (res < 0) {
         fail(slot);
         return;
     }
-    c->sending.sent += (size_t) res;
-    if (c->sending.sent == c->sending.len) {
-        backlog_free(&c->sending);
-        c->sending = c->waiting;
-        c->waiting = (backlog){0};
+    l->sending.sent += (size_t) res;
+    if (l->sending.sent == l->sending.len) {
+        backlog_free(&l->sending);
+        l->sending = l->waiting;
+        l->waiting = (backlog){0};
     }
-    c->draining = c->sending.len > 0;
-    if (c->draining)
+    if (l->sending.len > 0) {
         arm_drain(slot);
-    else if (once)
-        close_slot(slot);
-    else
-        touch(slot);
+        return;
+    }
+    conns[slot].ended |= once;
+    end_drain(slot);
 }
 
 static void dispatch(const struct io_uring_cqe *cqe)
@@ -319,9 +350,9 @@ static void run_turn(void)
         seen++;
     }
     io_uring_cq_advance(&ring, seen);
-    for (unsigned i = 0; i < touched_count; i++)
-        settle(touched[i]);
-    touched_count = 0;
+    for (unsigned i = 0; i < arrival_count; i++)
+        settle(&arrivals[turn % 2][i]);
+    arrival_count = 0;
     turn++;
     return_buffers();
 }
