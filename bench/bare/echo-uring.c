@@ -29,7 +29,8 @@
 #endif
 
 enum { RING_ENTRIES = 4096, COMPLETIONS = 32768, GROUP = 0 };
-enum { BUFFERS = 64, BUFFER_BYTES = 64 * 1024 };
+/* Together half of this machine's L2 cache, since they are filled in turn: 4 MiB cost up to a tenth. */
+enum { BUFFERS = 8, BUFFER_BYTES = 64 * 1024 };
 enum { ACCEPT, RECEIVE, SEND, DRAIN, CANCEL, CLOSE, OPS = 8 };
 
 /* What a connection received in one turn. Few are in use at a time, so they stay in the cache. */
