@@ -5,19 +5,37 @@
  *     {
  *         PL_EQ(pl_slice_from(pl_str("abc"), 9).len, 0);
  *     }
+ *
+ *     PL_TEST_EACH_BACKEND(timer_of_zero_seconds_fires_once)
+ *     {
+ *         ... once as timer_of_zero_seconds_fires_once_on_uring, with check_backend "uring" and
+ *         PLAIT_REACTOR=uring in the environment; then on epoll, poll and select
+ *     }
+ *
  *     PL_TEST_MAIN
  *
  * Every test runs in a process of its own, so that one that crashes or hangs is one failure and not the
- * end of the others. The program prints a TAP line per test ("ok 3 - name", "not ok ...", "ok 4 - name
- * # SKIP reason") and the plan first. Arguments: names (or parts of names) of the tests to run; none
- * means all. PL_SKIP("reason") ends a test as skipped. PL_TEST_FOREGROUND=1 in the environment runs
- * them in the one process, for a debugger.
+ * end of the others; it passes when its block returns and what runs at exit (the leak sanitizer) agrees.
+ * Whatever it has left running in its process group is killed with it.
+ *
+ * The program prints the plan first, then a TAP line per test ("ok 3 - name", "not ok 3 - name",
+ * "ok 4 - name # SKIP reason"). What a test prints is kept back; after a "not ok" it follows as lines that
+ * begin with "# ". Arguments: names (or parts of names) of the tests to run; none means all. --list
+ * prints the names. A test named victim_... is one that others run and watch; it runs only when an argument
+ * names it. PL_SKIP("reason") ends a test as skipped. In the environment:
+ *
+ *     PL_TEST_TIMEOUT=SECONDS   how long a test may run (30; 0 means for ever)
+ *     PL_TEST_VERBOSE=1         show what passing tests print, too
+ *     PL_TEST_SEED=N            the seed that check_seed() answers
+ *     PL_TEST_FOREGROUND=1      all in the one process and nothing kept back, for a debugger: a failure aborts
  */
 #ifndef PLAIT_TESTS_CHECK_H
 #define PLAIT_TESTS_CHECK_H
 
 #include <inttypes.h>
 #include <signal.h>
+#include <stdarg.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,39 +43,53 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <plait/base.h>
+
 typedef struct check_test {
     const char *name;
     void (*run)(void);
+    const char *backend; /* NULL: the test has nothing to do with the loop */
     struct check_test *next;
 } check_test;
 
-static check_test *check_first, **check_last = &check_first;
+/* In a test of PL_TEST_EACH_BACKEND: the name of the backend it is to run on. NULL in others. */
+extern const char *check_backend;
+
+void check_add(check_test *test);
+void check_add_each_backend(const char *name, void (*run)(void));
+int check_main(int argc, char **argv);
+
+/* The seed of this run, for a test that throws dice; the line that replays it is printed. */
+uint64_t check_seed(void);
+
+__attribute__((noreturn, format(printf, 3, 4))) void check_fail(const char *file, int line,
+                                                                const char *format, ...);
+__attribute__((noreturn)) void check_skip(const char *reason);
 
 /* One test: a block that runs in its own process. Its name is a claim. */
 #define PL_TEST(test)                                                                              \
     static void test_##test(void);                                                                 \
     __attribute__((constructor)) static void add_##test(void)                                      \
     {                                                                                              \
-        static check_test self = {#test, test_##test, NULL};                                       \
-        *check_last = &self;                                                                       \
-        check_last = &self.next;                                                                   \
+        static check_test self = {#test, test_##test, NULL, NULL};                                 \
+        check_add(&self);                                                                          \
     }                                                                                              \
     static void test_##test(void)
 
-__attribute__((noreturn, format(printf, 3, 4))) static inline void
-check_fail(const char *file, int line, const char *format, ...)
-{
-    va_list ap;
+/* One test per backend. One that the kernel refuses to this process is skipped, with the reason. */
+#define PL_TEST_EACH_BACKEND(test)                                                                 \
+    static void test_##test(void);                                                                 \
+    __attribute__((constructor)) static void add_##test(void)                                      \
+    {                                                                                              \
+        check_add_each_backend(#test, test_##test);                                                \
+    }                                                                                              \
+    static void test_##test(void)
 
-    fflush(stdout);
-    printf("# %s:%d: ", file, line);
-    va_start(ap, format);
-    vprintf(format, ap);
-    va_end(ap);
-    printf("\n");
-    fflush(stdout);
-    _exit(1);
-}
+#define PL_TEST_MAIN                                                                               \
+    int main(int argc, char **argv)                                                                \
+    {                                                                                              \
+        return check_main(argc, argv);                                                             \
+    }
 
 #define PL_CHECK(cond)                                                                             \
     do {                                                                                           \
@@ -74,13 +106,13 @@ check_fail(const char *file, int line, const char *format, ...)
     } while (0)
 
 /* `r` succeeded: it is not negative. */
-#define PL_OK_(r)                                                                                  \
+#define PL_SUCCEEDS(r)                                                                             \
     do {                                                                                           \
         long long r_ = (long long) (r);                                                            \
         if (r_ < 0)                                                                                \
             check_fail(__FILE__, __LINE__, "%s failed with %lld", #r, r_);                         \
     } while (0)
-#define PL_SUCCEEDS(r) PL_OK_(r)
+#define PL_OK_(r) PL_SUCCEEDS(r)
 
 /* C strings; both may be NULL. */
 #define PL_STR_EQ(a, b)                                                                            \
@@ -101,11 +133,6 @@ check_fail(const char *file, int line, const char *format, ...)
                        s_.ptr ? s_.ptr : "", t_);                                                  \
     } while (0)
 
-#define PL_SKIP(reason)                                                                            \
-    do {                                                                                           \
-        printf("#SKIP %s\n", reason);                                                              \
-        fflush(stdout);                                                                            \
-        _exit(77);                                                                                 \
-    } while (0)
+#define PL_SKIP(reason) check_skip(reason)
 
 #endif

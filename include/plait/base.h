@@ -32,9 +32,19 @@
 
 /** The object of which `member` is at `ptr`. */
 #define pl_container_of(ptr, type, member)                                                         \
-    ((type *) (void *) ((char *) (ptr) - offsetof(type, member)))
+    ((type *) (void *) ((char *) (ptr) -offsetof(type, member)))
 
 PL_BEGIN
+
+/**
+ * The version of the library that is running, in the form of PL_VERSION. A program that compares the
+ * two learns whether it runs with the library whose headers it was built with.
+ *
+ * Calls: any thread, at any time.
+ * Returns: major * 10000 + minor * 100 + patch.
+ * Since: 0.1
+ */
+PL_API int pl_version(void);
 
 /**
  * Bytes that somebody else owns. They need not end in NUL; `ptr` may be NULL when `len` is 0.

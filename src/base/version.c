@@ -1,0 +1,6 @@
+#include <plait/base.h>
+
+int pl_version(void)
+{
+    return PL_VERSION;
+}

@@ -1,0 +1,390 @@
+/*
+ * The runner behind check.h.
+ *
+ * A test's output goes into an unlinked file in memory and not into a pipe: nobody has to read while the
+ * test runs, and a process that the test left behind cannot keep the runner waiting by holding the
+ * other end. The runner waits for SIGCHLD with a deadline rather than with alarm(), which would
+ * be the test's to use. The child stays a zombie until its process group is killed, so that the
+ * group's number cannot be anybody else's by then.
+ */
+#include "tests/check.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/io_uring.h>
+#include <setjmp.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <time.h>
+
+enum {
+    exit_failed = 1,
+    exit_skipped = 77,
+    timeout_default_s = 30,
+    output_shown_max = 64 * 1024, /* of each end of what a failing test printed */
+};
+
+const char *check_backend;
+
+static const char *const backends[] = {"uring", "epoll", "poll", "select"};
+
+static check_test *tests, **tests_last = &tests;
+static const char *program;
+static bool foreground;
+static sigjmp_buf foreground_skip;
+static char skip_reason[256];
+
+void check_add(check_test *test)
+{
+    *tests_last = test;
+    tests_last = &test->next;
+}
+
+/* Registered before main() and never freed: they are the program's for as long as it runs. */
+void check_add_each_backend(const char *name, void (*run)(void))
+{
+    size_t count = sizeof backends / sizeof backends[0];
+
+    for (size_t i = 0; i < count; i++) {
+        check_test *test = calloc(1, sizeof *test);
+        char *full = NULL;
+
+        if (!test || asprintf(&full, "%s_on_%s", name, backends[i]) < 0)
+            abort();
+        test->name = full;
+        test->run = run;
+        test->backend = backends[i];
+        check_add(test);
+    }
+}
+
+static long env_number(const char *name, long otherwise)
+{
+    const char *text = getenv(name);
+
+    return text && *text ? strtol(text, NULL, 10) : otherwise;
+}
+
+void check_fail(const char *file, int line, const char *format, ...)
+{
+    va_list ap;
+
+    fflush(stdout);
+    fprintf(stderr, "%s:%d: ", file, line);
+    va_start(ap, format);
+    vfprintf(stderr, format, ap);
+    va_end(ap);
+    fprintf(stderr, "\n");
+    if (foreground)
+        abort();
+    _exit(exit_failed);
+}
+
+/* The reason travels to the runner as the last line of the output. */
+void check_skip(const char *reason)
+{
+    if (foreground) {
+        snprintf(skip_reason, sizeof skip_reason, "%s", reason);
+        siglongjmp(foreground_skip, 1);
+    }
+    fflush(stderr);
+    printf("\n#SKIP %s", reason);
+    fflush(stdout);
+    _exit(exit_skipped);
+}
+
+uint64_t check_seed(void)
+{
+    const char *given = getenv("PL_TEST_SEED");
+    struct timespec now;
+    uint64_t seed;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    seed = (uint64_t) now.tv_sec * 1000000007u + (uint64_t) now.tv_nsec;
+    if (given && *given)
+        seed = strtoull(given, NULL, 0);
+    printf("to replay: PL_TEST_SEED=%" PRIu64 " %s\n", seed, program);
+    return seed;
+}
+
+/* Containers often forbid io_uring; then its tests have nothing to say. */
+static void skip_unless_permitted(const char *backend)
+{
+    struct io_uring_params params = {0};
+    long fd;
+
+    if (strcmp(backend, "uring") != 0)
+        return;
+    fd = syscall(SYS_io_uring_setup, 2, &params);
+    if (fd < 0 && (errno == ENOSYS || errno == EPERM || errno == EACCES))
+        check_skip("the kernel refuses io_uring to this process");
+    if (fd >= 0)
+        close((int) fd);
+}
+
+static void run_body(const check_test *test)
+{
+    check_backend = test->backend;
+    if (test->backend) {
+        setenv("PLAIT_REACTOR", test->backend, 1);
+        skip_unless_permitted(test->backend);
+    }
+    test->run();
+}
+
+__attribute__((noreturn)) static void child(const check_test *test, int output, pid_t runner,
+                                            const sigset_t *mask)
+{
+    int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+    setpgid(0, 0);
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != runner)
+        _exit(exit_failed);
+    dup2(null, STDIN_FILENO);
+    close(null);
+    dup2(output, STDOUT_FILENO);
+    dup2(output, STDERR_FILENO);
+    close(output);
+    sigprocmask(SIG_SETMASK, mask, NULL);
+    run_body(test);
+    fflush(NULL);
+    exit(0); /* and not _exit(): the leak sanitizer looks at exit */
+}
+
+static struct timespec time_left(const struct timespec *deadline)
+{
+    struct timespec now, left;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    left.tv_sec = deadline->tv_sec - now.tv_sec;
+    left.tv_nsec = deadline->tv_nsec - now.tv_nsec;
+    if (left.tv_nsec < 0) {
+        left.tv_sec--;
+        left.tv_nsec += 1000000000;
+    }
+    if (left.tv_sec < 0)
+        left = (struct timespec){0};
+    return left;
+}
+
+static bool has_ended(pid_t pid)
+{
+    siginfo_t info = {0};
+
+    return waitid(P_PID, (id_t) pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid == pid;
+}
+
+/* True when `pid` ended by itself within `seconds`; it is not reaped. SIGCHLD is blocked. */
+static bool await_end(pid_t pid, long seconds)
+{
+    struct timespec deadline, left;
+    sigset_t sigchld;
+
+    sigemptyset(&sigchld);
+    sigaddset(&sigchld, SIGCHLD);
+    clock_gettime(CLOCK_MONOTONIC, &deadline);
+    deadline.tv_sec += seconds;
+    while (!has_ended(pid)) {
+        left = time_left(&deadline);
+        if (seconds > 0 && left.tv_sec == 0 && left.tv_nsec == 0)
+            return false;
+        if (seconds > 0)
+            sigtimedwait(&sigchld, NULL, &left);
+        else
+            sigwaitinfo(&sigchld, NULL);
+    }
+    return true;
+}
+
+static void print_range(const char *text, size_t len, bool *at_line_start)
+{
+    for (size_t i = 0; i < len; i++) {
+        if (*at_line_start)
+            fputs("# ", stdout);
+        putchar(text[i] ? text[i] : '?');
+        *at_line_start = text[i] == '\n';
+    }
+}
+
+static void print_output(const char *text, size_t len)
+{
+    bool at_line_start = true;
+
+    if (len <= 2 * output_shown_max) {
+        print_range(text, len, &at_line_start);
+    } else {
+        print_range(text, output_shown_max, &at_line_start);
+        printf("\n# [%zu bytes left out]\n# ", len - 2 * output_shown_max);
+        at_line_start = false;
+        print_range(text + len - output_shown_max, output_shown_max, &at_line_start);
+    }
+    if (!at_line_start)
+        putchar('\n');
+}
+
+/* What stands behind the last "\n#SKIP ", as far as it is one line. */
+static void print_skip_reason(const char *text, size_t len)
+{
+    static const char mark[] = "\n#SKIP ";
+    size_t mark_len = sizeof mark - 1;
+    size_t at = len;
+
+    while (at > 0 && !(len - at >= mark_len && memcmp(text + at, mark, mark_len) == 0))
+        at--;
+    if (len - at >= mark_len && memcmp(text + at, mark, mark_len) == 0) {
+        text += at + mark_len;
+        len -= at + mark_len;
+    } else {
+        text = "(it exited with 77)";
+        len = strlen(text);
+    }
+    printf("%.*s", (int) strcspn(text, "\n") < (int) len ? (int) strcspn(text, "\n") : (int) len,
+           text);
+}
+
+static void print_verdict(int status, bool timed_out, long timeout_s)
+{
+    if (timed_out)
+        printf("# no end after %ld s: killed\n", timeout_s);
+    else if (WIFSIGNALED(status))
+        printf("# died of signal %d (%s)\n", WTERMSIG(status), strsignal(WTERMSIG(status)));
+    else if (WEXITSTATUS(status) != exit_failed)
+        printf("# exited with status %d\n", WEXITSTATUS(status));
+}
+
+/* The text is one byte longer than `*ret_len`, and that byte is NUL. */
+static char *read_output(int fd, size_t *ret_len)
+{
+    off_t size = lseek(fd, 0, SEEK_END);
+    char *text = calloc(1, (size_t) size + 1);
+    ssize_t n = text ? pread(fd, text, (size_t) size, 0) : 0;
+
+    *ret_len = n > 0 ? (size_t) n : 0;
+    return text;
+}
+
+static bool report(const check_test *test, int number, int output, int status, bool timed_out,
+                   long timeout_s)
+{
+    bool passed = !timed_out && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    bool skipped = !timed_out && WIFEXITED(status) && WEXITSTATUS(status) == exit_skipped;
+    size_t len;
+    char *text = read_output(output, &len);
+
+    if (skipped) {
+        printf("ok %d - %s # SKIP ", number, test->name);
+        print_skip_reason(text, len);
+        printf("\n");
+    } else {
+        printf("%s %d - %s\n", passed ? "ok" : "not ok", number, test->name);
+        if (!passed || env_number("PL_TEST_VERBOSE", 0))
+            print_output(text, len);
+        if (!passed)
+            print_verdict(status, timed_out, timeout_s);
+    }
+    fflush(stdout);
+    free(text);
+    return passed || skipped;
+}
+
+static bool run_in_child(const check_test *test, int number, const sigset_t *mask)
+{
+    long timeout_s = env_number("PL_TEST_TIMEOUT", timeout_default_s);
+    int output = memfd_create("output of a test", MFD_CLOEXEC);
+    pid_t runner = getpid();
+    int status = 0;
+    bool in_time, ok;
+    pid_t pid;
+
+    fflush(NULL);
+    pid = output < 0 ? -1 : fork();
+    if (pid < 0) {
+        printf("Bail out! no process for a test: %s\n", strerror(errno));
+        exit(2);
+    }
+    if (pid == 0)
+        child(test, output, runner, mask);
+    setpgid(pid, pid); /* whoever comes first: the group exists before it may have to be killed */
+    in_time = await_end(pid, timeout_s);
+    kill(-pid, SIGKILL);
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        ;
+    ok = report(test, number, output, status, !in_time, timeout_s);
+    close(output);
+    return ok;
+}
+
+static bool run_in_foreground(const check_test *test, int number)
+{
+    if (sigsetjmp(foreground_skip, 1)) {
+        printf("ok %d - %s # SKIP %s\n", number, test->name, skip_reason);
+    } else {
+        run_body(test);
+        printf("ok %d - %s\n", number, test->name);
+    }
+    unsetenv("PLAIT_REACTOR");
+    fflush(stdout);
+    return true;
+}
+
+static bool is_victim(const check_test *test)
+{
+    return strncmp(test->name, "victim_", strlen("victim_")) == 0;
+}
+
+static bool is_wanted(const check_test *test, int argc, char **argv)
+{
+    for (int i = 1; i < argc; i++) {
+        if (strstr(test->name, argv[i]))
+            return true;
+    }
+    return argc < 2 && !is_victim(test);
+}
+
+static int list(void)
+{
+    for (check_test *test = tests; test; test = test->next) {
+        if (!is_victim(test))
+            printf("%s\n", test->name);
+    }
+    return 0;
+}
+
+static int count_wanted(int argc, char **argv)
+{
+    int count = 0;
+
+    for (check_test *test = tests; test; test = test->next)
+        count += is_wanted(test, argc, argv);
+    return count;
+}
+
+int check_main(int argc, char **argv)
+{
+    sigset_t sigchld, mask;
+    int number = 0, failed = 0;
+
+    program = argv[0];
+    if (argc == 2 && strcmp(argv[1], "--list") == 0)
+        return list();
+    if (count_wanted(argc, argv) == 0) {
+        fprintf(stderr, "%s: no test has a name like that; --list shows them\n", program);
+        return 2;
+    }
+    foreground = env_number("PL_TEST_FOREGROUND", 0) != 0;
+    printf("1..%d\n", count_wanted(argc, argv));
+    sigemptyset(&sigchld);
+    sigaddset(&sigchld, SIGCHLD);
+    if (!foreground)
+        sigprocmask(SIG_BLOCK, &sigchld, &mask);
+    for (check_test *test = tests; test; test = test->next) {
+        if (is_wanted(test, argc, argv)) {
+            number++;
+            failed +=
+                foreground ? !run_in_foreground(test, number) : !run_in_child(test, number, &mask);
+        }
+    }
+    return failed ? 1 : 0;
+}
