@@ -40,7 +40,7 @@ PL_BEGIN
  * The version of the library that is running, in the form of PL_VERSION. A program that compares the
  * two learns whether it runs with the library whose headers it was built with.
  *
- * Calls: any thread, at any time.
+ * Where: any thread, at any time.
  * Returns: major * 10000 + minor * 100 + patch.
  * Since: 0.1
  */
