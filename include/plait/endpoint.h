@@ -2,14 +2,24 @@
  * @file endpoint.h
  * Listening and connecting, with endpoint strings.
  *
- * The grammar is Twisted's: a type, then arguments and key=value pairs, divided by colons; a backslash takes the next character as it is.
+ * The grammar is Twisted's: a type, then positional values, then key=value pairs, divided by colons; a backslash takes the
+ * next character as it is; an IPv6 address stands in brackets, in which nothing needs a backslash. Each positional value can be
+ * given by its name as well.
  *
- *     servers: tcp:8080   tcp:8080:interface=127.0.0.1:backlog=50   tcp:[::1]:8080   tcp6:8080
- *              unix:/run/x.sock:mode=660   unix:@abstract   fd:3
- *     clients: tcp:host:80:timeout=30:bindAddress=127.0.0.1   tcp:[::1]:80   unix:/run/x.sock:timeout=30
- *     datagrams (see datagram.h): udp:53:interface=127.0.0.1   udp:host:53   unix-datagram:/run/x.sock
+ *     servers: tcp:PORT[:interface=ADDRESS][:backlog=N][:reusePort=1]      tcp:8080   tcp:8080:interface=127.0.0.1:backlog=50
+ *              tcp:ADDRESS:PORT...                                         tcp:[::1]:8080   tcp:127.0.0.1:8080
+ *              unix:PATH[:mode=OCTAL][:backlog=N]                          unix:/run/x.sock:mode=660   unix:@abstract
+ *              fd:N                                                        fd:3, a listening socket that this process inherited
+ *     clients: tcp:HOST:PORT[:timeout=SECONDS][:bindAddress=ADDRESS]       tcp:host:80:timeout=2.5   tcp:[::1]:80
+ *              tcp:PORT...                                                 tcp:8888, which means 127.0.0.1 (with tcp6: ::1)
+ *              unix:PATH[:timeout=SECONDS]                                 unix:/run/x.sock:timeout=30
+ *     datagrams (see datagram.h):
+ *              servers: udp:PORT[:interface=ADDRESS]   udp:ADDRESS:PORT   unix-datagram:PATH[:mode=OCTAL]
+ *              clients: udp:HOST:PORT   udp:PORT (127.0.0.1)   unix-datagram:PATH
  *
- * Port 0 lets the system choose. `tcp:PORT` takes IPv4 and IPv6; `interface` restricts it.
+ * A server's port 0 lets the system choose. `tcp:PORT` takes IPv4 and IPv6; tcp4 and tcp6 take one of them and stand wherever tcp does; `interface`
+ * restricts a server to one numeric address, since listening never waits for a name server. `mode` is not for abstract names.
+ * Limits: values 255 characters, paths 107 bytes, backlog 1 to 1000000, timeout 0.001 to 86400 seconds.
  */
 #ifndef PLAIT_ENDPOINT_H
 #define PLAIT_ENDPOINT_H
@@ -37,27 +47,37 @@ typedef struct pl_endpoint {
     int backlog;           /**< 511 */
     int fd;                /**< fd: */
     double timeout_s;      /**< clients: 30 */
-    char host[256];        /**< clients: name or address; servers: the interface, "" for all */
+    char host[256];        /**< clients: name or address; servers: the interface, "" for all; without brackets */
     char path[PL_UNIX_PATH_MAX + 1]; /**< unix: "@name" is in the abstract namespace */
     char bind_host[64];    /**< clients: bindAddress, "" for none */
 } pl_endpoint;
 
 /** What is wrong with an endpoint string. */
 typedef struct pl_endpoint_error {
-    size_t at;        /**< the character that is wrong, from 0 */
+    size_t at;         /**< the character that is wrong, from 0; the length of the string when something is missing at its end */
     char message[160]; /**< "character 5 ('x'): expected a port from 0 to 65535" */
 } pl_endpoint_error;
 
-/** Parses a string for a server. `reterr_error` may be NULL. Returns: 0 or PL_E_SYNTAX. Source: Twisted's endpoint grammar. */
+/**
+ * Parses a string for a server. Asks nobody anything: whether the interface or the path exists is found by pl_listen().
+ *
+ * Unknown and repeated keys, empty values, and numbers out of range are refused, never passed over. A number that is out of its range
+ * is wrong from its first digit, a key from its first letter; anything else is wrong at the first character that does not fit.
+ *
+ * Where: anywhere, any thread. Cost: linear; no allocation.
+ * Returns: 0; PL_E_SYNTAX: `*reterr_error` says why (it may be NULL), `*ret_endpoint` is unchanged.
+ * Source: Twisted's endpoint grammar. Since: 0.1
+ */
 PL_API PL_MUST int pl_endpoint_parse_server(const char *text, pl_endpoint *ret_endpoint,
                                             pl_endpoint_error *reterr_error);
-/** Parses a string for a client. */
+/** Parses a string for a client; else as pl_endpoint_parse_server(). Host names are not looked up. Since: 0.1 */
 PL_API PL_MUST int pl_endpoint_parse_client(const char *text, pl_endpoint *ret_endpoint,
                                             pl_endpoint_error *reterr_error);
 
 /**
- * Writes `text` so that it stands for itself within an endpoint string (':' and '\\' escaped, and '=').
- * Returns: the length without the NUL; what does not fit into `size` is cut, as snprintf does.
+ * Writes `text` so that it stands for itself as a value within an endpoint string: a backslash before ':', '=', '[' and the backslash.
+ * `quoted` may be NULL when `size` is 0. A result of `size` or more means that it was cut; cut text is not to be used.
+ * Returns: the length without the NUL; what does not fit into `size` is cut, as snprintf does. Since: 0.1
  */
 PL_API size_t pl_endpoint_quote(const char *text, char *quoted, size_t size);
 

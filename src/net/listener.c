@@ -153,7 +153,7 @@ static void port_rested(void *arg)
 }
 
 /* Takes what waits with the descriptor in reserve, and turns it away. */
-static void turn_away(pl_port *port)
+static void turn_away_waiting(pl_port *port)
 {
     for (int i = 0; i < REFUSES_MAX && port->reserve >= 0; ++i) {
         int fd;
@@ -165,6 +165,18 @@ static void turn_away(pl_port *port)
         if (fd < 0)
             return;
     }
+}
+
+/* The ring's accept must find a socket that blocks, this one must not. */
+static void turn_away(pl_port *port)
+{
+    bool nonblocking = port->reactor->backend->ops->nonblocking;
+
+    if (!nonblocking)
+        pl_ignore(pli_fd_set_nonblocking(port->io.fd, true));
+    turn_away_waiting(port);
+    if (!nonblocking)
+        pl_ignore(pli_fd_set_nonblocking(port->io.fd, false));
 }
 
 static void port_rest(pl_port *port, int error)
@@ -355,8 +367,7 @@ static int port_open(pl_port *port, const pl_endpoint *endpoint, const pl_listen
     if (fd < 0)
         return fd;
     port->io.fd = fd;
-    /* Whether it blocks is what the backend needs; the descriptor in reserve is used without waiting either way. */
-    error = pli_fd_set_nonblocking(fd, true);
+    error = pli_fd_set_nonblocking(fd, backend->ops->nonblocking);
     if (error == 0)
         error = backend->ops->add(backend, &port->io);
     if (error < 0) {
