@@ -1,0 +1,149 @@
+/**
+ * @file endpoint.h
+ * Listening and connecting, with endpoint strings.
+ *
+ * The grammar is Twisted's: a type, then arguments and key=value pairs, divided by colons; a backslash takes the next character as it is.
+ *
+ *     servers: tcp:8080   tcp:8080:interface=127.0.0.1:backlog=50   tcp:[::1]:8080   tcp6:8080
+ *              unix:/run/x.sock:mode=660   unix:@abstract   fd:3
+ *     clients: tcp:host:80:timeout=30:bindAddress=127.0.0.1   tcp:[::1]:80   unix:/run/x.sock:timeout=30
+ *     datagrams (see datagram.h): udp:53:interface=127.0.0.1   udp:host:53   unix-datagram:/run/x.sock
+ *
+ * Port 0 lets the system choose. `tcp:PORT` takes IPv4 and IPv6; `interface` restricts it.
+ */
+#ifndef PLAIT_ENDPOINT_H
+#define PLAIT_ENDPOINT_H
+
+#include <plait/protocol.h>
+
+PL_BEGIN
+
+typedef enum pl_endpoint_kind {
+    PL_ENDPOINT_TCP,
+    PL_ENDPOINT_UNIX,
+    PL_ENDPOINT_UDP,
+    PL_ENDPOINT_UNIX_DATAGRAM,
+    PL_ENDPOINT_FD,
+} pl_endpoint_kind;
+
+/** A parsed endpoint string. What the string did not name has its default. */
+typedef struct pl_endpoint {
+    uint8_t kind;          /**< pl_endpoint_kind */
+    bool ipv4_only;        /**< tcp4: */
+    bool ipv6_only;        /**< tcp6: */
+    bool reuse_port;       /**< reusePort=1 */
+    uint16_t port;
+    uint16_t mode;         /**< unix: of the socket file; 0666 */
+    int backlog;           /**< 511 */
+    int fd;                /**< fd: */
+    double timeout_s;      /**< clients: 30 */
+    char host[256];        /**< clients: name or address; servers: the interface, "" for all */
+    char path[PL_UNIX_PATH_MAX + 1]; /**< unix: "@name" is in the abstract namespace */
+    char bind_host[64];    /**< clients: bindAddress, "" for none */
+} pl_endpoint;
+
+/** What is wrong with an endpoint string. */
+typedef struct pl_endpoint_error {
+    size_t at;        /**< the character that is wrong, from 0 */
+    char message[160]; /**< "character 5 ('x'): expected a port from 0 to 65535" */
+} pl_endpoint_error;
+
+/** Parses a string for a server. `reterr_error` may be NULL. Returns: 0 or PL_E_SYNTAX. Source: Twisted's endpoint grammar. */
+PL_API PL_MUST int pl_endpoint_parse_server(const char *text, pl_endpoint *ret_endpoint,
+                                            pl_endpoint_error *reterr_error);
+/** Parses a string for a client. */
+PL_API PL_MUST int pl_endpoint_parse_client(const char *text, pl_endpoint *ret_endpoint,
+                                            pl_endpoint_error *reterr_error);
+
+/**
+ * Writes `text` so that it stands for itself within an endpoint string (':' and '\\' escaped, and '=').
+ * Returns: the length without the NUL; what does not fit into `size` is cut, as snprintf does.
+ */
+PL_API size_t pl_endpoint_quote(const char *text, char *quoted, size_t size);
+
+/** Options of the connections that a port accepts or that a client makes. All zero is the default. */
+typedef struct pl_transport_options {
+    const pl_marks *marks;  /**< NULL: the defaults; must stay valid as long as the connections */
+    double close_s;         /**< deadline of pl_close(); 0: 30 seconds */
+    bool no_delay_off;      /**< leave Nagle's algorithm on; default: off, since Plait itself gathers writes */
+    unsigned keepalive_s;   /**< 0: no keepalive */
+} pl_transport_options;
+
+/** A fiber that serves a connection. Its return ends it: 0 or more closes, less than 0 aborts with that code. */
+typedef int pl_serve_fn(pl_transport *transport, void *arg);
+
+/** What to do with the connections of a port. Exactly one of factory, protocol and fiber is set. */
+typedef struct pl_listen_options {
+    pl_factory *factory;             /**< must outlive the port */
+    const pl_protocol_ops *protocol; /**< a kind that needs no factory */
+    pl_serve_fn *fiber;              /**< a fiber per connection */
+    void *fiber_arg;
+    pl_transport_options transport;
+    uint32_t connections_max;        /**< open at one time; at the limit accepting rests; 0: no limit but the descriptors' */
+} pl_listen_options;
+
+/** A listening port. Valid until its stopping has finished or its scope ends. */
+typedef struct pl_port pl_port;
+
+/**
+ * Listens. `ret_port` may be NULL.
+ * Returns: 0; PL_E_SYNTAX: the string (say why with pl_endpoint_parse_server()); -EADDRINUSE, -EACCES and the like; -EINVAL: not exactly
+ * one of factory, protocol and fiber; PL_E_ENDED; what start_factory returned.
+ */
+PL_API PL_MUST int pl_listen(pl_scope *scope, const char *endpoint, const pl_listen_options *options,
+                             pl_port **ret_port);
+
+/**
+ * Stops accepting, at once. The connections that it accepted live on, unless `scope` of the port ends.
+ * Returns: a Deferred that fires with NULL once the socket is closed; NULL when memory is out (it stops all the same).
+ */
+PL_API pl_deferred *pl_port_stop(pl_port *port);
+
+/** Where it listens, with the port that the system chose. */
+PL_API const pl_address *pl_port_address(const pl_port *port);
+/** Connections that it accepted and that are still open. */
+PL_API size_t pl_port_connections(const pl_port *port);
+
+/** What to do with a connection that was made. Exactly one of factory, protocol and fiber is set. */
+typedef struct pl_connect_options {
+    pl_factory *factory;
+    const pl_protocol_ops *protocol;
+    pl_serve_fn *fiber;
+    void *fiber_arg;
+    pl_transport_options transport;
+} pl_connect_options;
+
+/**
+ * Connects. The Deferred fires with the pl_protocol * (connection_made has been called), or fails: PL_E_REFUSED, PL_E_TIMED_OUT,
+ * PL_E_NAME, PL_E_SYNTAX, or a system error. Cancelling it gives the attempt up. The connection belongs to `scope`.
+ * Host names are looked up in a thread; their addresses are tried in turn, the next one after 0.3 seconds (RFC 8305).
+ * Returns: NULL when memory is out or the scope has ended.
+ */
+PL_API pl_deferred *pl_connect(pl_scope *scope, const char *endpoint,
+                               const pl_connect_options *options);
+
+/** How a reconnecting client goes about it. All zero is the default. */
+typedef struct pl_reconnect_options {
+    double first_s;  /**< first delay; 0: 1 second */
+    double factor;   /**< growth per attempt; 0: 1.5 */
+    double max_s;    /**< longest delay; 0: 60 seconds */
+    double jitter;   /**< each delay varies by up to this share; 0: 0.12; negative: none */
+    unsigned attempts_max; /**< attempts in a row before it gives up; 0: never */
+} pl_reconnect_options;
+
+/** A client that stays connected. Valid until its scope ends. */
+typedef struct pl_client pl_client;
+
+/** Connects, and again whenever the connection is lost. Returns: 0, PL_E_SYNTAX, -EINVAL, -ENOMEM, PL_E_ENDED. */
+PL_API PL_MUST int pl_reconnect(pl_scope *scope, const char *endpoint, const pl_connect_options *options,
+                                const pl_reconnect_options *reconnect, pl_client **ret_client);
+/** Fires with the pl_protocol * as soon as there is a connection (at once when there is one); fails when it gave up or was stopped. */
+PL_API pl_deferred *pl_client_when_connected(pl_client *client);
+/** Connects no more; the present connection is closed. */
+PL_API void pl_client_stop(pl_client *client);
+/** Starts the delays anew from the first: for a protocol to call when the peer proved to be well. */
+PL_API void pl_client_reset_delay(pl_client *client);
+
+PL_END
+
+#endif

@@ -1,0 +1,22 @@
+/**
+ * @file plait.h
+ * All of the core: #include <plait/plait.h> and link with -lplait.
+ */
+#ifndef PLAIT_PLAIT_H
+#define PLAIT_PLAIT_H
+
+#include <plait/address.h>
+#include <plait/base.h>
+#include <plait/buffer.h>
+#include <plait/deferred.h>
+#include <plait/endpoint.h>
+#include <plait/error.h>
+#include <plait/log.h>
+#include <plait/protocol.h>
+#include <plait/reactor.h>
+#include <plait/scope.h>
+#include <plait/timer.h>
+#include <plait/transport.h>
+#include <plait/watch.h>
+
+#endif

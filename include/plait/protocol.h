@@ -1,0 +1,82 @@
+/**
+ * @file protocol.h
+ * Protocols and factories: what a program writes.
+ *
+ * A protocol is one side of one connection. A kind of protocol is a static const table of functions; Plait allocates, zeroes and frees
+ * the instances. A factory builds a protocol for each connection and holds what they share.
+ */
+#ifndef PLAIT_PROTOCOL_H
+#define PLAIT_PROTOCOL_H
+
+#include <plait/transport.h>
+
+PL_BEGIN
+
+typedef struct pl_factory pl_factory;
+
+/** The kind of a protocol. Every slot but those marked may be NULL. */
+typedef struct pl_protocol_ops {
+    size_t size;          /**< sizeof(pl_protocol_ops); PL_PROTOCOL sets it */
+    size_t instance_size; /**< of the struct that begins with a pl_protocol; PL_PROTOCOL sets it */
+    const char *name;     /**< for messages; PL_PROTOCOL sets it */
+
+    /** The connection is there: self->transport can be written to. Less than 0 refuses it: it is aborted with that code. */
+    int (*connection_made)(pl_protocol *self);
+
+    /** Bytes arrived. `in` is valid until this returns; pl_slice_keep() keeps it. NULL: what arrives is discarded. */
+    void (*data_received)(pl_protocol *self, pl_slice in);
+
+    /** The peer will send no more. NULL: the connection is closed then, after what is queued was sent. */
+    void (*read_connection_lost)(pl_protocol *self);
+
+    /** The FIN that pl_close_write() asked for is out. */
+    void (*write_connection_lost)(pl_protocol *self);
+
+    /** The write queue has room again, after a PL_FULL. */
+    void (*drained)(pl_protocol *self);
+
+    /** The end; always the last call, exactly once, if connection_made was called. The instance is freed after it. */
+    void (*connection_lost)(pl_protocol *self, const pl_failure *reason);
+} pl_protocol_ops;
+
+/** What a protocol's own struct begins with. Plait fills it in before connection_made. */
+struct pl_protocol {
+    const pl_protocol_ops *ops;
+    pl_transport *transport;
+    pl_factory *factory; /**< NULL when it was made without one */
+};
+
+/** The first line of a table: the sizes and the name. */
+#define PL_PROTOCOL(type)                                                                          \
+    .size = sizeof(pl_protocol_ops), .instance_size = sizeof(type), .name = #type
+
+/** The kind of a factory. Every slot may be NULL. */
+typedef struct pl_factory_ops {
+    size_t size; /**< sizeof(pl_factory_ops); PL_FACTORY sets it */
+    const char *name;
+
+    /** What build_protocol answers when it is NULL. */
+    const pl_protocol_ops *protocol;
+
+    /** The kind of protocol for this peer; NULL refuses the connection. */
+    const pl_protocol_ops *(*build_protocol)(pl_factory *self, const pl_address *peer);
+
+    /** Its first port or client is about to start. Less than 0 stops that, with this code. */
+    int (*start_factory)(pl_factory *self);
+
+    /** Its last port or client has stopped. */
+    void (*stop_factory)(pl_factory *self);
+} pl_factory_ops;
+
+#define PL_FACTORY(kind) .size = sizeof(pl_factory_ops), .name = #kind
+
+/** What a factory's own struct begins with. The program allocates it, and keeps it until stop_factory. */
+struct pl_factory {
+    const pl_factory_ops *ops;
+    unsigned users; /**< ports and clients that use it now; Plait counts */
+    pl_reactor *reactor; /**< set before start_factory */
+};
+
+PL_END
+
+#endif

@@ -1,0 +1,26 @@
+/*
+ * Where all of Plait's memory comes from.
+ *
+ * One place, so that a test can count what was allocated and can make the n-th allocation fail.
+ */
+#ifndef PLI_BASE_MEMORY_H
+#define PLI_BASE_MEMORY_H
+
+#include <plait/base.h>
+
+/* Uninitialised; NULL when memory is out. */
+PL_MUST void *pli_alloc(size_t size);
+/* Zeroed; NULL when memory is out. */
+PL_MUST void *pli_alloc_zero(size_t size);
+/* As realloc; on failure the old memory stays. */
+PL_MUST void *pli_realloc(void *memory, size_t size);
+void pli_free(void *memory);
+/* A copy of a C string; NULL when memory is out or `text` is NULL. */
+PL_MUST char *pli_strdup(const char *text);
+
+/* Allocations that this thread has made so far: for tests that assert a budget. */
+uint64_t pli_alloc_count(void);
+/* Lets the n-th allocation of this thread from now on fail (1 is the next), and those after it too when `for_ever`. 0: never. */
+void pli_alloc_fail_at(uint64_t n, bool for_ever);
+
+#endif

@@ -1,0 +1,52 @@
+#include "os/clock.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/random.h>
+#include <time.h>
+#include <unistd.h>
+
+static int64_t read_clock(clockid_t id)
+{
+    struct timespec t;
+
+    clock_gettime(id, &t);
+    return (int64_t) t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+int64_t pli_clock_now(void)
+{
+    return read_clock(CLOCK_MONOTONIC);
+}
+
+int64_t pli_clock_wall(void)
+{
+    return read_clock(CLOCK_REALTIME);
+}
+
+uint64_t pli_clock_seed(void)
+{
+    uint64_t seed = 0;
+
+    if (getrandom(&seed, sizeof seed, GRND_NONBLOCK) != (ssize_t) sizeof seed)
+        seed = (uint64_t) pli_clock_now() ^ (uint64_t) getpid() << 32;
+    return seed;
+}
+
+const char *pli_environment(const char *name)
+{
+    return secure_getenv(name);
+}
+
+void pli_stderr_write(pl_slice bytes)
+{
+    while (bytes.len) {
+        ssize_t n = write(STDERR_FILENO, bytes.ptr, bytes.len);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return;
+        bytes = pl_slice_from(bytes, (size_t) n);
+    }
+}

@@ -1,0 +1,40 @@
+/*
+ * Sockets: the system calls as functions that answer a negative errno, retry EINTR, and open everything close-on-exec.
+ */
+#ifndef PLI_OS_SOCKET_H
+#define PLI_OS_SOCKET_H
+
+#include <sys/socket.h>
+
+#include <plait/base.h>
+
+PL_MUST int pli_socket_open(int family, int type, bool nonblocking);
+void pli_socket_close(int fd);
+PL_MUST int pli_socket_bind(int fd, const struct sockaddr *address, socklen_t size);
+PL_MUST int pli_socket_listen(int fd, int backlog);
+/* Accepts without blocking. Returns: a descriptor or a negative errno. */
+PL_MUST int pli_socket_accept(int fd, bool nonblocking);
+/* `how` as for shutdown(2). */
+int pli_socket_shutdown(int fd, int how);
+/* Sets an integer option. */
+int pli_socket_set(int fd, int level, int name, int value);
+int pli_socket_get(int fd, int level, int name, int *ret_value);
+/* Any option. */
+int pli_socket_set_bytes(int fd, int level, int name, const void *value, socklen_t size);
+/* Lets close() send RST instead of FIN. */
+void pli_socket_reset_on_close(int fd);
+int pli_socket_name(int fd, struct sockaddr_storage *ret_address, socklen_t *ret_size);
+int pli_socket_peer(int fd, struct sockaddr_storage *ret_address, socklen_t *ret_size);
+/* Makes the descriptor blocking or not. */
+int pli_fd_set_nonblocking(int fd, bool on);
+/* A descriptor that is kept so that there is one to give up when there are no more. */
+PL_MUST int pli_fd_open_reserve(void);
+PL_MUST int pli_fd_dup(int fd);
+/* The type of what `fd` is (SOCK_STREAM, ...), or a negative errno. */
+PL_MUST int pli_socket_type(int fd);
+/* Removes the file of a UNIX socket on which nobody listens any more. Returns: 0, or -EADDRINUSE when somebody does. */
+int pli_socket_unlink_stale(const struct sockaddr *address, socklen_t size, const char *path);
+int pli_path_unlink(const char *path);
+int pli_path_chmod(const char *path, unsigned mode);
+
+#endif
