@@ -68,6 +68,19 @@ PL_API void pl_fanout_flush(pl_fanout *fanout);
  */
 PL_API PL_MUST int pl_fanout_join(pl_fanout *fanout, pl_transport *transport, uint64_t replay);
 
+/**
+ * Makes a connection a member that asks: it gets what is new when pl_fanout_pull() is called for it, and only then. Otherwise, and in what
+ * it returns, as pl_fanout_join().
+ */
+PL_API PL_MUST int pl_fanout_join_pull(pl_fanout *fanout, pl_transport *transport, uint64_t replay);
+
+/**
+ * Sends a member that asks all that was published since it asked last, also what is held.
+ * Returns: the number of records, those included that it missed and was told of; what does not fit into its write queue waits for the next
+ * time. PL_E_STATE: it is no such member; PL_E_CLOSED: its connection is closing.
+ */
+PL_API PL_MUST int64_t pl_fanout_pull(pl_fanout *fanout, pl_transport *transport);
+
 /** Takes a connection out; what it has been given already is sent. Nothing happens when it is no member. */
 PL_API void pl_fanout_leave(pl_fanout *fanout, pl_transport *transport);
 

@@ -30,6 +30,10 @@ enum {
     FULL_TOLD = 1 << 11,    /* a write was answered with PL_FULL: drained() is owed */
     FAILED = 1 << 12,       /* `failure` says why it has to end */
     ATTENTION = 1 << 13,    /* connection_task() has something to see to */
+    PULL = 1 << 14,         /* the producer writes when it is asked to */
+    ASK = 1 << 15,          /* and is to be asked */
+    PRODUCER_PAUSED = 1 << 16,
+    PAUSE_UNTOLD = 1 << 17, /* and does not know */
 };
 
 /* Input that came while reading was paused. */
@@ -62,10 +66,10 @@ struct pli_connection {
     const pli_connection_origin *origin;
     const pl_marks *marks;
     connection_extra *extra;
+    pl_producer *producer;
     pl_failure *failure;
     small_address peer;
     uint32_t flags;
-    pl_timer deadline;
     _Alignas(16) char protocol[];
 };
 
@@ -198,6 +202,16 @@ static pl_failure *failure_with_peer(const pli_connection *c, int code)
                           pl_address_format(&peer, text, sizeof text));
 }
 
+/* Lets go of the producer before it is told, so that whatever it does, it is told once. */
+static void stop_producer(pli_connection *c)
+{
+    pl_producer *producer = c->producer;
+
+    c->producer = NULL;
+    if (producer && producer->ops->stop_producing)
+        producer->ops->stop_producing(producer);
+}
+
 /* The only place where connection_lost is called. Takes the reason. */
 static void connection_lose(pli_connection *c, pl_failure *take_reason)
 {
@@ -210,6 +224,7 @@ static void connection_lose(pli_connection *c, pl_failure *take_reason)
         return;
     }
     c->flags |= LOST;
+    stop_producer(c);
     if (c->flags & MADE && protocol->ops->connection_lost)
         protocol->ops->connection_lost(protocol, take_reason);
     pl_failure_unref(take_reason);
@@ -348,10 +363,14 @@ static size_t connection_gather(pli_io *io, struct iovec *pieces, size_t max)
     return pli_outbox_gather(&connection_of_io(io)->out, pieces, max);
 }
 
+/* Whether somebody has to know how the sending goes, as soon as it is known. */
 static bool waits_for_sending(const pli_connection *c)
 {
-    return c->flags & (CLOSING | HALF_CLOSING) ||
-           (c->flags & FULL_TOLD && protocol_ops(c)->drained) || c->flags & FULL_PAUSED;
+    if (c->flags & (CLOSING | HALF_CLOSING | FULL_PAUSED))
+        return true;
+    if (c->producer)
+        return c->flags & (PULL | PRODUCER_PAUSED);
+    return c->flags & FULL_TOLD && protocol_ops(c)->drained;
 }
 
 static void connection_sent(pli_io *io, ssize_t n)
@@ -404,6 +423,36 @@ static void send_fin(pli_connection *c)
         pl_ignore(pli_socket_shutdown(c->io.fd, SHUT_WR));
     if (!(c->flags & CLOSING) && protocol->ops->write_connection_lost)
         protocol->ops->write_connection_lost(protocol);
+}
+
+/* ---- producers ---- */
+
+/* A producer that was answered PL_FULL is always resumed; it is paused only if the queue did not empty at once. */
+static void tell_push_producer(pli_connection *c)
+{
+    bool low = c->out.bytes <= c->marks->queue_bytes_low, untold = c->flags & PAUSE_UNTOLD;
+
+    if (!(c->flags & PRODUCER_PAUSED))
+        return;
+    c->flags &= ~(unsigned) PAUSE_UNTOLD;
+    if (low) {
+        c->flags &= ~(unsigned) PRODUCER_PAUSED;
+        c->producer->ops->resume_producing(c->producer);
+    } else if (untold && c->producer->ops->pause_producing) {
+        c->producer->ops->pause_producing(c->producer);
+    }
+}
+
+static void tell_producer(pli_connection *c)
+{
+    if (!c->producer)
+        return;
+    if (!(c->flags & PULL))
+        tell_push_producer(c);
+    else if (c->flags & ASK && c->out.bytes <= c->marks->queue_bytes_low) {
+        c->flags &= ~(unsigned) ASK; /* set again by what it writes */
+        c->producer->ops->resume_producing(c->producer);
+    }
 }
 
 static void tell_drained(pli_connection *c)
@@ -475,8 +524,12 @@ static bool end_if_over(pli_connection *c)
 /* Each step may call the program, and so may close or abort it. */
 static void attend_steps(pli_connection *c)
 {
+    if (c->flags & CLOSING)
+        stop_producer(c);
     if (!(c->flags & FAILED))
         tell_drained(c);
+    if (!(c->flags & FAILED))
+        tell_producer(c);
     if (!(c->flags & FAILED))
         deliver_held(c);
     if (!(c->flags & FAILED))
@@ -526,9 +579,12 @@ static void connection_flush(pli_task *task)
 static int queued(pli_connection *c)
 {
     connection_want_flush(c);
+    c->flags |= ASK;
     if (c->out.bytes < c->marks->queue_bytes_high)
         return 0;
     c->flags |= FULL_TOLD;
+    if (c->producer && !(c->flags & (PULL | PRODUCER_PAUSED)))
+        c->flags |= PRODUCER_PAUSED | PAUSE_UNTOLD;
     return PL_FULL;
 }
 
@@ -587,8 +643,7 @@ static void connection_close(pl_transport *transport)
     if (c->flags & (CLOSING | LOST | FAILED))
         return;
     c->flags |= CLOSING;
-    c->deadline = pl_call_later(&c->scope, c->origin->close_s, deadline_passed, c);
-    if (!c->deadline.slot)
+    if (!pl_call_later(&c->scope, c->origin->close_s, deadline_passed, c).slot)
         connection_fail(c, pl_failure_of(-ENOMEM));
     while (has_held(c))
         drop_first_held(c->extra);
@@ -699,6 +754,29 @@ static int connection_set_keepalive(pl_transport *transport, unsigned idle_s)
     return error < 0 ? error : set_tcp(c, SOL_SOCKET, SO_KEEPALIVE, idle_s != 0);
 }
 
+static int connection_register_producer(pl_transport *transport, pl_producer *producer,
+                                        pl_producer_kind kind)
+{
+    pli_connection *c = connection_of(transport);
+
+    pli_check_thread(reactor_of(c));
+    if (c->flags & (CLOSING | HALF_CLOSING | LOST | FAILED))
+        return PL_E_CLOSED;
+    if (c->producer)
+        return PL_E_BUSY;
+    c->producer = producer;
+    c->flags &= ~(unsigned) (PULL | PRODUCER_PAUSED | PAUSE_UNTOLD);
+    if (kind == PL_PULL_PRODUCER)
+        c->flags |= PULL | ASK;
+    connection_attend(c);
+    return 0;
+}
+
+static void connection_unregister_producer(pl_transport *transport)
+{
+    connection_of(transport)->producer = NULL;
+}
+
 static pl_scope *connection_scope(pl_transport *transport)
 {
     return &connection_of(transport)->scope;
@@ -728,6 +806,8 @@ static const pl_transport_ops connection_ops = {
     .host = connection_host,
     .set_nodelay = connection_set_nodelay,
     .set_keepalive = connection_set_keepalive,
+    .register_producer = connection_register_producer,
+    .unregister_producer = connection_unregister_producer,
     .scope = connection_scope,
     .id = connection_id,
 };

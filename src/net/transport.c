@@ -99,3 +99,13 @@ int pl_set_keepalive(pl_transport *transport, unsigned idle_s)
 {
     return transport->ops->set_keepalive(transport, idle_s);
 }
+
+int pl_register_producer(pl_transport *transport, pl_producer *producer, pl_producer_kind kind)
+{
+    return transport->ops->register_producer(transport, producer, kind);
+}
+
+void pl_unregister_producer(pl_transport *transport)
+{
+    transport->ops->unregister_producer(transport);
+}

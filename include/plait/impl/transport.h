@@ -8,6 +8,7 @@
 #ifndef PLAIT_IMPL_TRANSPORT_H
 #define PLAIT_IMPL_TRANSPORT_H
 
+#include <plait/producer.h>
 #include <plait/protocol.h>
 
 PL_BEGIN
@@ -29,6 +30,8 @@ typedef struct pl_transport_ops {
     int (*host)(const pl_transport *self, pl_address *ret_address);
     int (*set_nodelay)(pl_transport *self, bool on);
     int (*set_keepalive)(pl_transport *self, unsigned idle_s);
+    int (*register_producer)(pl_transport *self, pl_producer *producer, pl_producer_kind kind);
+    void (*unregister_producer)(pl_transport *self);
     pl_scope *(*scope)(pl_transport *self);
     pl_transport_id (*id)(const pl_transport *self);
 } pl_transport_ops;
