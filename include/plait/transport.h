@@ -88,8 +88,8 @@ PL_API void pl_set_pause_when_full(pl_transport *transport, bool on);
 /** Bytes that wait to be sent. */
 PL_API size_t pl_queued(const pl_transport *transport);
 
-/** Sets the limits of the write queue for this connection; `marks` must stay valid as long as it (a static const). */
-PL_API void pl_set_marks(pl_transport *transport, const pl_marks *marks);
+/** Sets the limits of the write queue for this connection; `marks` must stay valid as long as it (a static const). Returns: 0 or -ENOMEM. */
+PL_API int pl_set_marks(pl_transport *transport, const pl_marks *marks);
 
 /** The peer's address; also in connection_lost(). Costs no system call. */
 PL_API void pl_peer(const pl_transport *transport, pl_address *ret_address);

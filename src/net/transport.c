@@ -60,9 +60,9 @@ size_t pl_queued(const pl_transport *transport)
     return transport->ops->queued(transport);
 }
 
-void pl_set_marks(pl_transport *transport, const pl_marks *marks)
+int pl_set_marks(pl_transport *transport, const pl_marks *marks)
 {
-    transport->ops->set_marks(transport, marks);
+    return transport->ops->set_marks(transport, marks);
 }
 
 void pl_peer(const pl_transport *transport, pl_address *ret_address)

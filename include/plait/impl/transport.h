@@ -24,7 +24,7 @@ typedef struct pl_transport_ops {
     void (*pause)(pl_transport *self);
     void (*resume)(pl_transport *self);
     void (*set_pause_when_full)(pl_transport *self, bool on);
-    void (*set_marks)(pl_transport *self, const pl_marks *marks);
+    int (*set_marks)(pl_transport *self, const pl_marks *marks);
     size_t (*queued)(const pl_transport *self);
     void (*peer)(const pl_transport *self, pl_address *ret_address);
     int (*host)(const pl_transport *self, pl_address *ret_address);
