@@ -524,7 +524,7 @@ static void set_defaults(ep_parse *p)
 
 static bool parse_text(ep_parse *p, const ep_type *types)
 {
-    size_t at;
+    size_t at = 0;
     ep_piece piece;
 
     if (!find_type(p, types, &at))
