@@ -49,16 +49,16 @@ PL_BEGIN
 typedef struct pl_receiver_parser {
     char *ptr; /* the beginning of a message that is not complete; NULL when there is none */
     uint32_t len, cap;
-    uint32_t want;  /* the length that was announced */
-    uint8_t phase;  /* each parser's own; 0 between two messages */
-    bool spent;     /* what stands at ptr was delivered */
+    uint32_t want; /* the length that was announced */
+    uint8_t phase; /* each parser's own; 0 between two messages */
+    bool spent;    /* what stands at ptr was delivered */
 } pl_receiver_parser;
 
 /** Plait's own: what a receiver keeps besides. */
 typedef struct pl_receiver {
     pl_receiver_parser parser;
     struct pli_held *held; /* what arrived and waits for a resume */
-    pl_slice *current;     /* what is left of the slice that is being delivered; NULL when none is */
+    pl_slice *current; /* what is left of the slice that is being delivered; NULL when none is */
     bool paused;
     bool scheduled; /* a timer will deliver what is held */
     bool hooked;    /* memory is given back when the connection's scope ends */
@@ -75,8 +75,9 @@ typedef struct pl_line_ops {
 
     const char *delimiter;    /**< what ends a line, at most 64 bytes; NULL: "\r\n" */
     uint32_t delimiter_bytes; /**< its length, for one with a NUL in it; 0: strlen() of it */
-    bool bare_newline;        /**< lines end in "\n", and a "\r" before it is no part of the line; delimiter is NULL then */
-    uint32_t line_bytes_max;  /**< of a line without its end; 0: 16384; at most 2^31 - 1 */
+    bool
+        bare_newline; /**< lines end in "\n", and a "\r" before it is no part of the line; delimiter is NULL then */
+    uint32_t line_bytes_max; /**< of a line without its end; 0: 16384; at most 2^31 - 1 */
 
     /** A line, without its end. May be empty. */
     void (*line_received)(pl_line_receiver *self, pl_slice line);
@@ -136,9 +137,11 @@ typedef struct pl_netstring_receiver pl_netstring_receiver;
 
 /** The kind of a netstring receiver. */
 typedef struct pl_netstring_ops {
-    pl_protocol_ops protocol; /**< PL_NETSTRING_RECEIVER sets the sizes, the name and data_received */
+    pl_protocol_ops
+        protocol; /**< PL_NETSTRING_RECEIVER sets the sizes, the name and data_received */
 
-    uint32_t string_bytes_max; /**< 0: 99999; at most 2^31 - 1. A longer one aborts with PL_E_LIMIT as soon as it is announced */
+    uint32_t
+        string_bytes_max; /**< 0: 99999; at most 2^31 - 1. A longer one aborts with PL_E_LIMIT as soon as it is announced */
 
     /**
      * A string, without its length and comma; not before its comma has arrived. May be empty. What is no netstring (a leading zero,
@@ -175,10 +178,12 @@ typedef struct pl_prefixed_receiver pl_prefixed_receiver;
 
 /** The kind of a receiver of prefixed strings. */
 typedef struct pl_prefixed_ops {
-    pl_protocol_ops protocol; /**< PL_PREFIXED_RECEIVER sets the sizes, the name and data_received */
+    pl_protocol_ops
+        protocol; /**< PL_PREFIXED_RECEIVER sets the sizes, the name and data_received */
 
-    uint8_t prefix_bytes;      /**< 1, 2 or 4; PL_PREFIXED_RECEIVER sets it */
-    uint32_t string_bytes_max; /**< 0: 99999; at most 2^31 - 1. A longer one aborts with PL_E_LIMIT as soon as it is announced */
+    uint8_t prefix_bytes; /**< 1, 2 or 4; PL_PREFIXED_RECEIVER sets it */
+    uint32_t
+        string_bytes_max; /**< 0: 99999; at most 2^31 - 1. A longer one aborts with PL_E_LIMIT as soon as it is announced */
 
     /** A string, without its prefix. May be empty. */
     void (*string_received)(pl_prefixed_receiver *self, pl_slice string);

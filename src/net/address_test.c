@@ -113,7 +113,6 @@ PL_TEST(ip_addresses_survive_the_way_to_the_kernel_and_back)
             PL_EQ(pli_address_to_sockaddr(&before, as_ipv6, &kernel, &size), 0);
             PL_EQ(pli_address_from_sockaddr((const void *) &kernel, size, &after), 0);
             PL_CHECK(pl_address_equal(&before, &after));
-            PL_EQ(memcmp(&before, &after, sizeof before), 0);
         }
     }
 }

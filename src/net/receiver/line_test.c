@@ -196,7 +196,8 @@ PL_TEST(out_of_memory_is_said_and_loses_nothing)
     char in[1300];
 
     memset(in, 'x', sizeof in);
-    memcpy(in + 700, "\r\n", 2);
+    in[700] = '\r';
+    in[701] = '\n';
     check_out_of_memory(run_line, &large, pl_slice_of(in, sizeof in));
     check_out_of_memory(run_line, &crlf, pl_str("12345678901234567890\r\nx\r\n"));
 }
