@@ -320,9 +320,10 @@ PL_TEST(a_quoted_path_stands_for_itself)
             seed = seed * 6364136223846793005u + 1442695040888963407u;
             path[i] = alphabet[(seed >> 33) % (sizeof alphabet - 1)];
         }
-        path[0] = '/';
         PL_EQ(pl_endpoint_quote(path, quoted, sizeof quoted), strlen(quoted));
-        snprintf(text, sizeof text, "unix:%s:mode=600", quoted);
+        snprintf(text, sizeof text, "unix:%s:backlog=1", quoted);
+        if (strcmp(path, "@") == 0)
+            continue;
         PL_STR_EQ(server(text).path, path);
     }
 }

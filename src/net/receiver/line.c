@@ -119,10 +119,7 @@ static int skip(pl_receiver_parser *parser, const pli_line_rules *rules, pl_slic
         pli_parser_keep_last(parser, 0);
         pli_take(io_in, io_in->len - before);
     }
-    if (pli_parser_keep(parser, pli_take(io_in, before), (size_t) 2 * PLI_DELIMITER_MAX) < 0)
-        return -ENOMEM;
-    pli_parser_keep_last(parser, before);
-    return 0;
+    return pli_parser_keep(parser, pli_take(io_in, before), (size_t) 2 * PLI_DELIMITER_MAX);
 }
 
 int pli_line_next(pl_receiver_parser *parser, const pli_line_rules *rules, pl_slice *io_in,
