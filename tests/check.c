@@ -34,6 +34,7 @@ static const char *program;
 static bool foreground;
 static sigjmp_buf foreground_skip;
 static char skip_reason[256];
+static volatile pid_t running; /* the test's process and its group; 0: none */
 
 void check_add(check_test *test)
 {
@@ -289,6 +290,23 @@ static bool report(const check_test *test, int number, int output, int status, b
     return passed || skipped;
 }
 
+/* Who interrupts the runner means the test, too, and all that the test has started. */
+static void interrupted(int signo)
+{
+    if (running > 0)
+        kill(-running, SIGKILL);
+    signal(signo, SIG_DFL);
+    raise(signo);
+}
+
+static void watch_for_interrupts(void (*handler)(int))
+{
+    static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
+
+    for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++)
+        signal(signals[i], handler);
+}
+
 static bool run_in_child(const check_test *test, int number, const sigset_t *mask)
 {
     long timeout_s = env_number("PL_TEST_TIMEOUT", timeout_default_s);
@@ -304,11 +322,15 @@ static bool run_in_child(const check_test *test, int number, const sigset_t *mas
         printf("Bail out! no process for a test: %s\n", strerror(errno));
         exit(2);
     }
-    if (pid == 0)
+    if (pid == 0) {
+        watch_for_interrupts(SIG_DFL);
         child(test, output, runner, mask);
+    }
     setpgid(pid, pid); /* whoever comes first: the group exists before it may have to be killed */
+    running = pid;
     in_time = await_end(pid, timeout_s);
     kill(-pid, SIGKILL);
+    running = 0;
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
         ;
     ok = report(test, number, output, status, !in_time, timeout_s);
@@ -377,8 +399,10 @@ int check_main(int argc, char **argv)
     printf("1..%d\n", count_wanted(argc, argv));
     sigemptyset(&sigchld);
     sigaddset(&sigchld, SIGCHLD);
-    if (!foreground)
+    if (!foreground) {
         sigprocmask(SIG_BLOCK, &sigchld, &mask);
+        watch_for_interrupts(interrupted);
+    }
     for (check_test *test = tests; test; test = test->next) {
         if (is_wanted(test, argc, argv)) {
             number++;

@@ -11,7 +11,9 @@
 #include <plait/deferred.h>
 #include <plait/endpoint.h>
 #include <plait/error.h>
+#include <plait/fanout.h>
 #include <plait/log.h>
+#include <plait/producer.h>
 #include <plait/protocol.h>
 #include <plait/reactor.h>
 #include <plait/receiver.h>

@@ -19,7 +19,7 @@ typedef void pl_timer_fn(void *arg);
 /**
  * Calls `fn(arg)` once, `seconds` from now, unless `scope` ends before.
  *
- * It never runs early, and never before this call has returned; it may run late by up to a millisecond and whatever holds up the
+ * It never runs early, counted from pl_now(), and never before this call has returned; it may run late by up to a millisecond and whatever holds up the
  * reactor. Timers of one millisecond run in the order in which they were asked for. Less than 0 counts as 0.
  * Returns: the timer, or {0, 0} when memory is out or the scope has ended.
  */

@@ -97,8 +97,8 @@ PL_API size_t pl_queued(const pl_transport *transport);
 /** Sets the limits of the write queue for this connection; `marks` must stay valid as long as it (a static const). */
 PL_API void pl_set_marks(pl_transport *transport, const pl_marks *marks);
 
-/** The peer's address; valid as long as the transport, also in connection_lost(). */
-PL_API const pl_address *pl_peer(const pl_transport *transport);
+/** The peer's address; also in connection_lost(). Costs no system call. */
+PL_API void pl_peer(const pl_transport *transport, pl_address *ret_address);
 /** This side's address. Returns: 0, PL_E_CLOSED, or a system error. */
 PL_API int pl_host(const pl_transport *transport, pl_address *ret_address);
 

@@ -12,6 +12,7 @@ typedef struct pli_buf_owner pli_buf_owner;
 struct pl_buf {
     uint32_t refs;
     uint32_t size;
+    bool for_turn;              /* must be let go by the end of the turn: others wait for the memory */
     char *data;
     pli_buf_owner *owner;       /* NULL: free with pli_free; data follows the header or is foreign */
     pl_buf_free *release;       /* foreign data: told at the end; may be NULL */

@@ -6,7 +6,7 @@
  *
  * Who may be called when:
  *  - accepted, received, receive_ended, connected and ready are called from dispatch() only;
- *  - sent and removed only keep books and may be called from any backend function: they must not call the program.
+ *  - sent, blocked and removed only keep books and may be called from any backend function: they must not call the program.
  *
  * An io is found by slot and generation, never by address: what comes late for a removed one is dropped and counted. After remove() only
  * `removed` follows, once the kernel holds nothing of it any more; its memory must stay until the end of that turn.
@@ -35,6 +35,8 @@ typedef struct pli_io_ops {
     size_t (*gather)(pli_io *io, struct iovec *pieces, size_t max);
     /* The first `n` bytes of what was gathered are sent; or it failed with a negative errno. */
     void (*sent)(pli_io *io, ssize_t n);
+    /* The rest of what was gathered has to wait for room; it is gathered again then. */
+    void (*blocked)(pli_io *io);
     void (*connected)(pli_io *io, int error);
     /* A watched descriptor is ready: PLI_WANT_READ, PLI_WANT_WRITE. */
     void (*ready)(pli_io *io, unsigned events);

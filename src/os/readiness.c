@@ -94,21 +94,21 @@ void pli_readiness_send(pli_backend *base, pli_io *io)
     struct iovec pieces[PIECES_MAX];
     size_t n;
 
-    while (!(io->state & REMOVED) && (n = io->ops->gather(io, pieces, PIECES_MAX)) > 0) {
+    while ((n = io->ops->gather(io, pieces, PIECES_MAX)) > 0) {
         size_t size = pieces_size(pieces, n);
         ssize_t sent = send_pieces(io, pieces, n);
 
         if (sent == -EAGAIN || (sent >= 0 && (size_t) sent < size)) {
             io->ops->sent(io, sent < 0 ? 0 : sent);
-            if (!(io->state & REMOVED))
-                pl_ignore(set_wants(self, io, io->wants | PLI_WANT_SEND));
+            io->ops->blocked(io);
+            pl_ignore(set_wants(self, io, io->wants | PLI_WANT_SEND));
             return;
         }
         io->ops->sent(io, sent);
         if (sent < 0)
             break;
     }
-    if (!(io->state & REMOVED) && io->wants & PLI_WANT_SEND)
+    if (io->wants & PLI_WANT_SEND)
         pl_ignore(set_wants(self, io, io->wants & ~(unsigned) PLI_WANT_SEND));
 }
 
@@ -162,6 +162,8 @@ static bool have_buffer(pli_readiness *self)
         return true;
     self->buffer = pl_buf_unref(self->buffer);
     self->buffer = pli_buf_pool_get(&self->buffers);
+    if (self->buffer)
+        self->buffer->for_turn = true;
     return self->buffer != NULL;
 }
 

@@ -154,7 +154,8 @@ static int buffers_open(uring_backend *self)
     for (unsigned i = 0; i < BUFFERS; ++i) {
         self->bufs[i] = (pl_buf){.size = BUFFER_BYTES,
                                  .data = self->memory + (size_t) i * BUFFER_BYTES,
-                                 .owner = &self->owner};
+                                 .owner = &self->owner,
+                                 .for_turn = true};
         buffer_recycle(&self->owner, &self->bufs[i]);
     }
     buffers_publish(self);
@@ -403,6 +404,7 @@ static void uring_send_start(pli_backend *base, pli_io *io)
     struct iovec probe;
 
     PLI_ASSERT(!(io->state & REMOVED));
+    self->more |= (io->state & BATCHED) != 0; /* it goes on when that has been settled */
     if (io->state & (BATCHED | 1u << OP_POLL_SEND) || io->ops->gather(io, &probe, 1) == 0)
         return;
     /* Getting a place may submit, and so settle what this io had in an earlier batch. */
@@ -426,9 +428,8 @@ static void send_settle(uring_backend *self, const uring_send *send, bool more)
     }
     again = send->result == -EAGAIN || (send->result >= 0 && send->result < send->size);
     io->ops->sent(io, send->result == -EAGAIN ? 0 : send->result);
-    if (io->state & REMOVED)
-        return;
     if (again) {
+        io->ops->blocked(io);
         io->wants |= PLI_WANT_SEND;
         arm_poll(self, io, OP_POLL_SEND, POLLOUT);
     } else if (more) {

@@ -1,0 +1,956 @@
+#include "net/connection.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+
+#include "base/assert.h"
+#include "base/memory.h"
+#include "net/address.h"
+#include "os/socket.h"
+
+#define LOW_DEFAULT  (16u << 10)
+#define HIGH_DEFAULT (64u << 10)
+#define MAX_DEFAULT  (4u << 20)
+
+static const pl_marks default_marks = {LOW_DEFAULT, HIGH_DEFAULT, MAX_DEFAULT};
+
+enum {
+    MADE = 1 << 0,          /* connection_made was called: connection_lost is owed */
+    ENDED = 1 << 1,         /* the peer's FIN has come */
+    ENDED_TOLD = 1 << 2,    /* and the protocol knows */
+    CLOSING = 1 << 3,       /* pl_close() */
+    HALF_CLOSING = 1 << 4,  /* pl_close_write() */
+    FIN_SENT = 1 << 5,
+    LOST = 1 << 6,          /* connection_lost was called, or never will be */
+    REMOVED = 1 << 7,       /* the kernel has let go */
+    PAUSED = 1 << 8,        /* by pl_pause() */
+    FULL_PAUSED = 1 << 9,   /* since the write queue is full */
+    NO_FULL_PAUSE = 1 << 10, /* pl_set_pause_when_full(false) */
+    FULL_TOLD = 1 << 11,    /* a write was answered with PL_FULL: drained() is owed */
+    FAILED = 1 << 12,       /* `failure` says why it has to end */
+    ATTENTION = 1 << 13,    /* connection_task() has something to see to */
+    PULL = 1 << 14,         /* the producer writes when it is asked to */
+    ASK = 1 << 15,          /* and is to be asked */
+    PRODUCER_PAUSED = 1 << 16,
+    PAUSE_UNTOLD = 1 << 17, /* and does not know */
+};
+
+/* Input that came while reading was paused. */
+typedef struct held_input {
+    struct held_input *next;
+    pl_buf *buf;
+} held_input;
+
+/* What few connections need. */
+typedef struct connection_extra {
+    held_input *first_held, *last_held;
+    size_t held_taken; /* of the first */
+    pl_address peer;   /* of a UNIX socket that has one */
+} connection_extra;
+
+/* The peer, small: most connections are idle most of the time, and there are many. */
+typedef struct small_address {
+    uint8_t family;
+    uint16_t port;
+    uint32_t zone;
+    uint8_t ip[16];
+} small_address;
+
+struct pli_connection {
+    pl_transport transport;
+    pli_io io;
+    pl_scope scope;
+    pli_task task; /* in `ready` to see what is to be done, in `flushes` to be sent, in `graves` to be freed */
+    pli_outbox out;
+    const pli_connection_origin *origin;
+    const pl_marks *marks;
+    connection_extra *extra;
+    pl_producer *producer;
+    pl_failure *failure;
+    small_address peer;
+    uint32_t flags;
+    _Alignas(16) char protocol[];
+};
+
+static const pl_transport_ops connection_ops;
+static const pli_io_ops connection_io_ops;
+static void connection_task(pli_task *task);
+static void connection_flush(pli_task *task);
+static void connection_bury(pli_task *task);
+
+static pl_reactor *reactor_of(const pli_connection *c)
+{
+    return c->scope.reactor;
+}
+
+static pli_connection *connection_of(const pl_transport *transport)
+{
+    return pl_container_of(transport, pli_connection, transport);
+}
+
+static pli_connection *connection_of_io(pli_io *io)
+{
+    return pl_container_of(io, pli_connection, io);
+}
+
+static const pl_protocol_ops *protocol_ops(const pli_connection *c)
+{
+    return c->transport.protocol->ops;
+}
+
+/* ---- later in this turn ---- */
+
+/* Lets connection_task() look at what is to be done. */
+static void connection_attend(pli_connection *c)
+{
+    c->flags |= ATTENTION;
+    if (c->task.next || c->flags & LOST)
+        return; /* when it is queued to be sent, it looks for the flag after that */
+    c->task.run = connection_task;
+    pli_ready(reactor_of(c), &c->task);
+}
+
+static void connection_want_flush(pli_connection *c)
+{
+    if (c->task.next)
+        return; /* whichever queue it is in, it sees to both */
+    c->task.run = connection_flush;
+    pli_task_queue(&reactor_of(c)->flushes, &c->task);
+}
+
+static void bury_when_over(pli_connection *c)
+{
+    if (!(c->flags & LOST) || !(c->flags & REMOVED) || c->task.run == connection_bury)
+        return;
+    /* A task that is still queued buries it when it is run: it finds LOST. */
+    if (c->task.next)
+        return;
+    c->task.run = connection_bury;
+    pli_task_queue(&reactor_of(c)->graves, &c->task);
+}
+
+/* ---- held input ---- */
+
+static connection_extra *extra_of(pli_connection *c)
+{
+    if (!c->extra)
+        c->extra = pli_alloc_zero(sizeof *c->extra);
+    return c->extra;
+}
+
+static bool has_held(const pli_connection *c)
+{
+    return c->extra && c->extra->first_held;
+}
+
+static int hold(pli_connection *c, pl_slice in)
+{
+    connection_extra *extra = extra_of(c);
+    held_input *held = extra ? pli_alloc(sizeof *held) : NULL;
+
+    if (!held)
+        return -ENOMEM;
+    *held = (held_input){NULL, pl_buf_copy(in)};
+    if (!held->buf) {
+        pli_free(held);
+        return -ENOMEM;
+    }
+    if (extra->last_held)
+        extra->last_held->next = held;
+    else
+        extra->first_held = held;
+    extra->last_held = held;
+    return 0;
+}
+
+static void drop_first_held(connection_extra *extra)
+{
+    held_input *held = extra->first_held;
+
+    extra->first_held = held->next;
+    if (!extra->first_held)
+        extra->last_held = NULL;
+    pl_buf_unref(held->buf);
+    pli_free(held);
+}
+
+/* ---- the end ---- */
+
+static void want(pli_connection *c, unsigned wants)
+{
+    pli_backend *backend = reactor_of(c)->backend;
+    int error = wants == (c->io.wants & PLI_WANT_RECEIVE) ? 0 : backend->ops->want(backend, &c->io, wants);
+
+    if (error < 0 && !(c->flags & FAILED)) {
+        c->flags |= FAILED;
+        c->failure = pl_failure_new(error, "watching the connection", NULL, NULL);
+        connection_attend(c);
+    }
+}
+
+/* A clean end is nobody's fault and needs no story. */
+static pl_failure *failure_with_peer(const pli_connection *c, int code)
+{
+    char text[PL_ADDRESS_TEXT];
+    pl_address peer;
+
+    if (code == PL_E_CLEAN || code == PL_E_ENDED)
+        return pl_failure_of(code);
+    pl_peer(&c->transport, &peer);
+    return pl_failure_new(code, "talking to", NULL, "%s",
+                          pl_address_format(&peer, text, sizeof text));
+}
+
+/* Lets go of the producer before it is told, so that whatever it does, it is told once. */
+static void stop_producer(pli_connection *c)
+{
+    pl_producer *producer = c->producer;
+
+    c->producer = NULL;
+    if (producer && producer->ops->stop_producing)
+        producer->ops->stop_producing(producer);
+}
+
+/* The only place where connection_lost is called. Takes the reason. */
+static void connection_lose(pli_connection *c, pl_failure *take_reason)
+{
+    pl_protocol *protocol = c->transport.protocol;
+    pli_backend *backend = reactor_of(c)->backend;
+    bool orderly = pl_failure_code(take_reason) == PL_E_CLEAN;
+
+    if (c->flags & LOST) {
+        pl_failure_unref(take_reason);
+        return;
+    }
+    c->flags |= LOST;
+    stop_producer(c);
+    if (c->flags & MADE && protocol->ops->connection_lost)
+        protocol->ops->connection_lost(protocol, take_reason);
+    pl_failure_unref(take_reason);
+    pli_scope_done(&c->scope);
+    if (!orderly)
+        pli_socket_reset_on_close(c->io.fd);
+    backend->ops->remove(backend, &c->io, true);
+    if (c->origin->watcher.lost)
+        ((pli_connection_origin *) (uintptr_t) c->origin)
+            ->watcher.lost((pli_connection_watcher *) (uintptr_t) &c->origin->watcher);
+}
+
+static void lose_for(pli_connection *c, int code)
+{
+    connection_lose(c, failure_with_peer(c, code));
+}
+
+/* Lets it end from the loop, for the first reason that is given. Takes it. */
+static void connection_fail(pli_connection *c, pl_failure *take_reason)
+{
+    if (c->flags & (LOST | FAILED)) {
+        pl_failure_unref(take_reason);
+        return;
+    }
+    c->flags |= FAILED;
+    c->failure = take_reason;
+    connection_attend(c);
+}
+
+static void connection_removed(pli_io *io)
+{
+    pli_connection *c = connection_of_io(io);
+
+    c->flags |= REMOVED;
+    bury_when_over(c);
+}
+
+static void connection_bury(pli_task *task)
+{
+    pli_connection *c = pl_container_of(task, pli_connection, task);
+
+    PLI_ASSERT(c->flags & LOST && c->flags & REMOVED);
+    pli_outbox_clear(&reactor_of(c)->outbox, &c->out);
+    while (has_held(c))
+        drop_first_held(c->extra);
+    pli_free(c->extra);
+    pl_failure_unref(c->failure);
+    pli_free(c);
+}
+
+static void connection_scope_end(pli_owned *owned)
+{
+    pl_scope *scope = pl_container_of(owned, pl_scope, owned);
+
+    lose_for(pl_container_of(scope, pli_connection, scope), PL_E_ENDED);
+}
+
+/* ---- what the backend tells ---- */
+
+static bool is_paused(const pli_connection *c)
+{
+    return c->flags & (PAUSED | FULL_PAUSED) && !(c->flags & CLOSING);
+}
+
+static bool is_full(const pli_connection *c)
+{
+    return c->out.bytes >= c->marks->queue_bytes_high && !(c->flags & NO_FULL_PAUSE);
+}
+
+/* Input came although the queue is full: perhaps what is queued can go out right now. */
+static void try_to_empty(pli_connection *c)
+{
+    pli_backend *backend = reactor_of(c)->backend;
+
+    if (c->out.keeping)
+        return; /* it has been tried, and the peer has no room */
+    backend->ops->send(backend, &c->io);
+    backend->ops->flush(backend);
+}
+
+static void deliver(pli_connection *c, pl_buf *buf, pl_slice in)
+{
+    pl_protocol *protocol = c->transport.protocol;
+    pl_reactor *reactor = reactor_of(c);
+
+    if (c->flags & (CLOSING | FAILED) || !protocol->ops->data_received)
+        return;
+    reactor->receiving = buf;
+    protocol->ops->data_received(protocol, in);
+    reactor->receiving = NULL;
+}
+
+static void connection_received(pli_io *io, pl_buf *buf, pl_slice in)
+{
+    pli_connection *c = connection_of_io(io);
+
+    if (c->flags & (CLOSING | LOST))
+        return; /* what comes after the close is discarded */
+    if (is_full(c))
+        try_to_empty(c);
+    if (is_full(c))
+        c->flags |= FULL_PAUSED;
+    if (!is_paused(c) && !has_held(c)) {
+        deliver(c, buf, in);
+        return;
+    }
+    want(c, 0);
+    if (hold(c, in) < 0)
+        connection_fail(c, pl_failure_of(-ENOMEM));
+}
+
+static int code_of_receive_error(int error)
+{
+    if (error == -ETIMEDOUT)
+        return PL_E_TIMED_OUT;
+    if (error == -ENOMEM || error == -ENOBUFS)
+        return error;
+    return PL_E_LOST;
+}
+
+static void connection_receive_ended(pli_io *io, int error)
+{
+    pli_connection *c = connection_of_io(io);
+
+    if (c->flags & LOST)
+        return;
+    if (error == 0)
+        c->flags |= ENDED;
+    else
+        connection_fail(c, failure_with_peer(c, code_of_receive_error(error)));
+    connection_attend(c);
+}
+
+static size_t connection_gather(pli_io *io, struct iovec *pieces, size_t max)
+{
+    return pli_outbox_gather(&connection_of_io(io)->out, pieces, max);
+}
+
+/* Whether somebody has to know how the sending goes, as soon as it is known. */
+static bool waits_for_sending(const pli_connection *c)
+{
+    if (c->flags & (CLOSING | HALF_CLOSING | FULL_PAUSED))
+        return true;
+    if (c->producer)
+        return c->flags & (PULL | PRODUCER_PAUSED);
+    return c->flags & FULL_TOLD && protocol_ops(c)->drained;
+}
+
+static void connection_sent(pli_io *io, ssize_t n)
+{
+    pli_connection *c = connection_of_io(io);
+
+    if (c->flags & LOST)
+        return;
+    if (n < 0) {
+        pli_outbox_clear(&reactor_of(c)->outbox, &c->out);
+        connection_fail(c, failure_with_peer(c, code_of_receive_error((int) n)));
+        return;
+    }
+    pli_outbox_consume(&reactor_of(c)->outbox, &c->out, (size_t) n);
+    if (waits_for_sending(c))
+        connection_attend(c);
+    else if (c->out.bytes <= c->marks->queue_bytes_low)
+        c->flags &= ~(unsigned) FULL_TOLD;
+}
+
+static void connection_blocked(pli_io *io)
+{
+    pli_connection *c = connection_of_io(io);
+
+    if (pli_outbox_keep(&reactor_of(c)->outbox, &c->out) < 0)
+        connection_fail(c, pl_failure_of(-ENOMEM));
+}
+
+static const pli_io_ops connection_io_ops = {
+    .received = connection_received,
+    .receive_ended = connection_receive_ended,
+    .gather = connection_gather,
+    .sent = connection_sent,
+    .blocked = connection_blocked,
+    .removed = connection_removed,
+};
+
+/* ---- what is to be done, from the loop ---- */
+
+/* Half of it is over: sends the FIN once all is out. */
+static void send_fin(pli_connection *c)
+{
+    pl_protocol *protocol = c->transport.protocol;
+
+    if (!(c->flags & (CLOSING | HALF_CLOSING)) || c->flags & FIN_SENT || c->out.bytes)
+        return;
+    c->flags |= FIN_SENT;
+    /* When the peer has said its FIN too, closing the descriptor says ours. */
+    if (!(c->flags & ENDED))
+        pl_ignore(pli_socket_shutdown(c->io.fd, SHUT_WR));
+    if (!(c->flags & CLOSING) && protocol->ops->write_connection_lost)
+        protocol->ops->write_connection_lost(protocol);
+}
+
+/* ---- producers ---- */
+
+/* A producer that was answered PL_FULL is always resumed; it is paused only if the queue did not empty at once. */
+static void tell_push_producer(pli_connection *c)
+{
+    bool low = c->out.bytes <= c->marks->queue_bytes_low, untold = c->flags & PAUSE_UNTOLD;
+
+    if (!(c->flags & PRODUCER_PAUSED))
+        return;
+    c->flags &= ~(unsigned) PAUSE_UNTOLD;
+    if (low) {
+        c->flags &= ~(unsigned) PRODUCER_PAUSED;
+        c->producer->ops->resume_producing(c->producer);
+    } else if (untold && c->producer->ops->pause_producing) {
+        c->producer->ops->pause_producing(c->producer);
+    }
+}
+
+static void tell_producer(pli_connection *c)
+{
+    if (!c->producer)
+        return;
+    if (!(c->flags & PULL))
+        tell_push_producer(c);
+    else if (c->flags & ASK && c->out.bytes <= c->marks->queue_bytes_low) {
+        c->flags &= ~(unsigned) ASK; /* set again by what it writes */
+        c->producer->ops->resume_producing(c->producer);
+    }
+}
+
+static void tell_drained(pli_connection *c)
+{
+    pl_protocol *protocol = c->transport.protocol;
+
+    if (c->out.bytes > c->marks->queue_bytes_low)
+        return;
+    if (c->flags & FULL_PAUSED) {
+        c->flags &= ~(unsigned) FULL_PAUSED;
+        connection_attend(c);
+    }
+    if (!(c->flags & FULL_TOLD))
+        return;
+    c->flags &= ~(unsigned) FULL_TOLD;
+    if (!(c->flags & CLOSING) && protocol->ops->drained)
+        protocol->ops->drained(protocol);
+}
+
+static void deliver_held(pli_connection *c)
+{
+    while (has_held(c) && !is_paused(c) && !(c->flags & (FAILED | CLOSING))) {
+        pl_buf *buf = pl_buf_ref(c->extra->first_held->buf);
+
+        drop_first_held(c->extra);
+        deliver(c, NULL, pl_buf_slice(buf));
+        pl_buf_unref(buf);
+        if (is_full(c))
+            c->flags |= FULL_PAUSED;
+    }
+}
+
+/* The peer's FIN is told after all that came before it. */
+static void tell_ended(pli_connection *c)
+{
+    pl_protocol *protocol = c->transport.protocol;
+
+    if (!(c->flags & ENDED) || c->flags & (ENDED_TOLD | CLOSING) || has_held(c) || is_paused(c))
+        return;
+    c->flags |= ENDED_TOLD;
+    if (protocol->ops->read_connection_lost)
+        protocol->ops->read_connection_lost(protocol);
+    else
+        pl_close(&c->transport);
+}
+
+static bool is_over(const pli_connection *c)
+{
+    return c->flags & FIN_SENT && c->flags & ENDED && (c->flags & (ENDED_TOLD | CLOSING));
+}
+
+/* Ends it if there is a reason to. Returns: whether it has ended. */
+static bool end_if_over(pli_connection *c)
+{
+    pl_failure *reason = c->failure;
+
+    if (c->flags & FAILED) {
+        c->failure = NULL;
+        connection_lose(c, reason);
+    } else if (is_over(c)) {
+        lose_for(c, PL_E_CLEAN);
+    } else {
+        return false;
+    }
+    bury_when_over(c);
+    return true;
+}
+
+/* Each step may call the program, and so may close or abort it. */
+static void attend_steps(pli_connection *c)
+{
+    if (c->flags & CLOSING)
+        stop_producer(c);
+    if (!(c->flags & FAILED))
+        tell_drained(c);
+    if (!(c->flags & FAILED))
+        tell_producer(c);
+    if (!(c->flags & FAILED))
+        deliver_held(c);
+    if (!(c->flags & FAILED))
+        tell_ended(c);
+    if (!(c->flags & FAILED))
+        send_fin(c);
+}
+
+static void connection_task(pli_task *task)
+{
+    pli_connection *c = pl_container_of(task, pli_connection, task);
+
+    c->flags &= ~(unsigned) ATTENTION;
+    if (c->flags & LOST) {
+        bury_when_over(c);
+        return;
+    }
+    attend_steps(c);
+    if (c->flags & LOST || end_if_over(c))
+        return;
+    if (!is_paused(c) && !has_held(c) && !(c->flags & ENDED))
+        want(c, PLI_WANT_RECEIVE);
+    if (c->out.bytes)
+        connection_want_flush(c);
+}
+
+static void connection_flush(pli_task *task)
+{
+    pli_connection *c = pl_container_of(task, pli_connection, task);
+    pli_backend *backend = reactor_of(c)->backend;
+
+    if (c->flags & (LOST | FAILED)) {
+        connection_task(task);
+        return;
+    }
+    if (c->out.bytes)
+        backend->ops->send(backend, &c->io);
+    if (waits_for_sending(c))
+        reactor_of(c)->settle = true;
+    if (waits_for_sending(c) || c->flags & ATTENTION)
+        connection_attend(c);
+}
+
+/* ---- what the program calls ---- */
+
+/* Answers a write whose bytes are in the queue by now. */
+static int queued(pli_connection *c)
+{
+    connection_want_flush(c);
+    c->flags |= ASK;
+    if (c->out.bytes < c->marks->queue_bytes_high)
+        return 0;
+    c->flags |= FULL_TOLD;
+    if (c->producer && !(c->flags & (PULL | PRODUCER_PAUSED)))
+        c->flags |= PRODUCER_PAUSED | PAUSE_UNTOLD;
+    return PL_FULL;
+}
+
+static int may_write(const pli_connection *c, size_t n)
+{
+    pli_check_thread(reactor_of(c));
+    if (c->flags & (CLOSING | HALF_CLOSING | LOST | FAILED))
+        return PL_E_CLOSED;
+    return n > c->marks->queue_bytes_max - c->out.bytes ? PL_E_LIMIT : 0;
+}
+
+/* From this size on, what has just been received is sent on from where it lies. */
+#define SHARE_BYTES 2048
+
+static int connection_write(pl_transport *transport, pl_slice bytes)
+{
+    pli_connection *c = connection_of(transport);
+    pl_reactor *reactor = reactor_of(c);
+    pl_buf *receiving = reactor->receiving;
+    int error = may_write(c, bytes.len);
+
+    if (error < 0 || bytes.len == 0)
+        return error;
+    if (receiving && bytes.len >= SHARE_BYTES && !c->out.keeping && pli_buf_holds(receiving, bytes))
+        error = pli_outbox_share(&reactor->outbox, &c->out, pl_buf_ref(receiving), bytes);
+    else
+        error = pli_outbox_copy(&reactor->outbox, &c->out, bytes);
+    return error < 0 ? error : queued(c);
+}
+
+static int connection_write_buf(pl_transport *transport, pl_buf *take_buf, pl_slice bytes)
+{
+    pli_connection *c = connection_of(transport);
+    int error = may_write(c, bytes.len);
+
+    if (error < 0) {
+        pl_buf_unref(take_buf);
+        return error;
+    }
+    error = pli_outbox_share(&reactor_of(c)->outbox, &c->out, take_buf, bytes);
+    return error < 0 ? error : queued(c);
+}
+
+static void deadline_passed(void *arg)
+{
+    pli_connection *c = arg;
+
+    connection_fail(c, failure_with_peer(c, PL_E_TIMED_OUT));
+}
+
+static void connection_close(pl_transport *transport)
+{
+    pli_connection *c = connection_of(transport);
+
+    pli_check_thread(reactor_of(c));
+    if (c->flags & (CLOSING | LOST | FAILED))
+        return;
+    c->flags |= CLOSING;
+    if (!pl_call_later(&c->scope, c->origin->close_s, deadline_passed, c).slot)
+        connection_fail(c, pl_failure_of(-ENOMEM));
+    while (has_held(c))
+        drop_first_held(c->extra);
+    connection_attend(c);
+}
+
+static void connection_abort(pl_transport *transport, pl_failure *take_reason)
+{
+    pli_connection *c = connection_of(transport);
+
+    pli_check_thread(reactor_of(c));
+    connection_fail(c, take_reason);
+}
+
+static int connection_close_write(pl_transport *transport)
+{
+    pli_connection *c = connection_of(transport);
+
+    pli_check_thread(reactor_of(c));
+    if (c->flags & (CLOSING | LOST | FAILED))
+        return PL_E_CLOSED;
+    c->flags |= HALF_CLOSING;
+    connection_attend(c);
+    return 0;
+}
+
+static void connection_pause(pl_transport *transport)
+{
+    connection_of(transport)->flags |= PAUSED;
+}
+
+static void connection_resume(pl_transport *transport)
+{
+    pli_connection *c = connection_of(transport);
+
+    pli_check_thread(reactor_of(c));
+    c->flags &= ~(unsigned) PAUSED;
+    if (has_held(c) || c->flags & ENDED || !(c->io.wants & PLI_WANT_RECEIVE))
+        connection_attend(c);
+}
+
+static void connection_set_pause_when_full(pl_transport *transport, bool on)
+{
+    pli_connection *c = connection_of(transport);
+
+    c->flags = on ? c->flags & ~(unsigned) NO_FULL_PAUSE : c->flags | NO_FULL_PAUSE;
+    if (!on && c->flags & FULL_PAUSED) {
+        c->flags &= ~(unsigned) FULL_PAUSED;
+        connection_attend(c);
+    }
+}
+
+static void connection_set_marks(pl_transport *transport, const pl_marks *marks)
+{
+    connection_of(transport)->marks = marks;
+}
+
+static size_t connection_queued(const pl_transport *transport)
+{
+    return connection_of(transport)->out.bytes;
+}
+
+static void connection_peer(const pl_transport *transport, pl_address *ret_address)
+{
+    const pli_connection *c = connection_of(transport);
+
+    if (c->peer.family == PL_UNIX) {
+        *ret_address = c->extra->peer;
+        return;
+    }
+    *ret_address = (pl_address){
+        .family = c->peer.family, .port = c->peer.port, .zone = c->peer.zone};
+    memcpy(ret_address->at.ip, c->peer.ip, sizeof c->peer.ip);
+}
+
+static int connection_host(const pl_transport *transport, pl_address *ret_address)
+{
+    const pli_connection *c = connection_of(transport);
+    struct sockaddr_storage address;
+    socklen_t size;
+    int error = c->flags & LOST ? PL_E_CLOSED : pli_socket_name(c->io.fd, &address, &size);
+
+    if (error < 0)
+        return error;
+    return pli_address_from_sockaddr((struct sockaddr *) &address, size, ret_address);
+}
+
+static int set_tcp(pli_connection *c, int level, int name, int value)
+{
+    int error;
+
+    if (c->flags & LOST)
+        return PL_E_CLOSED;
+    error = pli_socket_set(c->io.fd, level, name, value);
+    return error == -EOPNOTSUPP || error == -ENOPROTOOPT ? PL_E_UNSUPPORTED : error;
+}
+
+static int connection_set_nodelay(pl_transport *transport, bool on)
+{
+    return set_tcp(connection_of(transport), IPPROTO_TCP, TCP_NODELAY, on);
+}
+
+static int connection_set_keepalive(pl_transport *transport, unsigned idle_s)
+{
+    pli_connection *c = connection_of(transport);
+    int error = idle_s ? set_tcp(c, IPPROTO_TCP, TCP_KEEPIDLE, (int) idle_s) : 0;
+
+    return error < 0 ? error : set_tcp(c, SOL_SOCKET, SO_KEEPALIVE, idle_s != 0);
+}
+
+static int connection_register_producer(pl_transport *transport, pl_producer *producer,
+                                        pl_producer_kind kind)
+{
+    pli_connection *c = connection_of(transport);
+
+    pli_check_thread(reactor_of(c));
+    if (c->flags & (CLOSING | HALF_CLOSING | LOST | FAILED))
+        return PL_E_CLOSED;
+    if (c->producer)
+        return PL_E_BUSY;
+    c->producer = producer;
+    c->flags &= ~(unsigned) (PULL | PRODUCER_PAUSED | PAUSE_UNTOLD);
+    if (kind == PL_PULL_PRODUCER)
+        c->flags |= PULL | ASK;
+    connection_attend(c);
+    return 0;
+}
+
+static void connection_unregister_producer(pl_transport *transport)
+{
+    connection_of(transport)->producer = NULL;
+}
+
+static pl_scope *connection_scope(pl_transport *transport)
+{
+    return &connection_of(transport)->scope;
+}
+
+static pl_transport_id connection_id(const pl_transport *transport)
+{
+    const pli_connection *c = connection_of(transport);
+
+    return (pl_transport_id){c->io.slot, c->io.gen};
+}
+
+static const pl_transport_ops connection_ops = {
+    .size = sizeof connection_ops,
+    .name = "stream",
+    .write = connection_write,
+    .write_buf = connection_write_buf,
+    .close = connection_close,
+    .abort = connection_abort,
+    .close_write = connection_close_write,
+    .pause = connection_pause,
+    .resume = connection_resume,
+    .set_pause_when_full = connection_set_pause_when_full,
+    .set_marks = connection_set_marks,
+    .queued = connection_queued,
+    .peer = connection_peer,
+    .host = connection_host,
+    .set_nodelay = connection_set_nodelay,
+    .set_keepalive = connection_set_keepalive,
+    .register_producer = connection_register_producer,
+    .unregister_producer = connection_unregister_producer,
+    .scope = connection_scope,
+    .id = connection_id,
+};
+
+pl_transport *pl_transport_find(pl_reactor *reactor, pl_transport_id id)
+{
+    pli_io *io = pli_slots_get(&reactor->backend->ios, id.slot, id.gen);
+    pli_connection *c;
+
+    if (!io || io->ops != &connection_io_ops)
+        return NULL;
+    c = connection_of_io(io);
+    return c->flags & LOST ? NULL : &c->transport;
+}
+
+/* ---- birth ---- */
+
+int pli_connection_origin_init(pli_connection_origin *origin, pl_factory *factory,
+                               const pl_protocol_ops *protocol, pl_serve_fn *fiber, void *fiber_arg,
+                               const pl_transport_options *options)
+{
+    if ((factory != NULL) + (protocol != NULL) + (fiber != NULL) != 1)
+        return -EINVAL;
+    *origin = (pli_connection_origin){.factory = factory,
+                                      .protocol = protocol,
+                                      .fiber = fiber,
+                                      .fiber_arg = fiber_arg,
+                                      .marks = options->marks ? options->marks : &default_marks,
+                                      .close_s = 30};
+    if (options->close_s > 0)
+        origin->close_s = (float) options->close_s;
+    return 0;
+}
+
+int pli_factory_start(pl_factory *factory, pl_reactor *reactor)
+{
+    int error = 0;
+
+    if (!factory)
+        return 0;
+    factory->reactor = reactor;
+    if (factory->users == 0 && factory->ops->start_factory)
+        error = factory->ops->start_factory(factory);
+    if (error < 0)
+        return error;
+    ++factory->users;
+    return 0;
+}
+
+void pli_factory_stop(pl_factory *factory)
+{
+    if (!factory)
+        return;
+    PLI_ASSERT(factory->users > 0);
+    if (--factory->users == 0 && factory->ops->stop_factory)
+        factory->ops->stop_factory(factory);
+}
+
+static const pl_protocol_ops *choose_protocol(const pli_connection_origin *origin,
+                                              const pl_address *peer)
+{
+    pl_factory *factory = origin->factory;
+
+    if (origin->fiber)
+        return &pli_fiber_protocol_ops;
+    if (!factory)
+        return origin->protocol;
+    if (factory->ops->build_protocol)
+        return factory->ops->build_protocol(factory, peer);
+    return factory->ops->protocol;
+}
+
+static int set_peer(pli_connection *c, const pl_address *peer)
+{
+    c->peer = (small_address){peer->family, peer->port, peer->zone, {0}};
+    if (peer->family == PL_UNIX) {
+        if (!extra_of(c))
+            return -ENOMEM;
+        c->extra->peer = *peer;
+        return 0;
+    }
+    memcpy(c->peer.ip, peer->at.ip, sizeof c->peer.ip);
+    return 0;
+}
+
+/* Gives it its place in the backend and in its owner's scope. */
+static int connection_join(pli_connection *c, pl_scope *owner, const pl_address *peer)
+{
+    pli_backend *backend = owner->reactor->backend;
+    int error = set_peer(c, peer);
+
+    if (error == 0)
+        error = pli_scope_init(&c->scope, owner, connection_scope_end);
+    if (error == 0) {
+        error = backend->ops->add(backend, &c->io);
+        if (error < 0)
+            pli_scope_done(&c->scope);
+    }
+    return error;
+}
+
+static int connection_begin(pli_connection *c)
+{
+    pl_protocol *protocol = c->transport.protocol;
+    int error = 0;
+
+    c->flags |= MADE;
+    if (c->origin->fiber)
+        pli_fiber_protocol_set(protocol, c->origin->fiber, c->origin->fiber_arg);
+    if (protocol->ops->connection_made)
+        error = protocol->ops->connection_made(protocol);
+    if (error < 0)
+        connection_fail(c, failure_with_peer(c, error));
+    else if (!(c->flags & (LOST | FAILED)))
+        want(c, PLI_WANT_RECEIVE);
+    return error < 0 ? error : 0;
+}
+
+int pli_connection_new(pl_scope *owner, int take_fd, const pl_address *peer,
+                       const pli_connection_origin *origin, pl_protocol **ret_protocol)
+{
+    const pl_protocol_ops *ops = choose_protocol(origin, peer);
+    pli_connection *c = ops ? pli_alloc_zero(sizeof *c + ops->instance_size) : NULL;
+    int error = c ? 0 : ops ? -ENOMEM : PL_E_REFUSED;
+
+    if (c) {
+        pl_protocol *protocol = (pl_protocol *) (void *) c->protocol;
+
+        *protocol = (pl_protocol){ops, &c->transport, origin->factory};
+        c->transport = (pl_transport){&connection_ops, protocol};
+        c->io = (pli_io){.ops = &connection_io_ops, .fd = take_fd};
+        c->origin = origin;
+        c->marks = origin->marks;
+        error = connection_join(c, owner, peer);
+    }
+    if (error < 0) {
+        pli_socket_close(take_fd);
+        if (c)
+            pli_free(c->extra);
+        pli_free(c);
+        return error;
+    }
+    if (ret_protocol)
+        *ret_protocol = c->transport.protocol;
+    return connection_begin(c);
+}

@@ -1,0 +1,442 @@
+/*
+ * Listening ports.
+ *
+ * When there are no more descriptors, a connection that waits would be told again and again, or (uring) the accept would end at once each time.
+ * So the port gives up a descriptor that it kept for this, takes the connection with it and closes it, so that the peer knows; then it rests.
+ */
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/un.h>
+
+#include "base/assert.h"
+#include "base/memory.h"
+#include "net/address.h"
+#include "net/connection.h"
+#include "os/socket.h"
+
+#define REST_S      0.1 /* after descriptors ran out */
+#define REFUSES_MAX 64  /* connections turned away at one go */
+
+struct pl_port {
+    pli_connection_origin origin;
+    pli_io io;
+    pli_owned owned; /* by the scope */
+    pli_task task;   /* to `ready` when it stops, to the grave at the end */
+    pl_scope *scope; /* of the connections */
+    pl_reactor *reactor;
+    pl_deferred *stopped;
+    pl_timer rest;
+    pl_address address;
+    size_t connections;
+    uint32_t connections_max;
+    int reserve;
+    bool tcp, stopping, removed, short_of_fds, ended;
+    char *unlink; /* the file of a UNIX socket */
+};
+
+static void port_accept(pl_port *port)
+{
+    bool full = port->connections_max && port->connections >= port->connections_max;
+    pli_backend *backend = port->reactor->backend;
+    int error = 0;
+
+    if (!port->stopping)
+        error = backend->ops->want(backend, &port->io,
+                                   full || port->short_of_fds ? 0 : PLI_WANT_ACCEPT);
+    if (error < 0)
+        pl_log(port->reactor, PL_ERROR, "net", "cannot accept",
+               PL_LOG_STR("error", pl_error_text(error)));
+}
+
+/* ---- the end ---- */
+
+static void port_bury(pli_task *task)
+{
+    pl_port *port = pl_container_of(task, pl_port, task);
+
+    pl_deferred_unref(port->stopped);
+    pli_free(port->unlink);
+    pli_free(port);
+}
+
+/* The last connection and the descriptor are gone. */
+static void port_bury_when_over(pl_port *port)
+{
+    if (!port->removed || port->connections || port->task.next)
+        return;
+    pli_owned_remove(&port->owned);
+    port->task.run = port_bury;
+    pli_task_queue(&port->reactor->graves, &port->task);
+}
+
+static void port_tell_stopped(pli_task *task)
+{
+    pl_port *port = pl_container_of(task, pl_port, task);
+
+    pli_factory_stop(port->origin.factory);
+    if (port->stopped && !port->ended)
+        pl_ignore(pl_deferred_callback(port->stopped, NULL));
+    port_bury_when_over(port);
+}
+
+static void port_removed(pli_io *io)
+{
+    pl_port *port = pl_container_of(io, pl_port, io);
+
+    port->removed = true;
+    port->task.run = port_tell_stopped;
+    pli_ready(port->reactor, &port->task);
+}
+
+static void port_close(pl_port *port)
+{
+    pli_backend *backend = port->reactor->backend;
+
+    if (port->stopping)
+        return;
+    port->stopping = true;
+    pl_timer_cancel(port->reactor, port->rest);
+    pli_socket_close(port->reserve);
+    if (port->unlink)
+        pl_ignore(pli_path_unlink(port->unlink));
+    backend->ops->remove(backend, &port->io, true);
+}
+
+static void port_scope_end(pli_owned *owned)
+{
+    pl_port *port = pl_container_of(owned, pl_port, owned);
+
+    port->ended = true;
+    port->stopped = pl_deferred_unref(port->stopped);
+    port_close(port);
+}
+
+pl_deferred *pl_port_stop(pl_port *port)
+{
+    pli_check_thread(port->reactor);
+    if (!port->stopped) {
+        port->stopped = pl_deferred_new(port->scope);
+        if (port->stopped)
+            pl_deferred_ref(port->stopped);
+    }
+    port_close(port);
+    return port->stopped;
+}
+
+/* ---- accepting ---- */
+
+static void port_connection_lost(pli_connection_watcher *watcher)
+{
+    pli_connection_origin *origin = pl_container_of(watcher, pli_connection_origin, watcher);
+    pl_port *port = pl_container_of(origin, pl_port, origin);
+
+    PLI_ASSERT(port->connections > 0);
+    --port->connections;
+    if (port->connections_max && port->connections + 1 == port->connections_max)
+        port_accept(port);
+    port_bury_when_over(port);
+}
+
+static void port_rested(void *arg)
+{
+    pl_port *port = arg;
+
+    if (port->reserve < 0)
+        port->reserve = pli_fd_open_reserve();
+    if (port->reserve < 0) {
+        port->rest = pl_call_later(port->scope, REST_S, port_rested, port);
+        return;
+    }
+    port->short_of_fds = false;
+    port_accept(port);
+}
+
+/* Takes what waits with the descriptor in reserve, and turns it away. */
+static void turn_away_waiting(pl_port *port)
+{
+    for (int i = 0; i < REFUSES_MAX && port->reserve >= 0; ++i) {
+        int fd;
+
+        pli_socket_close(port->reserve);
+        fd = pli_socket_accept(port->io.fd, true);
+        pli_socket_close(fd);
+        port->reserve = pli_fd_open_reserve();
+        if (fd < 0)
+            return;
+    }
+}
+
+/* The ring's accept must find a socket that blocks, this one must not. */
+static void turn_away(pl_port *port)
+{
+    bool nonblocking = port->reactor->backend->ops->nonblocking;
+
+    if (!nonblocking)
+        pl_ignore(pli_fd_set_nonblocking(port->io.fd, true));
+    turn_away_waiting(port);
+    if (!nonblocking)
+        pl_ignore(pli_fd_set_nonblocking(port->io.fd, false));
+}
+
+static void port_rest(pl_port *port, int error)
+{
+    if (!port->short_of_fds)
+        pl_log(port->reactor, PL_WARNING, "net", "cannot accept more connections for now",
+               PL_LOG_STR("error", pl_error_text(error)));
+    port->short_of_fds = true;
+    turn_away(port);
+    port_accept(port);
+    port->rest = pl_call_later(port->scope, REST_S, port_rested, port);
+}
+
+static bool is_shortage(int error)
+{
+    return error == -EMFILE || error == -ENFILE || error == -ENOMEM || error == -ENOBUFS ||
+           error == PL_E_LIMIT;
+}
+
+static void peer_of(int fd, const struct sockaddr *address, socklen_t size, pl_address *ret_peer)
+{
+    struct sockaddr_storage own;
+
+    *ret_peer = (pl_address){0};
+    if (!address && pli_socket_peer(fd, &own, &size) == 0)
+        address = (struct sockaddr *) &own;
+    if (address)
+        pl_ignore(pli_address_from_sockaddr(address, size, ret_peer));
+}
+
+static void port_accepted(pli_io *io, int fd, const struct sockaddr *address, socklen_t size)
+{
+    pl_port *port = pl_container_of(io, pl_port, io);
+    pl_address peer;
+    int error;
+
+    if (fd < 0) {
+        /* Anything else concerns only the connection that was about to be: the peer is gone already. */
+        if (is_shortage(fd))
+            port_rest(port, fd);
+        return;
+    }
+    peer_of(fd, address, size, &peer);
+    ++port->connections;
+    error = pli_connection_new(port->scope, fd, &peer, &port->origin, NULL);
+    if (error == PL_E_REFUSED || error == PL_E_LIMIT || error == -ENOMEM || error == PL_E_ENDED)
+        --port->connections; /* there was none; in all other cases connection_lost follows */
+    if (error == PL_E_LIMIT)
+        port_rest(port, error);
+    if (port->connections_max && port->connections >= port->connections_max)
+        port_accept(port);
+}
+
+static const pli_io_ops port_io_ops = {.accepted = port_accepted, .removed = port_removed};
+
+/* ---- opening ---- */
+
+/* A socket that is bound and listens. Sets up what accepted sockets inherit. */
+static int open_bound(pl_port *port, const pl_endpoint *endpoint, const struct sockaddr *address,
+                      socklen_t size, bool dual)
+{
+    int fd = pli_socket_open(address->sa_family, SOCK_STREAM, true), error;
+
+    if (fd < 0)
+        return fd;
+    if (port->tcp) {
+        pl_ignore(pli_socket_set(fd, SOL_SOCKET, SO_REUSEADDR, 1));
+        if (endpoint->reuse_port)
+            pl_ignore(pli_socket_set(fd, SOL_SOCKET, SO_REUSEPORT, 1));
+        if (address->sa_family == AF_INET6)
+            pl_ignore(pli_socket_set(fd, IPPROTO_IPV6, IPV6_V6ONLY, !dual));
+    }
+    error = pli_socket_bind(fd, address, size);
+    if (error == 0)
+        error = pli_socket_listen(fd, endpoint->backlog);
+    if (error < 0) {
+        pli_socket_close(fd);
+        return error;
+    }
+    return fd;
+}
+
+static int open_tcp(pl_port *port, const pl_endpoint *endpoint)
+{
+    struct sockaddr_storage address;
+    pl_address at = {.family = PL_IPV6, .port = endpoint->port};
+    bool any = endpoint->host[0] == '\0', dual = any && !endpoint->ipv6_only && !endpoint->ipv4_only;
+    socklen_t size;
+    int fd;
+
+    if (any && endpoint->ipv4_only)
+        at.family = PL_IPV4;
+    if (!any && pl_address_parse(endpoint->host, endpoint->port, &at) < 0)
+        return PL_E_SYNTAX;
+    if (pli_address_to_sockaddr(&at, false, &address, &size) < 0)
+        return PL_E_SYNTAX;
+    fd = open_bound(port, endpoint, (struct sockaddr *) &address, size, dual);
+    if (fd != -EAFNOSUPPORT && fd != -EADDRNOTAVAIL)
+        return fd;
+    if (!dual)
+        return fd;
+    /* A machine without IPv6. */
+    at.family = PL_IPV4;
+    pl_ignore(pli_address_to_sockaddr(&at, false, &address, &size));
+    return open_bound(port, endpoint, (struct sockaddr *) &address, size, false);
+}
+
+static int open_unix(pl_port *port, const pl_endpoint *endpoint)
+{
+    pl_address at = {.family = PL_UNIX, .path_len = (uint8_t) strlen(endpoint->path)};
+    bool abstract = endpoint->path[0] == '@';
+    struct sockaddr_storage address;
+    socklen_t size;
+    int fd;
+
+    memcpy(at.at.path, endpoint->path, at.path_len);
+    if (abstract)
+        at.at.path[0] = '\0';
+    if (pli_address_to_sockaddr(&at, false, &address, &size) < 0)
+        return PL_E_SYNTAX;
+    if (!abstract &&
+        pli_socket_unlink_stale((struct sockaddr *) &address, size, endpoint->path) < 0)
+        return -EADDRINUSE;
+    fd = open_bound(port, endpoint, (struct sockaddr *) &address, size, false);
+    if (fd < 0 || abstract)
+        return fd;
+    pl_ignore(pli_path_chmod(endpoint->path, endpoint->mode));
+    port->unlink = pli_strdup(endpoint->path);
+    return fd;
+}
+
+/* A descriptor that somebody has opened, bound and handed to this process; the original stays the caller's. */
+static int open_fd(const pl_endpoint *endpoint)
+{
+    int type = pli_socket_type(endpoint->fd), listening = 0;
+
+    if (type < 0)
+        return type;
+    if (type != SOCK_STREAM ||
+        pli_socket_get(endpoint->fd, SOL_SOCKET, SO_ACCEPTCONN, &listening) < 0 || !listening)
+        return -EINVAL;
+    return pli_fd_dup(endpoint->fd);
+}
+
+static int open_endpoint(pl_port *port, const pl_endpoint *endpoint)
+{
+    switch (endpoint->kind) {
+    case PL_ENDPOINT_TCP:
+        return open_tcp(port, endpoint);
+    case PL_ENDPOINT_UNIX:
+        return open_unix(port, endpoint);
+    case PL_ENDPOINT_FD:
+        return open_fd(endpoint);
+    default:
+        return PL_E_UNSUPPORTED; /* datagrams have no connections */
+    }
+}
+
+/* Accepted sockets inherit these from the listening one, which spares each a system call. */
+static void set_inherited(const pl_port *port, const pl_transport_options *options)
+{
+    int fd = port->io.fd;
+
+    if (port->address.family != PL_IPV4 && port->address.family != PL_IPV6)
+        return;
+    if (!options->no_delay_off)
+        pl_ignore(pli_socket_set(fd, IPPROTO_TCP, TCP_NODELAY, 1));
+    if (options->keepalive_s) {
+        pl_ignore(pli_socket_set(fd, IPPROTO_TCP, TCP_KEEPIDLE, (int) options->keepalive_s));
+        pl_ignore(pli_socket_set(fd, SOL_SOCKET, SO_KEEPALIVE, 1));
+    }
+}
+
+static void set_address(pl_port *port)
+{
+    struct sockaddr_storage address;
+    socklen_t size;
+
+    if (pli_socket_name(port->io.fd, &address, &size) == 0)
+        pl_ignore(pli_address_from_sockaddr((struct sockaddr *) &address, size, &port->address));
+}
+
+static int port_open(pl_port *port, const pl_endpoint *endpoint, const pl_listen_options *options)
+{
+    pli_backend *backend = port->reactor->backend;
+    int fd = open_endpoint(port, endpoint), error;
+
+    if (fd < 0)
+        return fd;
+    port->io.fd = fd;
+    error = pli_fd_set_nonblocking(fd, backend->ops->nonblocking);
+    if (error == 0)
+        error = backend->ops->add(backend, &port->io);
+    if (error < 0) {
+        pli_socket_close(fd);
+        return error;
+    }
+    set_address(port);
+    set_inherited(port, &options->transport);
+    port->reserve = pli_fd_open_reserve();
+    return 0;
+}
+
+static int port_start(pl_port *port, const char *text, const pl_listen_options *options)
+{
+    pl_endpoint endpoint;
+    int error = pl_endpoint_parse_server(text, &endpoint, NULL);
+
+    if (error == 0)
+        error = pli_connection_origin_init(&port->origin, options->factory, options->protocol,
+                                           options->fiber, options->fiber_arg, &options->transport);
+    if (error == 0)
+        error = pli_factory_start(options->factory, port->reactor);
+    if (error < 0)
+        return error;
+    port->tcp = endpoint.kind == PL_ENDPOINT_TCP;
+    error = port_open(port, &endpoint, options);
+    if (error < 0)
+        pli_factory_stop(options->factory);
+    return error;
+}
+
+int pl_listen(pl_scope *scope, const char *endpoint, const pl_listen_options *options,
+              pl_port **ret_port)
+{
+    pl_port *port;
+    int error;
+
+    pli_check_thread(scope->reactor);
+    if (scope->ended)
+        return PL_E_ENDED;
+    port = pli_alloc_zero(sizeof *port);
+    if (!port)
+        return -ENOMEM;
+    port->scope = scope;
+    port->reactor = scope->reactor;
+    port->io.ops = &port_io_ops;
+    port->owned.end = port_scope_end;
+    port->reserve = -1;
+    port->connections_max = options->connections_max;
+    error = port_start(port, endpoint, options);
+    if (error < 0) {
+        pli_free(port->unlink);
+        pli_free(port);
+        return error;
+    }
+    port->origin.watcher.lost = port_connection_lost;
+    pli_owned_add(scope, &port->owned);
+    port_accept(port);
+    if (ret_port)
+        *ret_port = port;
+    return 0;
+}
+
+const pl_address *pl_port_address(const pl_port *port)
+{
+    return &port->address;
+}
+
+size_t pl_port_connections(const pl_port *port)
+{
+    return port->connections;
+}

@@ -1,0 +1,446 @@
+/*
+ * Deferreds.
+ *
+ * Steps run from the loop: firing and adding only queue the Deferred as a task. Waiting for another one is two pointers; when the inner one has run out of
+ * steps it hands its result to the waiter and queues that. So chains use no stack, in either direction.
+ *
+ * Life: it is freed at the end of a turn in which it has fired, has no steps left, and nobody waits, refers to it or may still fire it:
+ *
+ *   refs     what pl_deferred_ref() took
+ *   owed     cancelled without a canceller: the producer does not know, and its one late call is to be swallowed
+ *   waiter   whoever it hands its result to
+ *
+ * When its scope ends, whatever has not fired fails with PL_E_ENDED, and the steps run at once, inside the ending: nothing of it happens later. A step that runs
+ * just then (it ended the scope itself) has its result thrown away.
+ */
+#include <plait/deferred.h>
+
+#include <errno.h>
+
+#include <plait/timer.h>
+
+#include "base/assert.h"
+#include "base/memory.h"
+#include "reactor/reactor.h"
+
+#define STEPS_INSIDE 3
+
+typedef struct deferred_step {
+    pl_callback_fn *callback;
+    pl_errback_fn *errback;
+    void *arg;
+} deferred_step;
+
+struct pl_deferred {
+    pli_owned owned;
+    pli_task task;
+    pl_scope *scope;
+    pl_reactor *reactor;
+    const char *where;
+    pl_result result; /* while fired and not waiting */
+    pl_deferred *waiting; /* for this one */
+    pl_deferred *waiter;
+    pl_canceller_fn *canceller;
+    void *canceller_arg;
+    pl_timer timer;
+    uint32_t refs;
+    bool fired, cancelled, owed, timed_out, running, ended;
+    bool ignored; /* its waiter has ended: nobody will look at a failure, and that is no oversight */
+    uint16_t next_step, n_steps;
+    uint16_t steps_size; /* of `more` */
+    deferred_step inside[STEPS_INSIDE];
+    deferred_step *more; /* those that do not fit inside */
+};
+
+static void deferred_run(pli_task *task);
+static void deferred_end(pli_owned *owned);
+
+/* ---- birth and death ---- */
+
+pl_deferred *pl_deferred_new_at(pl_scope *scope, pl_canceller_fn *canceller, void *arg,
+                                const char *where)
+{
+    pl_reactor *reactor = scope->reactor;
+    pl_deferred *d = reactor->spare_deferreds;
+
+    pli_check_thread(reactor);
+    if (scope->ended)
+        return NULL;
+    if (d)
+        reactor->spare_deferreds = d->waiter;
+    else if (!(d = pli_alloc(sizeof *d)))
+        return NULL;
+    /* Not as one literal: the steps inside need no zeros. */
+    memset(d, 0, offsetof(pl_deferred, inside));
+    d->more = NULL;
+    d->owned.end = deferred_end;
+    d->task.run = deferred_run;
+    d->scope = scope;
+    d->reactor = reactor;
+    d->where = where;
+    d->canceller = canceller;
+    d->canceller_arg = arg;
+    pli_owned_add(scope, &d->owned);
+    return d;
+}
+
+void pli_deferreds_free_spares(pl_reactor *reactor)
+{
+    while (reactor->spare_deferreds) {
+        pl_deferred *d = reactor->spare_deferreds;
+
+        reactor->spare_deferreds = d->waiter;
+        pli_free(d);
+    }
+}
+
+static void result_drop(pl_result *result)
+{
+    if (result->kind == PL_RESULT_FAILURE)
+        pl_failure_unref(result->data);
+    *result = (pl_result){PL_RESULT_VALUE, NULL};
+}
+
+static void log_unhandled(const pl_deferred *d)
+{
+    char text[512];
+
+    pl_log(d->reactor, PL_ERROR, "deferred", "unhandled failure",
+           PL_LOG_STR("failure", pl_failure_format(d->result.data, text, sizeof text)),
+           PL_LOG_STR("made_at", d->where));
+}
+
+static bool is_spent(const pl_deferred *d)
+{
+    return d->fired && !d->running && !d->waiting && !d->waiter && d->next_step == d->n_steps;
+}
+
+/* The end of a turn, or of its scope: frees it if nothing keeps it. */
+static void deferred_bury(pli_task *task)
+{
+    pl_deferred *d = pl_container_of(task, pl_deferred, task);
+
+    d->task.run = deferred_run;
+    if (!is_spent(d) || d->refs || d->owed) {
+        if (d->fired && !d->waiting && d->next_step < d->n_steps)
+            pli_ready(d->reactor, &d->task);
+        return;
+    }
+    if (d->result.kind == PL_RESULT_FAILURE && !d->ended && !d->ignored)
+        log_unhandled(d);
+    result_drop(&d->result);
+    pli_owned_remove(&d->owned);
+    if (d->timer.slot)
+        pl_timer_cancel(d->reactor, d->timer);
+    pli_free(d->more);
+    d->waiter = d->reactor->spare_deferreds;
+    d->reactor->spare_deferreds = d;
+}
+
+static void deferred_doom(pl_deferred *d)
+{
+    if (d->task.next)
+        return; /* it will come by again when it has run */
+    d->task.run = deferred_bury;
+    pli_task_queue(&d->reactor->graves, &d->task);
+}
+
+pl_deferred *pl_deferred_ref(pl_deferred *deferred)
+{
+    ++deferred->refs;
+    return deferred;
+}
+
+pl_deferred *pl_deferred_unref(pl_deferred *deferred)
+{
+    if (!deferred)
+        return NULL;
+    PLI_ASSERT(deferred->refs > 0);
+    if (--deferred->refs == 0 && is_spent(deferred))
+        deferred_doom(deferred);
+    return NULL;
+}
+
+/* ---- steps ---- */
+
+static deferred_step *step_at(pl_deferred *d, unsigned i)
+{
+    return i < STEPS_INSIDE ? &d->inside[i] : &d->more[i - STEPS_INSIDE];
+}
+
+static bool steps_grow(pl_deferred *d)
+{
+    unsigned size = d->steps_size ? d->steps_size * 2u : 8;
+    deferred_step *grown = size > 0x7fff ? NULL : pli_realloc(d->more, size * sizeof *grown);
+
+    if (!grown)
+        return false;
+    d->more = grown;
+    d->steps_size = (uint16_t) size;
+    return true;
+}
+
+/* The task is queued to run its steps. It may be queued for its burial: then that finds the steps. */
+static void deferred_wake(pl_deferred *d)
+{
+    if (d->fired && !d->waiting && !d->running && !d->ended)
+        pli_ready(d->reactor, &d->task);
+}
+
+int pl_add_callbacks(pl_deferred *d, pl_callback_fn *callback, pl_errback_fn *errback, void *arg)
+{
+    pli_check_thread(d->reactor);
+    if (d->next_step == d->n_steps)
+        d->next_step = d->n_steps = 0;
+    if (d->n_steps >= STEPS_INSIDE + d->steps_size && !steps_grow(d))
+        return -ENOMEM;
+    *step_at(d, d->n_steps++) = (deferred_step){callback, errback, arg};
+    deferred_wake(d);
+    return 0;
+}
+
+/* What the step makes of the result; it takes the result. */
+static pl_result step_run(const deferred_step *step, pl_result result)
+{
+    pl_result next = result;
+
+    if (result.kind == PL_RESULT_VALUE && step->callback) {
+        next = step->callback(result.data, step->arg);
+    } else if (result.kind == PL_RESULT_FAILURE && step->errback) {
+        next = step->errback(result.data, step->arg);
+        pl_failure_unref(result.data);
+    }
+    return next;
+}
+
+/* A cancel by a timer is told as what it is. */
+static pl_result timed_out_result(pl_deferred *d, pl_result result)
+{
+    if (!d->timed_out || result.kind != PL_RESULT_FAILURE ||
+        pl_failure_code(result.data) != PL_E_CANCELLED)
+        return result;
+    d->timed_out = false;
+    pl_failure_unref(result.data);
+    return pl_fail_code(PL_E_TIMED_OUT);
+}
+
+/* `d` has got a result that is another Deferred: takes that one's result, or waits for it. */
+static void deferred_wait(pl_deferred *d, pl_deferred *inner)
+{
+    PLI_ASSERT(inner != d);
+    if (inner->waiter || inner == d) {
+        pli_misuse("a Deferred was chained twice, or to itself");
+        d->result = pl_fail_code(PL_E_STATE);
+        return;
+    }
+    if (is_spent(inner)) {
+        d->result = timed_out_result(d, inner->result);
+        inner->result = (pl_result){PL_RESULT_VALUE, NULL};
+        deferred_doom(inner);
+        return;
+    }
+    d->waiting = inner;
+    inner->waiter = d;
+}
+
+static void run_step(pl_deferred *d)
+{
+    deferred_step step = *step_at(d, d->next_step++); /* adding may move them */
+    bool had_ended = d->ended;
+    pl_result result = d->result;
+
+    d->result = (pl_result){PL_RESULT_VALUE, NULL};
+    result = step_run(&step, result);
+    if (d->ended && !had_ended) {
+        /* The step ended the scope: the rest ran inside that, and this comes too late. */
+        if (result.kind == PL_RESULT_DEFERRED)
+            pl_deferred_cancel(result.data);
+        else
+            result_drop(&result);
+        return;
+    }
+    if (result.kind == PL_RESULT_DEFERRED)
+        deferred_wait(d, result.data);
+    else
+        d->result = result;
+}
+
+/* Hands the result to whoever waits for it. */
+static void deferred_deliver(pl_deferred *d)
+{
+    pl_deferred *waiter = d->waiter;
+
+    d->waiter = NULL;
+    waiter->waiting = NULL;
+    waiter->result = timed_out_result(waiter, d->result);
+    d->result = (pl_result){PL_RESULT_VALUE, NULL};
+    deferred_wake(waiter);
+}
+
+static void run_steps(pl_deferred *d)
+{
+    d->running = true;
+    while (!d->waiting && d->next_step < d->n_steps)
+        run_step(d);
+    d->running = false;
+}
+
+static void deferred_run(pli_task *task)
+{
+    pl_deferred *d = pl_container_of(task, pl_deferred, task);
+
+    if (d->fired && !d->waiting)
+        run_steps(d);
+    if (d->waiting || !d->fired)
+        return;
+    if (d->waiter)
+        deferred_deliver(d);
+    deferred_doom(d);
+}
+
+/* ---- firing ---- */
+
+static int deferred_fire(pl_deferred *d, pl_result result)
+{
+    pli_check_thread(d->reactor);
+    if (d->owed) {
+        d->owed = false;
+        result_drop(&result);
+        if (is_spent(d))
+            deferred_doom(d);
+        return 0;
+    }
+    if (d->fired) {
+        result_drop(&result);
+        return PL_E_STATE;
+    }
+    d->fired = true;
+    d->result = timed_out_result(d, result);
+    if (d->timer.slot)
+        pl_timer_cancel(d->reactor, d->timer);
+    pli_ready(d->reactor, &d->task);
+    return 0;
+}
+
+int pl_deferred_callback(pl_deferred *deferred, void *value)
+{
+    return deferred_fire(deferred, pl_value(value));
+}
+
+int pl_deferred_errback(pl_deferred *deferred, pl_failure *take_failure)
+{
+    return deferred_fire(deferred, pl_fail(take_failure));
+}
+
+pl_deferred *pl_succeed_at(pl_scope *scope, void *value, const char *where)
+{
+    pl_deferred *d = pl_deferred_new_at(scope, NULL, NULL, where);
+
+    if (d)
+        pl_ignore(pl_deferred_callback(d, value));
+    return d;
+}
+
+pl_deferred *pl_failed_at(pl_scope *scope, pl_failure *take_failure, const char *where)
+{
+    pl_deferred *d = pl_deferred_new_at(scope, NULL, NULL, where);
+
+    if (d)
+        pl_ignore(pl_deferred_errback(d, take_failure));
+    else
+        pl_failure_unref(take_failure);
+    return d;
+}
+
+/* Lets the producer know, and makes sure that it has fired afterwards. */
+static void give_up(pl_deferred *d, int code)
+{
+    bool knows = d->canceller != NULL;
+
+    d->cancelled = true;
+    if (knows)
+        d->canceller(d, d->canceller_arg);
+    if (d->fired)
+        return;
+    deferred_fire(d, pl_fail_code(code));
+    d->owed = !knows;
+}
+
+void pl_deferred_cancel(pl_deferred *deferred)
+{
+    pli_check_thread(deferred->reactor);
+    /* The innermost is what there is to cancel; a loop, since the chain may be long. */
+    while (deferred->waiting)
+        deferred = deferred->waiting;
+    if (!deferred->fired && !deferred->cancelled)
+        give_up(deferred, PL_E_CANCELLED);
+}
+
+static void deferred_timer(void *arg)
+{
+    pl_deferred *d = arg;
+
+    d->timed_out = true;
+    pl_deferred_cancel(d);
+}
+
+int pl_deferred_timeout(pl_deferred *deferred, double seconds)
+{
+    if (deferred->fired && !deferred->waiting)
+        return 0;
+    pl_timer_cancel(deferred->reactor, deferred->timer);
+    deferred->timer = pl_call_later(deferred->scope, seconds, deferred_timer, deferred);
+    return deferred->timer.slot ? 0 : -ENOMEM;
+}
+
+bool pl_deferred_fired(const pl_deferred *deferred)
+{
+    return deferred->fired;
+}
+
+pl_scope *pl_deferred_scope(const pl_deferred *deferred)
+{
+    return deferred->scope;
+}
+
+/* ---- the end of its scope ---- */
+
+static void unchain(pl_deferred *d)
+{
+    pl_deferred *inner = d->waiting;
+
+    d->waiting = NULL;
+    inner->waiter = NULL;
+    inner->ignored = true;
+    pl_deferred_cancel(inner);
+}
+
+static void deferred_end(pli_owned *owned)
+{
+    pl_deferred *d = pl_container_of(owned, pl_deferred, owned);
+    bool was_running = d->running;
+
+    d->timer = (pl_timer){0, 0}; /* ended with the scope */
+    if (d->waiting) {
+        unchain(d);
+        d->result = pl_fail_code(PL_E_ENDED);
+    }
+    if (!d->fired)
+        give_up(d, PL_E_ENDED);
+    else if (was_running)
+        d->result = pl_fail_code(PL_E_ENDED);
+    d->owed = false;
+    d->ended = true;
+    while (d->next_step < d->n_steps) {
+        run_steps(d);
+        if (d->waiting) {
+            unchain(d);
+            d->result = pl_fail_code(PL_E_ENDED);
+        }
+    }
+    d->running = was_running;
+    if (d->waiter)
+        deferred_deliver(d);
+    if (!was_running)
+        deferred_doom(d);
+}

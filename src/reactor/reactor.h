@@ -1,0 +1,146 @@
+/*
+ * The reactor, seen from inside.
+ *
+ * A turn: wait, stamp the time, hand out what has completed, run what is due, run tasks until there are none, send what was written, bury the
+ * dead. Everything that happens later in the turn is a task: a link and a function, embedded in what it is about.
+ */
+#ifndef PLI_REACTOR_REACTOR_H
+#define PLI_REACTOR_REACTOR_H
+
+#include <signal.h>
+#include <stdatomic.h>
+
+#include <plait/reactor.h>
+#include <plait/timer.h>
+
+#include "base/list.h"
+#include "base/outbox.h"
+#include "base/rand.h"
+#include "base/wheel.h"
+#include "os/backend.h"
+#include "reactor/scope.h"
+
+typedef struct pli_task pli_task;
+
+struct pli_task {
+    pli_task *next; /* NULL: in no queue */
+    void (*run)(pli_task *self);
+};
+
+/* First in, first out. The last one's next is the queue itself, so that next tells whether a task is queued. */
+typedef struct pli_tasks {
+    pli_task *first, *last;
+} pli_tasks;
+
+typedef struct pli_logger {
+    pl_log_options options;
+    pl_log_level threshold; /* the lowest of all */
+    unsigned n_levels;
+    struct {
+        char ns[32];
+        pl_log_level level;
+    } levels[12];
+} pli_logger;
+
+typedef struct pli_trigger_entry pli_trigger_entry;
+typedef struct pli_signal_watch pli_signal_watch;
+typedef struct pli_posted pli_posted;
+
+struct pl_reactor {
+    pl_scope scope; /* the root */
+    pli_backend *backend;
+    int64_t now;
+    pli_wheel wheel;
+    pli_tasks ready;   /* to be run in this turn */
+    pli_tasks flushes; /* to be sent at its end */
+    pli_tasks graves;  /* to be freed after it */
+    bool settle;       /* somebody must know at once how its sends went */
+    pli_outbox_pool outbox;
+    pl_buf *receiving; /* the buffer that data_received() is looking at */
+    pli_rand rand;
+    pli_logger logger;
+
+    /* What the Deferreds leave behind for the next ones */
+    struct pl_deferred *spare_deferreds;
+
+    /* Calls from other threads: a stack, newest first */
+    _Atomic(pli_posted *) posted;
+    pli_io wake;
+
+    /* Signals */
+    pli_io signals;
+    sigset_t watched_signals;
+    pli_signal_watch *signal_watches;
+
+    /* Life */
+    pli_trigger_entry *triggers;
+    uint32_t last_trigger;
+    bool running, stopping, freeing;
+    bool ignore_signals;
+    int stop_signal;
+    double shutdown_s;
+    unsigned threads_max;
+    struct pli_thread_pool *threads;
+    uintptr_t thread;
+};
+
+/* Queues a task, unless it is queued already. */
+static inline void pli_task_queue(pli_tasks *tasks, pli_task *task)
+{
+    if (task->next)
+        return;
+    task->next = (pli_task *) (void *) tasks;
+    if (tasks->first)
+        tasks->last->next = task;
+    else
+        tasks->first = task;
+    tasks->last = task;
+}
+
+static inline pli_task *pli_task_take(pli_tasks *tasks)
+{
+    pli_task *task = tasks->first;
+
+    if (!task)
+        return NULL;
+    tasks->first = task == tasks->last ? NULL : task->next;
+    task->next = NULL;
+    return task;
+}
+
+/* The task runs in this turn, after those that wait already. */
+static inline void pli_ready(pl_reactor *reactor, pli_task *task)
+{
+    pli_task_queue(&reactor->ready, task);
+}
+
+/* Debug builds: only on the reactor's own thread. */
+void pli_check_thread_slow(const pl_reactor *reactor);
+#ifdef NDEBUG
+#define pli_check_thread(reactor) ((void) (reactor))
+#else
+#define pli_check_thread(reactor) pli_check_thread_slow(reactor)
+#endif
+
+/* One turn, which waits up to `timeout_ns` (negative: for ever). */
+int pli_reactor_turn(pl_reactor *reactor, int64_t timeout_ns);
+
+/* run.c: any trigger that is left, {0} for none. */
+pl_trigger pli_first_trigger(const pl_reactor *reactor);
+
+/* post.c */
+PL_MUST int pli_posts_open(pl_reactor *reactor);
+void pli_posts_close(pl_reactor *reactor);
+/* Runs what was posted. */
+void pli_posts_run(pl_reactor *reactor);
+
+/* signals.c */
+void pli_signals_close(pl_reactor *reactor);
+
+/* deferred.c */
+void pli_deferreds_free_spares(pl_reactor *reactor);
+
+/* log.c */
+void pli_log_init(pli_logger *logger, const pl_log_options *options);
+
+#endif

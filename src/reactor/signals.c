@@ -1,0 +1,113 @@
+/*
+ * Signals come through a descriptor, so that no code ever runs inside a signal handler.
+ */
+#include <errno.h>
+
+#include <plait/error.h>
+
+#include "base/memory.h"
+#include "os/wake.h"
+#include "reactor/reactor.h"
+
+struct pli_signal_watch {
+    pli_owned owned;
+    pli_task task; /* buried at the end of the turn */
+    pl_reactor *reactor;
+    pli_signal_watch *next;
+    int signal;
+    pl_signal_fn *fn; /* NULL: ended */
+    void *arg;
+};
+
+static void signals_tell(pl_reactor *reactor, int signal)
+{
+    /* Whoever ends meanwhile stays in the chain's memory until the end of the turn. */
+    for (pli_signal_watch *watch = reactor->signal_watches; watch; watch = watch->next)
+        if (watch->signal == signal && watch->fn)
+            watch->fn(signal, watch->arg);
+}
+
+static void signals_ready(pli_io *io, unsigned events)
+{
+    pl_reactor *reactor = pl_container_of(io, pl_reactor, signals);
+    int signal;
+
+    (void) events;
+    while ((signal = pli_signals_next(io->fd)) > 0)
+        signals_tell(reactor, signal);
+}
+
+static void signals_removed(pli_io *io)
+{
+    io->fd = -1;
+}
+
+static const pli_io_ops signals_ops = {.ready = signals_ready, .removed = signals_removed};
+
+/* Makes sure that the descriptor tells of `signal`. */
+static int signals_open(pl_reactor *reactor, int signal)
+{
+    bool first = reactor->signals.gen == 0;
+    int fd = pli_signals_watch(first ? -1 : reactor->signals.fd, &reactor->watched_signals, signal);
+    int error;
+
+    if (fd < 0 || !first)
+        return fd;
+    reactor->signals = (pli_io){.ops = &signals_ops, .fd = fd};
+    error = reactor->backend->ops->add(reactor->backend, &reactor->signals);
+    if (error < 0)
+        return error;
+    return reactor->backend->ops->want(reactor->backend, &reactor->signals, PLI_WANT_READ);
+}
+
+void pli_signals_close(pl_reactor *reactor)
+{
+    if (!reactor->signals.gen)
+        return;
+    reactor->backend->ops->remove(reactor->backend, &reactor->signals, true);
+    pli_signals_unwatch(&reactor->watched_signals);
+}
+
+static void watch_bury(pli_task *task)
+{
+    pli_free(pl_container_of(task, pli_signal_watch, task));
+}
+
+static void watch_end(pli_owned *owned)
+{
+    pli_signal_watch *watch = pl_container_of(owned, pli_signal_watch, owned);
+    pli_signal_watch **at = &watch->reactor->signal_watches;
+
+    while (*at != watch)
+        at = &(*at)->next;
+    *at = watch->next;
+    watch->fn = NULL;
+    pli_task_queue(&watch->reactor->graves, &watch->task);
+}
+
+int pl_on_signal(pl_scope *scope, int signal, pl_signal_fn *fn, void *arg)
+{
+    pl_reactor *reactor = scope->reactor;
+    pli_signal_watch *watch;
+    int error;
+
+    pli_check_thread(reactor);
+    if (scope->ended)
+        return PL_E_ENDED;
+    error = signals_open(reactor, signal);
+    if (error < 0)
+        return error;
+    watch = pli_alloc_zero(sizeof *watch);
+    if (!watch)
+        return -ENOMEM;
+    *watch = (pli_signal_watch){.owned = {.end = watch_end},
+                                .task = {.run = watch_bury},
+                                .reactor = reactor,
+                                .next = reactor->signal_watches,
+                                .signal = signal,
+                                .fn = fn,
+                                .arg = arg};
+    reactor->signal_watches = watch;
+    pli_owned_add(scope, &watch->owned);
+    return 0;
+}

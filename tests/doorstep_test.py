@@ -1,0 +1,256 @@
+#!/usr/bin/env python3
+"""The tools judged: each is shown something wrong and must say so. And the library as it is installed."""
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import traceback
+
+TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+BUILD = os.environ.get("PLAIT_BUILD", os.path.join(TOP, "build"))
+
+
+class Skip(Exception):
+    pass
+
+
+def run(*command, cwd=TOP, env=None):
+    """(exit status, everything printed)"""
+    done = subprocess.run(command, cwd=cwd, env=dict(os.environ, **(env or {})), text=True, check=False,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    print("#", " ".join(command), "->", done.returncode)
+    print("".join(f"#   {line}\n" for line in done.stdout.splitlines()), end="")
+    return done.returncode, done.stdout
+
+
+def write(folder, path, text):
+    path = os.path.join(folder, path)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text)
+    return path
+
+
+def expect(done, status, *said):
+    assert done[0] == status, f"status {done[0]}, expected {status}"
+    for text in said:
+        assert text in done[1], f"it did not say {text!r}"
+
+
+# --- tools/lint/floors -----------------------------------------------------------------------------
+
+
+def floors(folder):
+    return run(f"{TOP}/tools/lint/floors", folder)
+
+
+def floors_allow_what_is_below(folder):
+    write(folder, "include/plait/x.h", "")
+    write(folder, "src/base/list.h", "#include <plait/x.h>\n#include <stdio.h>\n")
+    write(folder, "src/net/tcp.c", '#include "base/list.h"\n')
+    write(folder, "src/net/tcp_test.c", '#include "tests/check.h"\n#include "base/list.h"\n')
+    write(folder, "tests/check.h", "")
+    expect(floors(folder), 0, "0 wrong includes")
+
+
+def floors_refuse_what_is_above(folder):
+    write(folder, "src/base/list.c", '#include "net/tcp.h"\n')
+    write(folder, "src/net/tcp.h", "")
+    expect(floors(folder), 1, "src/base/list.c:1", "net is above base")
+
+
+def floors_refuse_a_protocol_in_another(folder):
+    write(folder, "src/proto/a/a.c", '\n#include "../b/b.h"\n')
+    write(folder, "src/proto/b/b.h", "")
+    expect(floors(folder), 1, "src/proto/a/a.c:2", "do not see each other")
+
+
+def floors_refuse_internals_in_a_public_header(folder):
+    write(folder, "include/plait/x.h", '#include "base/list.h"\n')
+    write(folder, "src/base/list.h", "")
+    expect(floors(folder), 1, "a public header may include public headers only")
+
+
+def floors_refuse_a_folder_they_do_not_know(folder):
+    write(folder, "src/attic/x.c", "")
+    expect(floors(folder), 1, "it stands on no floor")
+
+
+# --- tools/lint/banned -----------------------------------------------------------------------------
+
+
+def banned(folder):
+    return run(f"{TOP}/tools/lint/banned", "out", cwd=folder)
+
+
+def compile_into(folder, path):
+    os.makedirs(f"{folder}/out", exist_ok=True)
+    subprocess.run(["cc", "-O2", "-c", path, "-o", "out/x.o"], cwd=folder, check=True)
+    write(folder, "out/compile_commands.json", json.dumps(
+        [{"directory": f"{folder}/out", "file": f"../{path}", "command": "cc", "output": "x.o"}]))
+
+
+def banned_sees_a_call_behind_a_macro(folder):
+    write(folder, "src/net/x.c", "#include <unistd.h>\n#define GET re##ad\nlong f(char *p) { return GET(0, p, 1); }\n")
+    compile_into(folder, "src/net/x.c")
+    expect(banned(folder), 1, "src/net/x.c: calls read (kernel)")
+
+
+def banned_sees_what_the_compiler_replaces(folder):
+    write(folder, "src/net/x.c", "#include <stdlib.h>\nint f(const char *p) { return atoi(p); }\n")
+    compile_into(folder, "src/net/x.c")
+    expect(banned(folder), 1, "src/net/x.c:2: calls atoi (never)")
+
+
+def banned_reads_the_source_where_there_is_no_object(folder):
+    write(folder, "src/flow/x.c", "void *f(void) { return malloc(1); }\n")
+    expect(banned(folder), 1, "src/flow/x.c:1: calls malloc (memory)")
+
+
+def banned_leaves_members_comments_and_the_os_floor_alone(folder):
+    write(folder, "src/net/x.c", '/* read() */ int f(struct x *x) { return x->read(x, "open(1)"); }\n')
+    write(folder, "src/os/x.c", "long f(char *p) { return read(0, p, 1); }\n")
+    expect(banned(folder), 0, "0 banned calls")
+
+
+# --- tools/man -------------------------------------------------------------------------------------
+
+
+def tree_with_header(folder, text):
+    shutil.copytree(f"{TOP}/tools", f"{folder}/tools")
+    write(folder, "meson.build", "project('x', version: '1.2.3')\n")
+    write(folder, "include/plait/x.h", text)
+    return f"{folder}/tools/man"
+
+
+def man_refuses_a_public_function_without_a_comment(folder):
+    tool = tree_with_header(folder, "PL_API int pl_x(void);\n")
+    expect(run(tool, "--check"), 1, "include/plait/x.h:1: pl_x() has no comment")
+
+
+def man_makes_one_page_of_one_comment(folder):
+    tool = tree_with_header(folder, "/**\n * Does it. And more.\n *\n * Returns: 0, always.\n */\n"
+                            "PL_API int pl_x(int a);\nstatic inline int pl_y(void)\n{\n    return 0;\n}\n")
+    expect(run(tool, "--check"), 0, "2 functions with a comment, 0 without")
+    expect(run(tool, "--output", f"{folder}/man"), 0)
+    with open(f"{folder}/man/man3/pl_x.3", encoding="utf-8") as file:
+        page = file.read()
+    for text in ("pl_x, pl_y \\- does it", "int pl_x(int a);", "int pl_y(void);", ".SH RETURN VALUE\n0, always."):
+        assert text in page, page
+    with open(f"{folder}/man/man3/pl_y.3", encoding="utf-8") as file:
+        assert file.read() == ".so man3/pl_x.3\n"
+
+
+# --- tests/run -------------------------------------------------------------------------------------
+
+
+def run_one(folder, script, *arguments, protocol="tap"):
+    program = write(folder, "program", "#!/bin/sh\n" + script)
+    os.chmod(program, 0o755)
+    write(folder, "build/meson-info/intro-tests.json", json.dumps([{
+        "name": "program", "cmd": [program], "suite": ["x"], "is_parallel": True, "timeout": 1, "workdir": folder,
+        "env": {}, "protocol": protocol}]))
+    return run(f"{TOP}/tests/run", f"{folder}/build", *arguments)
+
+
+def last_line(done):
+    return done[1].splitlines()[-1]
+
+
+def run_counts_cases_and_not_programs(folder):
+    done = run_one(folder, "echo 1..3; echo ok 1 - a; echo ok 2 - b; echo 'ok 3 - c # SKIP rain'\n")
+    expect(done, 0, "skipped: rain")
+    assert last_line(done) == "2 passed, 0 failed, 1 skipped"
+
+
+def run_fails_when_a_planned_test_is_missing(folder):
+    done = run_one(folder, "echo 1..2; echo ok 1 - a\n")
+    expect(done, 1, "1 of the 2 planned tests have reported")
+    assert last_line(done) == "1 passed, 1 failed"
+
+
+def run_names_the_signal_of_a_crash(folder):
+    expect(run_one(folder, "echo 1..1; kill -SEGV $$\n"), 1, "SIGSEGV")
+
+
+def run_kills_what_does_not_end(folder):
+    expect(run_one(folder, "echo 1..1; exec tail -f /dev/null\n"), 1, "no end after 1 s: killed")
+
+
+def run_fails_when_nothing_has_passed(folder):
+    done = run_one(folder, "echo '1..1'; echo 'ok 1 - a # SKIP rain'\n")
+    expect(done, 1)
+    assert last_line(done) == "0 passed, 0 failed, 1 skipped"
+
+
+def run_fails_when_no_test_has_the_name(folder):
+    expect(run_one(folder, "echo 1..1; echo ok 1 - a\n", "nothing-like-it"), 1, "0 passed, 0 failed")
+
+
+def run_shows_what_a_failing_case_has_printed(folder):
+    expect(run_one(folder, "echo 1..1; echo not ok 1 - a; echo '# x is 3'\n"), 1, "not ok: a", "x is 3", "0 passed, 1 failed")
+
+
+# --- The library as it is installed ------------------------------------------------------------------
+
+
+def install(folder):
+    with open(f"{BUILD}/meson-info/intro-buildoptions.json", encoding="utf-8") as file:
+        options = {option["name"]: option["value"] for option in json.load(file)}
+    if options["b_sanitize"] != "none":
+        raise Skip("a library with a sanitizer is not for users")
+    expect(run("meson", "install", "-C", BUILD, "--no-rebuild", env={"DESTDIR": folder}), 0)
+    prefix = folder + options["prefix"]
+    return prefix, f"{prefix}/{options['libdir']}"
+
+
+def user_program_builds_and_runs_with_what_is_installed(folder):
+    _, lib = install(folder)
+    source = write(folder, "user.c", "#include <plait/base.h>\nint main(void) { return pl_version() != PL_VERSION; }\n")
+    env = {"PKG_CONFIG_PATH": f"{lib}/pkgconfig", "PKG_CONFIG_SYSROOT_DIR": folder, "LD_LIBRARY_PATH": lib}
+    status, flags = run("pkg-config", "--cflags", "--libs", "plait", env=env)
+    assert status == 0
+    expect(run("cc", source, *flags.split(), "-o", f"{folder}/user"), 0)
+    expect(run(f"{folder}/user", env=env), 0)
+
+
+def shared_library_has_its_soname_and_shows_public_names_only(folder):
+    _, lib = install(folder)
+    expect(run("readelf", "-d", f"{lib}/libplait.so"), 0, "[libplait.so.0]")
+    _, symbols = run("nm", "-D", "--defined-only", f"{lib}/libplait.so")
+    names = [line.split()[-1] for line in symbols.splitlines()]
+    assert names and all(name.startswith("pl_") for name in names), names
+
+
+def manual_pages_are_installed(folder):
+    prefix, _ = install(folder)
+    assert os.path.isfile(f"{prefix}/share/man/man3/pl_version.3")
+
+
+TESTS = [value for name, value in list(globals().items())
+         if callable(value) and name.startswith(("floors_", "banned_", "man_", "run_", "user_", "shared_", "manual_"))
+         and name != "run_one"]
+
+
+def main():
+    print(f"1..{len(TESTS)}")
+    failed = 0
+    for number, test in enumerate(TESTS, 1):
+        name = test.__name__
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                test(os.path.realpath(folder))
+                print(f"ok {number} - {name}", flush=True)
+            except Skip as reason:
+                print(f"ok {number} - {name} # SKIP {reason}", flush=True)
+            except Exception:  # whatever it is, it is this test's failure and not the end of the others
+                failed += 1
+                print(f"not ok {number} - {name}")
+                print("".join(f"# {line}\n" for line in traceback.format_exc().splitlines()), end="", flush=True)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
