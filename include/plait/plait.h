@@ -16,6 +16,7 @@
 #include <plait/producer.h>
 #include <plait/protocol.h>
 #include <plait/reactor.h>
+#include <plait/receiver.h>
 #include <plait/scope.h>
 #include <plait/timer.h>
 #include <plait/transport.h>

@@ -697,6 +697,11 @@ static int connection_close_write(pl_transport *transport)
     return 0;
 }
 
+static bool connection_closing(const pl_transport *transport)
+{
+    return connection_of(transport)->flags & (CLOSING | LOST | FAILED);
+}
+
 static void connection_pause(pl_transport *transport)
 {
     connection_of(transport)->flags |= PAUSED;
@@ -828,6 +833,7 @@ static const pl_transport_ops connection_ops = {
     .close = connection_close,
     .abort = connection_abort,
     .close_write = connection_close_write,
+    .closing = connection_closing,
     .pause = connection_pause,
     .resume = connection_resume,
     .set_pause_when_full = connection_set_pause_when_full,

@@ -40,6 +40,11 @@ int pl_close_write(pl_transport *transport)
     return transport->ops->close_write(transport);
 }
 
+bool pl_closing(const pl_transport *transport)
+{
+    return transport->ops->closing(transport);
+}
+
 void pl_pause(pl_transport *transport)
 {
     transport->ops->pause(transport);

@@ -21,6 +21,7 @@ typedef struct pl_transport_ops {
     void (*close)(pl_transport *self);
     void (*abort)(pl_transport *self, pl_failure *take_reason);
     int (*close_write)(pl_transport *self);
+    bool (*closing)(const pl_transport *self);
     void (*pause)(pl_transport *self);
     void (*resume)(pl_transport *self);
     void (*set_pause_when_full)(pl_transport *self, bool on);
