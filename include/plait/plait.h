@@ -15,6 +15,7 @@
 #include <plait/protocol.h>
 #include <plait/reactor.h>
 #include <plait/scope.h>
+#include <plait/thread.h>
 #include <plait/timer.h>
 #include <plait/transport.h>
 #include <plait/watch.h>
