@@ -18,6 +18,7 @@
 #include <plait/reactor.h>
 #include <plait/receiver.h>
 #include <plait/scope.h>
+#include <plait/thread.h>
 #include <plait/timer.h>
 #include <plait/transport.h>
 #include <plait/watch.h>
