@@ -11,9 +11,12 @@
 #include <plait/deferred.h>
 #include <plait/endpoint.h>
 #include <plait/error.h>
+#include <plait/fanout.h>
 #include <plait/log.h>
+#include <plait/producer.h>
 #include <plait/protocol.h>
 #include <plait/reactor.h>
+#include <plait/receiver.h>
 #include <plait/scope.h>
 #include <plait/thread.h>
 #include <plait/timer.h>
