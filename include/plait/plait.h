@@ -16,7 +16,9 @@
 #include <plait/producer.h>
 #include <plait/protocol.h>
 #include <plait/reactor.h>
+#include <plait/receiver.h>
 #include <plait/scope.h>
+#include <plait/thread.h>
 #include <plait/timer.h>
 #include <plait/transport.h>
 #include <plait/watch.h>

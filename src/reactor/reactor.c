@@ -188,6 +188,9 @@ pl_reactor *pl_reactor_free(pl_reactor *reactor)
     pli_scope_done(&reactor->scope);
     if (reactor->backend) {
         pli_posts_close(reactor);
+        /* Not before: a thread of the pool may wait for what it has posted. */
+        if (reactor->threads)
+            reactor->threads_end(reactor->threads);
         pli_signals_close(reactor);
         last_turns(reactor);
     }
