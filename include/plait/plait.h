@@ -13,7 +13,9 @@
 #include <plait/endpoint.h>
 #include <plait/error.h>
 #include <plait/fanout.h>
+#include <plait/lock.h>
 #include <plait/log.h>
+#include <plait/looping_call.h>
 #include <plait/producer.h>
 #include <plait/protocol.h>
 #include <plait/reactor.h>
