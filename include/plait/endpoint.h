@@ -153,10 +153,10 @@ PL_API pl_deferred *pl_connect(pl_scope *scope, const char *endpoint,
  * when the protocol calls pl_client_reset_delay(), and when a connection has lasted for `max_s`.
  */
 typedef struct pl_reconnect_options {
-    double first_s;        /**< first delay; 0: 1 second */
-    double factor;         /**< growth per attempt, at least 1; 0: 1.5 */
-    double max_s;          /**< longest delay, before the jitter; 0: 60 seconds */
-    double jitter;         /**< each delay varies by up to this share, at most 1; 0: 0.12; negative: none */
+    double first_s; /**< first delay; 0: 1 second */
+    double factor;  /**< growth per attempt, at least 1; 0: 1.5 */
+    double max_s;   /**< longest delay, before the jitter; 0: 60 seconds */
+    double jitter; /**< each delay varies by up to this share, at most 1; 0: 0.12; negative: none */
     unsigned attempts_max; /**< attempts in a row before it gives up; 0: never */
 } pl_reconnect_options;
 

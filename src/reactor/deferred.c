@@ -45,7 +45,7 @@ struct pl_deferred {
     pl_scope *scope;
     pl_reactor *reactor;
     const char *where;
-    pl_result result; /* while fired and not waiting */
+    pl_result result;     /* while fired and not waiting */
     pl_deferred *waiting; /* for this one */
     pl_deferred *waiter;
     pl_canceller_fn *canceller;
@@ -53,7 +53,8 @@ struct pl_deferred {
     pl_timer timer;
     uint32_t refs;
     bool fired, cancelled, owed, timed_out, running, ended;
-    bool ignored; /* its waiter has ended: nobody will look at a failure, and that is no oversight */
+    bool
+        ignored; /* its waiter has ended: nobody will look at a failure, and that is no oversight */
     uint16_t next_step, n_steps;
     uint16_t steps_size; /* of `more` */
     deferred_step inside[STEPS_INSIDE];
