@@ -11,6 +11,8 @@
 #include <plait/deferred.h>
 #include <plait/endpoint.h>
 #include <plait/error.h>
+#include <plait/fiber.h>
+#include <plait/fiber_io.h>
 #include <plait/log.h>
 #include <plait/protocol.h>
 #include <plait/reactor.h>
