@@ -947,14 +947,14 @@ static int connection_join(pli_connection *c, pl_scope *owner, const pl_address 
     return error;
 }
 
-static int connection_begin(pli_connection *c)
+static int connection_begin(pli_connection *c, pl_scope *owner)
 {
     pl_protocol *protocol = c->transport.protocol;
     int error = 0;
 
     c->flags |= MADE;
     if (c->origin->fiber)
-        pli_fiber_protocol_set(protocol, c->origin->fiber, c->origin->fiber_arg);
+        pli_fiber_protocol_set(protocol, owner, c->origin->fiber, c->origin->fiber_arg);
     if (protocol->ops->connection_made)
         error = protocol->ops->connection_made(protocol);
     if (error < 0)
@@ -989,5 +989,5 @@ int pli_connection_new(pl_scope *owner, int take_fd, const pl_address *peer,
     }
     if (ret_protocol)
         *ret_protocol = c->transport.protocol;
-    return connection_begin(c);
+    return connection_begin(c, owner);
 }
