@@ -568,8 +568,8 @@ static void connection_flush(pli_task *task)
     if (c->out.bytes)
         backend->ops->send(backend, &c->io);
     if (waits_for_sending(c))
-        reactor_of(c)->settle = true;
-    if (waits_for_sending(c) || c->flags & ATTENTION)
+        reactor_of(c)->settle = true; /* connection_sent() sees to what comes of it */
+    if (c->flags & ATTENTION)
         connection_attend(c);
 }
 
