@@ -29,6 +29,7 @@ enum {
     NO_FULL_PAUSE = 1 << 10, /* pl_set_pause_when_full(false) */
     FULL_TOLD = 1 << 11,    /* a write was answered with PL_FULL: drained() is owed */
     FAILED = 1 << 12,       /* `failure` says why it has to end */
+    DOOMED = LOST | FAILED, /* nothing is told any more but connection_lost */
     ATTENTION = 1 << 13,    /* connection_task() has something to see to */
     PULL = 1 << 14,         /* the producer writes when it is asked to */
     ASK = 1 << 15,          /* and is to be asked */
@@ -310,7 +311,7 @@ static void deliver(pli_connection *c, pl_buf *buf, pl_slice in)
     pl_protocol *protocol = c->transport.protocol;
     pl_reactor *reactor = reactor_of(c);
 
-    if (c->flags & (CLOSING | FAILED) || !protocol->ops->data_received)
+    if (c->flags & (CLOSING | DOOMED) || !protocol->ops->data_received)
         return;
     reactor->receiving = buf;
     protocol->ops->data_received(protocol, in);
@@ -474,7 +475,7 @@ static void tell_drained(pli_connection *c)
 
 static void deliver_held(pli_connection *c)
 {
-    while (has_held(c) && !is_paused(c) && !(c->flags & (FAILED | CLOSING))) {
+    while (has_held(c) && !is_paused(c) && !(c->flags & (DOOMED | CLOSING))) {
         pl_buf *buf = pl_buf_ref(c->extra->first_held->buf);
 
         drop_first_held(c->extra);
@@ -521,20 +522,20 @@ static bool end_if_over(pli_connection *c)
     return true;
 }
 
-/* Each step may call the program, and so may close or abort it. */
+/* Each step may call the program, and so may close or abort it, or end the scope that owns it. */
 static void attend_steps(pli_connection *c)
 {
     if (c->flags & CLOSING)
         stop_producer(c);
-    if (!(c->flags & FAILED))
+    if (!(c->flags & DOOMED))
         tell_drained(c);
-    if (!(c->flags & FAILED))
+    if (!(c->flags & DOOMED))
         tell_producer(c);
-    if (!(c->flags & FAILED))
+    if (!(c->flags & DOOMED))
         deliver_held(c);
-    if (!(c->flags & FAILED))
+    if (!(c->flags & DOOMED))
         tell_ended(c);
-    if (!(c->flags & FAILED))
+    if (!(c->flags & DOOMED))
         send_fin(c);
 }
 
