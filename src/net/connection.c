@@ -13,7 +13,7 @@
 #define HIGH_DEFAULT (64u << 10)
 #define MAX_DEFAULT  (4u << 20)
 
-static const pl_marks default_marks = {LOW_DEFAULT, HIGH_DEFAULT, MAX_DEFAULT};
+static const pl_marks default_marks;
 
 enum {
     MADE = 1 << 0,          /* connection_made was called: connection_lost is owed */
@@ -98,6 +98,23 @@ static pli_connection *connection_of_io(pli_io *io)
 static const pl_protocol_ops *protocol_ops(const pli_connection *c)
 {
     return c->transport.protocol->ops;
+}
+
+/* ---- limits ---- */
+
+static uint32_t mark_low(const pli_connection *c)
+{
+    return c->marks->queue_bytes_low ? c->marks->queue_bytes_low : LOW_DEFAULT;
+}
+
+static uint32_t mark_high(const pli_connection *c)
+{
+    return c->marks->queue_bytes_high ? c->marks->queue_bytes_high : HIGH_DEFAULT;
+}
+
+static uint32_t mark_max(const pli_connection *c)
+{
+    return c->marks->queue_bytes_max ? c->marks->queue_bytes_max : MAX_DEFAULT;
 }
 
 /* ---- later in this turn ---- */
@@ -292,7 +309,7 @@ static bool is_paused(const pli_connection *c)
 
 static bool is_full(const pli_connection *c)
 {
-    return c->out.bytes >= c->marks->queue_bytes_high && !(c->flags & NO_FULL_PAUSE);
+    return c->out.bytes >= mark_high(c) && !(c->flags & NO_FULL_PAUSE);
 }
 
 /* Input came although the queue is full: perhaps what is queued can go out right now. */
@@ -388,7 +405,7 @@ static void connection_sent(pli_io *io, ssize_t n)
     pli_outbox_consume(&reactor_of(c)->outbox, &c->out, (size_t) n);
     if (waits_for_sending(c))
         connection_attend(c);
-    else if (c->out.bytes <= c->marks->queue_bytes_low)
+    else if (c->out.bytes <= mark_low(c))
         c->flags &= ~(unsigned) FULL_TOLD;
 }
 
@@ -431,7 +448,7 @@ static void send_fin(pli_connection *c)
 /* A producer that was answered PL_FULL is always resumed; it is paused only if the queue did not empty at once. */
 static void tell_push_producer(pli_connection *c)
 {
-    bool low = c->out.bytes <= c->marks->queue_bytes_low, untold = c->flags & PAUSE_UNTOLD;
+    bool low = c->out.bytes <= mark_low(c), untold = c->flags & PAUSE_UNTOLD;
 
     if (!(c->flags & PRODUCER_PAUSED))
         return;
@@ -450,7 +467,7 @@ static void tell_producer(pli_connection *c)
         return;
     if (!(c->flags & PULL))
         tell_push_producer(c);
-    else if (c->flags & ASK && c->out.bytes <= c->marks->queue_bytes_low) {
+    else if (c->flags & ASK && c->out.bytes <= mark_low(c)) {
         c->flags &= ~(unsigned) ASK; /* set again by what it writes */
         c->producer->ops->resume_producing(c->producer);
     }
@@ -460,7 +477,7 @@ static void tell_drained(pli_connection *c)
 {
     pl_protocol *protocol = c->transport.protocol;
 
-    if (c->out.bytes > c->marks->queue_bytes_low)
+    if (c->out.bytes > mark_low(c))
         return;
     if (c->flags & FULL_PAUSED) {
         c->flags &= ~(unsigned) FULL_PAUSED;
@@ -581,7 +598,7 @@ static int queued(pli_connection *c)
 {
     connection_want_flush(c);
     c->flags |= ASK;
-    if (c->out.bytes < c->marks->queue_bytes_high)
+    if (c->out.bytes < mark_high(c))
         return 0;
     c->flags |= FULL_TOLD;
     if (c->producer && !(c->flags & (PULL | PRODUCER_PAUSED)))
@@ -594,7 +611,7 @@ static int may_write(const pli_connection *c, size_t n)
     pli_check_thread(reactor_of(c));
     if (c->flags & (CLOSING | HALF_CLOSING | LOST | FAILED))
         return PL_E_CLOSED;
-    return n > c->marks->queue_bytes_max - c->out.bytes ? PL_E_LIMIT : 0;
+    return c->out.bytes > mark_max(c) || n > mark_max(c) - c->out.bytes ? PL_E_LIMIT : 0;
 }
 
 /* From this size on, what has just been received is sent on from where it lies. */
