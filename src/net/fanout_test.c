@@ -150,10 +150,13 @@ static int publish(size_t size)
 /* Reads on in the records and notices of a peer, where each number stands once and in order; `first` is the first at all. Returns: the next that is to come. */
 static uint64_t check_sequence(peer *p, uint64_t first)
 {
-    const char *end = p->got + p->n, *semicolon;
+    const char *end, *semicolon;
 
     if (p->checked == 0)
         p->next = first;
+    if (!p->got)
+        return first;
+    end = p->got + p->n;
     while ((semicolon = memchr(p->got + p->checked, ';', (size_t) (end - p->got) - p->checked))) {
         const char *at = p->got + p->checked;
 
