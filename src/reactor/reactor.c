@@ -171,7 +171,8 @@ static void last_turns(pl_reactor *reactor)
 {
     for (int i = 0; i < LAST_TURNS_MAX && reactor->backend->ios.used; ++i)
         pl_ignore(pli_reactor_turn(reactor, 1000000));
-    run_turn(reactor);
+    while (reactor->ready.first || reactor->graves.first)
+        run_turn(reactor);
     PLI_ASSERT(reactor->backend->ios.used == 0);
 }
 

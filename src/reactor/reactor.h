@@ -68,6 +68,7 @@ struct pl_reactor {
 
     /* What the Deferreds leave behind for the next ones */
     struct pl_deferred *spare_deferreds;
+    uint32_t n_spare_deferreds;
 
     /* Calls from other threads: a stack, newest first */
     _Atomic(pli_posted *) posted;
