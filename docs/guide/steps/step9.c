@@ -15,18 +15,20 @@ typedef struct weblog {
     size_t len;
 } weblog;
 
-/* In a thread: appends to the text what is new in the file. */
+/* In a thread: appends to the text what is new in the file. The value is NULL when that is nothing. */
 static int weblog_read(void *arg, void **ret_value)
 {
     weblog *self = arg;
+    size_t n;
 
-    *ret_value = NULL;
     if (!self->file)
         self->file = fopen(self->path, "r");
     if (!self->file)
         return -errno;
     clearerr(self->file); /* its end may have moved */
-    self->len += fread(self->text + self->len, 1, sizeof self->text - self->len, self->file);
+    n = fread(self->text + self->len, 1, sizeof self->text - self->len, self->file);
+    self->len += n;
+    *ret_value = n ? self : NULL;
     return 0;
 }
 
@@ -54,8 +56,8 @@ static pl_result weblog_has_read(void *value, void *arg)
     weblog *self = arg;
 
     weblog_publish(self);
-    pl_call_later(pl_reactor_scope(self->base.reactor), LOOK_S, weblog_look, self);
-    return pl_value(value);
+    pl_call_later(pl_reactor_scope(self->base.reactor), value ? 0 : LOOK_S, weblog_look, self);
+    return pl_value(NULL);
 }
 
 static pl_result weblog_cannot_read(const pl_failure *failure, void *arg)
