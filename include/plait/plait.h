@@ -8,11 +8,14 @@
 #include <plait/address.h>
 #include <plait/base.h>
 #include <plait/buffer.h>
+#include <plait/combine.h>
 #include <plait/deferred.h>
 #include <plait/endpoint.h>
 #include <plait/error.h>
 #include <plait/fanout.h>
+#include <plait/lock.h>
 #include <plait/log.h>
+#include <plait/looping_call.h>
 #include <plait/producer.h>
 #include <plait/protocol.h>
 #include <plait/reactor.h>
