@@ -35,8 +35,14 @@ typedef struct pl_log_field {
     int64_t number;
 } pl_log_field;
 
-#define PL_LOG_STR(name, text)   {(name), (text), 0}
-#define PL_LOG_INT(name, number) {(name), NULL, (int64_t) (number)}
+#define PL_LOG_STR(name, text)                                                                     \
+    {                                                                                              \
+        (name), (text), 0                                                                          \
+    }
+#define PL_LOG_INT(name, number)                                                                   \
+    {                                                                                              \
+        (name), NULL, (int64_t) (number)                                                           \
+    }
 
 /**
  * What becomes of a finished line (it ends in a newline, there is a NUL after it). Called on the reactor's thread. Must not

@@ -34,6 +34,7 @@ PL_API void pl_scope_end(pl_scope *scope);
 /** Whether the scope has ended or is about to. */
 PL_API bool pl_scope_ended(const pl_scope *scope);
 
+/** The reactor that it belongs to, in the end. */
 PL_API pl_reactor *pl_scope_reactor(const pl_scope *scope);
 
 /**

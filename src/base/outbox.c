@@ -71,8 +71,7 @@ int pli_outbox_share(pli_outbox_pool *pool, pli_outbox *box, pl_buf *take_buf, p
     pli_piece *last = box->last, *piece;
 
     PLI_ASSERT(pli_buf_holds(take_buf, bytes));
-    if (bytes.len == 0 ||
-        (last && last->buf == take_buf && last->ptr + last->len == bytes.ptr)) {
+    if (bytes.len == 0 || (last && last->buf == take_buf && last->ptr + last->len == bytes.ptr)) {
         if (bytes.len)
             last->len += bytes.len;
         box->bytes += (uint32_t) bytes.len;

@@ -45,7 +45,7 @@ struct pl_deferred {
     pl_scope *scope;
     pl_reactor *reactor;
     const char *where;
-    pl_result result; /* while fired and not waiting */
+    pl_result result;     /* while fired and not waiting */
     pl_deferred *waiting; /* for this one */
     pl_deferred *waiter;
     pl_canceller_fn *canceller;

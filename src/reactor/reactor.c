@@ -162,7 +162,8 @@ int pl_reactor_new(const pl_reactor_options *options, pl_reactor **ret_reactor)
         pl_reactor_free(reactor);
         return error;
     }
-    pl_log(reactor, PL_DEBUG, "reactor", "made", PL_LOG_STR("backend", pl_reactor_backend(reactor)));
+    pl_log(reactor, PL_DEBUG, "reactor", "made",
+           PL_LOG_STR("backend", pl_reactor_backend(reactor)));
     *ret_reactor = reactor;
     return 0;
 }

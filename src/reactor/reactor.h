@@ -49,7 +49,9 @@ typedef struct pli_posted pli_posted;
 /* Something that another thread wants done here. It is whoever posts it that keeps the memory, until it is run. */
 struct pli_posted {
     pli_posted *next;
-    void (*run)(pli_posted *self, bool ended); /* ended: the reactor is being freed, and this is all that becomes of it */
+    void (*run)(
+        pli_posted *self,
+        bool ended); /* ended: the reactor is being freed, and this is all that becomes of it */
 };
 
 /* What a higher floor keeps for a reactor; freed after all else has ended. */
@@ -97,7 +99,7 @@ struct pl_reactor {
     int stop_signal;
     double shutdown_s;
     unsigned threads_max;
-    struct pli_thread_pool *threads; /* NULL until it is used */
+    struct pli_thread_pool *threads;                      /* NULL until it is used */
     void (*threads_end)(struct pli_thread_pool *threads); /* that floor is above this one */
     uintptr_t thread;
 };
