@@ -13,7 +13,7 @@
 #define HIGH_DEFAULT (64u << 10)
 #define MAX_DEFAULT  (4u << 20)
 
-static const pl_marks default_marks = {LOW_DEFAULT, HIGH_DEFAULT, MAX_DEFAULT};
+static const pl_marks default_marks;
 
 enum {
     MADE = 1 << 0,          /* connection_made was called: connection_lost is owed */
@@ -29,7 +29,12 @@ enum {
     NO_FULL_PAUSE = 1 << 10, /* pl_set_pause_when_full(false) */
     FULL_TOLD = 1 << 11,    /* a write was answered with PL_FULL: drained() is owed */
     FAILED = 1 << 12,       /* `failure` says why it has to end */
+    DOOMED = LOST | FAILED, /* nothing is told any more but connection_lost */
     ATTENTION = 1 << 13,    /* connection_task() has something to see to */
+    PULL = 1 << 14,         /* the producer writes when it is asked to */
+    ASK = 1 << 15,          /* and is to be asked */
+    PRODUCER_PAUSED = 1 << 16,
+    PAUSE_UNTOLD = 1 << 17, /* and does not know */
 };
 
 /* Input that came while reading was paused. */
@@ -42,16 +47,18 @@ typedef struct held_input {
 typedef struct connection_extra {
     held_input *first_held, *last_held;
     size_t held_taken; /* of the first */
-    pl_address peer;   /* of a UNIX socket that has one */
+    pl_address peer;       /* when it is not a small one */
+    const pl_marks *marks; /* when it has some of its own */
 } connection_extra;
 
-/* The peer, small: most connections are idle most of the time, and there are many. */
+/* An IP address without a zone: most connections are idle most of the time, and there are many. */
 typedef struct small_address {
-    uint8_t family;
+    uint8_t family; /* OTHER: it is in the extra */
     uint16_t port;
-    uint32_t zone;
     uint8_t ip[16];
 } small_address;
+
+#define OTHER 255
 
 struct pli_connection {
     pl_transport transport;
@@ -60,12 +67,11 @@ struct pli_connection {
     pli_task task; /* in `ready` to see what is to be done, in `flushes` to be sent, in `graves` to be freed */
     pli_outbox out;
     const pli_connection_origin *origin;
-    const pl_marks *marks;
     connection_extra *extra;
+    pl_producer *producer;
     pl_failure *failure;
     small_address peer;
     uint32_t flags;
-    pl_timer deadline;
     _Alignas(16) char protocol[];
 };
 
@@ -90,6 +96,34 @@ static pli_connection *connection_of_io(pli_io *io)
     return pl_container_of(io, pli_connection, io);
 }
 
+/* ---- limits ---- */
+
+static const pl_marks *marks_of(const pli_connection *c)
+{
+    return c->extra && c->extra->marks ? c->extra->marks : c->origin->marks;
+}
+
+static uint32_t low_mark(const pli_connection *c)
+{
+    uint32_t low = marks_of(c)->queue_bytes_low;
+
+    return low ? low : LOW_DEFAULT;
+}
+
+static uint32_t high_mark(const pli_connection *c)
+{
+    uint32_t high = marks_of(c)->queue_bytes_high;
+
+    return high ? high : HIGH_DEFAULT;
+}
+
+static uint32_t max_mark(const pli_connection *c)
+{
+    uint32_t max = marks_of(c)->queue_bytes_max;
+
+    return max ? max : MAX_DEFAULT;
+}
+
 static const pl_protocol_ops *protocol_ops(const pli_connection *c)
 {
     return c->transport.protocol->ops;
@@ -109,8 +143,8 @@ static void connection_attend(pli_connection *c)
 
 static void connection_want_flush(pli_connection *c)
 {
-    if (c->task.next)
-        return; /* whichever queue it is in, it sees to both */
+    if (c->task.next || c->out.keeping)
+        return; /* whichever queue it is in, it sees to both; and once blocked, the backend goes on by itself */
     c->task.run = connection_flush;
     pli_task_queue(&reactor_of(c)->flushes, &c->task);
 }
@@ -198,6 +232,16 @@ static pl_failure *failure_with_peer(const pli_connection *c, int code)
                           pl_address_format(&peer, text, sizeof text));
 }
 
+/* Lets go of the producer before it is told, so that whatever it does, it is told once. */
+static void stop_producer(pli_connection *c)
+{
+    pl_producer *producer = c->producer;
+
+    c->producer = NULL;
+    if (producer && producer->ops->stop_producing)
+        producer->ops->stop_producing(producer);
+}
+
 /* The only place where connection_lost is called. Takes the reason. */
 static void connection_lose(pli_connection *c, pl_failure *take_reason)
 {
@@ -210,6 +254,7 @@ static void connection_lose(pli_connection *c, pl_failure *take_reason)
         return;
     }
     c->flags |= LOST;
+    stop_producer(c);
     if (c->flags & MADE && protocol->ops->connection_lost)
         protocol->ops->connection_lost(protocol, take_reason);
     pl_failure_unref(take_reason);
@@ -276,7 +321,7 @@ static bool is_paused(const pli_connection *c)
 
 static bool is_full(const pli_connection *c)
 {
-    return c->out.bytes >= c->marks->queue_bytes_high && !(c->flags & NO_FULL_PAUSE);
+    return c->out.bytes >= high_mark(c) && !(c->flags & NO_FULL_PAUSE);
 }
 
 /* Input came although the queue is full: perhaps what is queued can go out right now. */
@@ -295,7 +340,7 @@ static void deliver(pli_connection *c, pl_buf *buf, pl_slice in)
     pl_protocol *protocol = c->transport.protocol;
     pl_reactor *reactor = reactor_of(c);
 
-    if (c->flags & (CLOSING | FAILED) || !protocol->ops->data_received)
+    if (c->flags & (CLOSING | DOOMED) || !protocol->ops->data_received)
         return;
     reactor->receiving = buf;
     protocol->ops->data_received(protocol, in);
@@ -348,10 +393,14 @@ static size_t connection_gather(pli_io *io, struct iovec *pieces, size_t max)
     return pli_outbox_gather(&connection_of_io(io)->out, pieces, max);
 }
 
+/* Whether somebody has to know how the sending goes, as soon as it is known. */
 static bool waits_for_sending(const pli_connection *c)
 {
-    return c->flags & (CLOSING | HALF_CLOSING) ||
-           (c->flags & FULL_TOLD && protocol_ops(c)->drained) || c->flags & FULL_PAUSED;
+    if (c->flags & (CLOSING | HALF_CLOSING | FULL_PAUSED))
+        return true;
+    if (c->producer)
+        return c->flags & (PULL | PRODUCER_PAUSED);
+    return c->flags & FULL_TOLD && protocol_ops(c)->drained;
 }
 
 static void connection_sent(pli_io *io, ssize_t n)
@@ -368,7 +417,7 @@ static void connection_sent(pli_io *io, ssize_t n)
     pli_outbox_consume(&reactor_of(c)->outbox, &c->out, (size_t) n);
     if (waits_for_sending(c))
         connection_attend(c);
-    else if (c->out.bytes <= c->marks->queue_bytes_low)
+    else if (c->out.bytes <= low_mark(c))
         c->flags &= ~(unsigned) FULL_TOLD;
 }
 
@@ -406,11 +455,41 @@ static void send_fin(pli_connection *c)
         protocol->ops->write_connection_lost(protocol);
 }
 
+/* ---- producers ---- */
+
+/* A producer that was answered PL_FULL is always resumed; it is paused only if the queue did not empty at once. */
+static void tell_push_producer(pli_connection *c)
+{
+    bool low = c->out.bytes <= low_mark(c), untold = c->flags & PAUSE_UNTOLD;
+
+    if (!(c->flags & PRODUCER_PAUSED))
+        return;
+    c->flags &= ~(unsigned) PAUSE_UNTOLD;
+    if (low) {
+        c->flags &= ~(unsigned) PRODUCER_PAUSED;
+        c->producer->ops->resume_producing(c->producer);
+    } else if (untold && c->producer->ops->pause_producing) {
+        c->producer->ops->pause_producing(c->producer);
+    }
+}
+
+static void tell_producer(pli_connection *c)
+{
+    if (!c->producer)
+        return;
+    if (!(c->flags & PULL))
+        tell_push_producer(c);
+    else if (c->flags & ASK && c->out.bytes <= low_mark(c)) {
+        c->flags &= ~(unsigned) ASK; /* set again by what it writes */
+        c->producer->ops->resume_producing(c->producer);
+    }
+}
+
 static void tell_drained(pli_connection *c)
 {
     pl_protocol *protocol = c->transport.protocol;
 
-    if (c->out.bytes > c->marks->queue_bytes_low)
+    if (c->out.bytes > low_mark(c))
         return;
     if (c->flags & FULL_PAUSED) {
         c->flags &= ~(unsigned) FULL_PAUSED;
@@ -425,7 +504,7 @@ static void tell_drained(pli_connection *c)
 
 static void deliver_held(pli_connection *c)
 {
-    while (has_held(c) && !is_paused(c) && !(c->flags & (FAILED | CLOSING))) {
+    while (has_held(c) && !is_paused(c) && !(c->flags & (DOOMED | CLOSING))) {
         pl_buf *buf = pl_buf_ref(c->extra->first_held->buf);
 
         drop_first_held(c->extra);
@@ -472,16 +551,20 @@ static bool end_if_over(pli_connection *c)
     return true;
 }
 
-/* Each step may call the program, and so may close or abort it. */
+/* Each step may call the program, and so may close or abort it, or end the scope that owns it. */
 static void attend_steps(pli_connection *c)
 {
-    if (!(c->flags & FAILED))
+    if (c->flags & CLOSING)
+        stop_producer(c);
+    if (!(c->flags & DOOMED))
         tell_drained(c);
-    if (!(c->flags & FAILED))
+    if (!(c->flags & DOOMED))
+        tell_producer(c);
+    if (!(c->flags & DOOMED))
         deliver_held(c);
-    if (!(c->flags & FAILED))
+    if (!(c->flags & DOOMED))
         tell_ended(c);
-    if (!(c->flags & FAILED))
+    if (!(c->flags & DOOMED))
         send_fin(c);
 }
 
@@ -515,8 +598,8 @@ static void connection_flush(pli_task *task)
     if (c->out.bytes)
         backend->ops->send(backend, &c->io);
     if (waits_for_sending(c))
-        reactor_of(c)->settle = true;
-    if (waits_for_sending(c) || c->flags & ATTENTION)
+        reactor_of(c)->settle = true; /* connection_sent() sees to what comes of it */
+    if (c->flags & ATTENTION)
         connection_attend(c);
 }
 
@@ -526,9 +609,12 @@ static void connection_flush(pli_task *task)
 static int queued(pli_connection *c)
 {
     connection_want_flush(c);
-    if (c->out.bytes < c->marks->queue_bytes_high)
+    c->flags |= ASK;
+    if (c->out.bytes < high_mark(c))
         return 0;
     c->flags |= FULL_TOLD;
+    if (c->producer && !(c->flags & (PULL | PRODUCER_PAUSED)))
+        c->flags |= PRODUCER_PAUSED | PAUSE_UNTOLD;
     return PL_FULL;
 }
 
@@ -537,7 +623,7 @@ static int may_write(const pli_connection *c, size_t n)
     pli_check_thread(reactor_of(c));
     if (c->flags & (CLOSING | HALF_CLOSING | LOST | FAILED))
         return PL_E_CLOSED;
-    return n > c->marks->queue_bytes_max - c->out.bytes ? PL_E_LIMIT : 0;
+    return c->out.bytes > max_mark(c) || n > max_mark(c) - c->out.bytes ? PL_E_LIMIT : 0;
 }
 
 /* From this size on, what has just been received is sent on from where it lies. */
@@ -587,8 +673,7 @@ static void connection_close(pl_transport *transport)
     if (c->flags & (CLOSING | LOST | FAILED))
         return;
     c->flags |= CLOSING;
-    c->deadline = pl_call_later(&c->scope, c->origin->close_s, deadline_passed, c);
-    if (!c->deadline.slot)
+    if (!pl_call_later(&c->scope, c->origin->close_s, deadline_passed, c).slot)
         connection_fail(c, pl_failure_of(-ENOMEM));
     while (has_held(c))
         drop_first_held(c->extra);
@@ -613,6 +698,11 @@ static int connection_close_write(pl_transport *transport)
     c->flags |= HALF_CLOSING;
     connection_attend(c);
     return 0;
+}
+
+static bool connection_closing(const pl_transport *transport)
+{
+    return connection_of(transport)->flags & (CLOSING | LOST | FAILED);
 }
 
 static void connection_pause(pl_transport *transport)
@@ -641,9 +731,14 @@ static void connection_set_pause_when_full(pl_transport *transport, bool on)
     }
 }
 
-static void connection_set_marks(pl_transport *transport, const pl_marks *marks)
+static int connection_set_marks(pl_transport *transport, const pl_marks *marks)
 {
-    connection_of(transport)->marks = marks;
+    connection_extra *extra = extra_of(connection_of(transport));
+
+    if (!extra)
+        return -ENOMEM;
+    extra->marks = marks;
+    return 0;
 }
 
 static size_t connection_queued(const pl_transport *transport)
@@ -655,12 +750,11 @@ static void connection_peer(const pl_transport *transport, pl_address *ret_addre
 {
     const pli_connection *c = connection_of(transport);
 
-    if (c->peer.family == PL_UNIX) {
+    if (c->peer.family == OTHER) {
         *ret_address = c->extra->peer;
         return;
     }
-    *ret_address = (pl_address){
-        .family = c->peer.family, .port = c->peer.port, .zone = c->peer.zone};
+    *ret_address = (pl_address){.family = c->peer.family, .port = c->peer.port};
     memcpy(ret_address->at.ip, c->peer.ip, sizeof c->peer.ip);
 }
 
@@ -699,6 +793,29 @@ static int connection_set_keepalive(pl_transport *transport, unsigned idle_s)
     return error < 0 ? error : set_tcp(c, SOL_SOCKET, SO_KEEPALIVE, idle_s != 0);
 }
 
+static int connection_register_producer(pl_transport *transport, pl_producer *producer,
+                                        pl_producer_kind kind)
+{
+    pli_connection *c = connection_of(transport);
+
+    pli_check_thread(reactor_of(c));
+    if (c->flags & (CLOSING | HALF_CLOSING | LOST | FAILED))
+        return PL_E_CLOSED;
+    if (c->producer)
+        return PL_E_BUSY;
+    c->producer = producer;
+    c->flags &= ~(unsigned) (PULL | PRODUCER_PAUSED | PAUSE_UNTOLD);
+    if (kind == PL_PULL_PRODUCER)
+        c->flags |= PULL | ASK;
+    connection_attend(c);
+    return 0;
+}
+
+static void connection_unregister_producer(pl_transport *transport)
+{
+    connection_of(transport)->producer = NULL;
+}
+
 static pl_scope *connection_scope(pl_transport *transport)
 {
     return &connection_of(transport)->scope;
@@ -719,6 +836,7 @@ static const pl_transport_ops connection_ops = {
     .close = connection_close,
     .abort = connection_abort,
     .close_write = connection_close_write,
+    .closing = connection_closing,
     .pause = connection_pause,
     .resume = connection_resume,
     .set_pause_when_full = connection_set_pause_when_full,
@@ -728,6 +846,8 @@ static const pl_transport_ops connection_ops = {
     .host = connection_host,
     .set_nodelay = connection_set_nodelay,
     .set_keepalive = connection_set_keepalive,
+    .register_producer = connection_register_producer,
+    .unregister_producer = connection_unregister_producer,
     .scope = connection_scope,
     .id = connection_id,
 };
@@ -802,11 +922,12 @@ static const pl_protocol_ops *choose_protocol(const pli_connection_origin *origi
 
 static int set_peer(pli_connection *c, const pl_address *peer)
 {
-    c->peer = (small_address){peer->family, peer->port, peer->zone, {0}};
-    if (peer->family == PL_UNIX) {
+    c->peer = (small_address){peer->family, peer->port, {0}};
+    if (peer->family == PL_UNIX || peer->zone) {
         if (!extra_of(c))
             return -ENOMEM;
         c->extra->peer = *peer;
+        c->peer.family = OTHER;
         return 0;
     }
     memcpy(c->peer.ip, peer->at.ip, sizeof c->peer.ip);
@@ -860,7 +981,6 @@ int pli_connection_new(pl_scope *owner, int take_fd, const pl_address *peer,
         c->transport = (pl_transport){&connection_ops, protocol};
         c->io = (pli_io){.ops = &connection_io_ops, .fd = take_fd};
         c->origin = origin;
-        c->marks = origin->marks;
         error = connection_join(c, owner, peer);
     }
     if (error < 0) {

@@ -429,15 +429,35 @@ static void forward_set_pause_when_full(pl_transport *self, bool on)
         pl_set_pause_when_full(forward_io(self)->real, on);
 }
 
-static void forward_set_marks(pl_transport *self, const pl_marks *marks)
+static int forward_set_marks(pl_transport *self, const pl_marks *marks)
 {
-    if (forward_io(self)->real)
-        pl_set_marks(forward_io(self)->real, marks);
+    return forward_io(self)->real ? pl_set_marks(forward_io(self)->real, marks) : 0;
 }
 
 static size_t forward_queued(const pl_transport *self)
 {
     return forward_io(self)->real ? pl_queued(forward_io(self)->real) : 0;
+}
+
+static int forward_register_producer(pl_transport *self, pl_producer *producer,
+                                     pl_producer_kind kind)
+{
+    pl_transport *real = forward_io(self)->real;
+
+    return real ? pl_register_producer(real, producer, kind) : PL_E_CLOSED;
+}
+
+static void forward_unregister_producer(pl_transport *self)
+{
+    if (forward_io(self)->real)
+        pl_unregister_producer(forward_io(self)->real);
+}
+
+static bool forward_closing(const pl_transport *self)
+{
+    const pl_transport *real = forward_io(self)->real;
+
+    return !real || pl_closing(real);
 }
 
 static void forward_peer(const pl_transport *self, pl_address *ret_address)
@@ -489,6 +509,9 @@ static const pl_transport_ops forward_ops = {
     .host = forward_host,
     .set_nodelay = forward_set_nodelay,
     .set_keepalive = forward_set_keepalive,
+    .register_producer = forward_register_producer,
+    .unregister_producer = forward_unregister_producer,
+    .closing = forward_closing,
     .scope = forward_scope,
     .id = forward_id,
 };

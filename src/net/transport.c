@@ -40,6 +40,11 @@ int pl_close_write(pl_transport *transport)
     return transport->ops->close_write(transport);
 }
 
+bool pl_closing(const pl_transport *transport)
+{
+    return transport->ops->closing(transport);
+}
+
 void pl_pause(pl_transport *transport)
 {
     transport->ops->pause(transport);
@@ -60,9 +65,9 @@ size_t pl_queued(const pl_transport *transport)
     return transport->ops->queued(transport);
 }
 
-void pl_set_marks(pl_transport *transport, const pl_marks *marks)
+int pl_set_marks(pl_transport *transport, const pl_marks *marks)
 {
-    transport->ops->set_marks(transport, marks);
+    return transport->ops->set_marks(transport, marks);
 }
 
 void pl_peer(const pl_transport *transport, pl_address *ret_address)
@@ -98,4 +103,14 @@ int pl_set_nodelay(pl_transport *transport, bool on)
 int pl_set_keepalive(pl_transport *transport, unsigned idle_s)
 {
     return transport->ops->set_keepalive(transport, idle_s);
+}
+
+int pl_register_producer(pl_transport *transport, pl_producer *producer, pl_producer_kind kind)
+{
+    return transport->ops->register_producer(transport, producer, kind);
+}
+
+void pl_unregister_producer(pl_transport *transport)
+{
+    transport->ops->unregister_producer(transport);
 }

@@ -172,7 +172,8 @@ static void last_turns(pl_reactor *reactor)
 {
     for (int i = 0; i < LAST_TURNS_MAX && reactor->backend->ios.used; ++i)
         pl_ignore(pli_reactor_turn(reactor, 1000000));
-    run_turn(reactor);
+    while (reactor->ready.first || reactor->graves.first)
+        run_turn(reactor);
     PLI_ASSERT(reactor->backend->ios.used == 0);
 }
 
@@ -189,6 +190,9 @@ pl_reactor *pl_reactor_free(pl_reactor *reactor)
     pli_scope_done(&reactor->scope);
     if (reactor->backend) {
         pli_posts_close(reactor);
+        /* Not before: a thread of the pool may wait for what it has posted. */
+        if (reactor->threads)
+            reactor->threads_end(reactor->threads);
         pli_signals_close(reactor);
         last_turns(reactor);
     }

@@ -8,6 +8,7 @@
 #ifndef PLAIT_IMPL_TRANSPORT_H
 #define PLAIT_IMPL_TRANSPORT_H
 
+#include <plait/producer.h>
 #include <plait/protocol.h>
 
 PL_BEGIN
@@ -20,15 +21,18 @@ typedef struct pl_transport_ops {
     void (*close)(pl_transport *self);
     void (*abort)(pl_transport *self, pl_failure *take_reason);
     int (*close_write)(pl_transport *self);
+    bool (*closing)(const pl_transport *self);
     void (*pause)(pl_transport *self);
     void (*resume)(pl_transport *self);
     void (*set_pause_when_full)(pl_transport *self, bool on);
-    void (*set_marks)(pl_transport *self, const pl_marks *marks);
+    int (*set_marks)(pl_transport *self, const pl_marks *marks);
     size_t (*queued)(const pl_transport *self);
     void (*peer)(const pl_transport *self, pl_address *ret_address);
     int (*host)(const pl_transport *self, pl_address *ret_address);
     int (*set_nodelay)(pl_transport *self, bool on);
     int (*set_keepalive)(pl_transport *self, unsigned idle_s);
+    int (*register_producer)(pl_transport *self, pl_producer *producer, pl_producer_kind kind);
+    void (*unregister_producer)(pl_transport *self);
     pl_scope *(*scope)(pl_transport *self);
     pl_transport_id (*id)(const pl_transport *self);
 } pl_transport_ops;
