@@ -402,7 +402,7 @@ static int hold(pl_transport *t, void *arg)
     PL_CHECK(memcmp(in.ptr, pieces[self], in.len) == 0);
     rest = pl_slice_of(pieces[self] + in.len, PIECE - in.len);
     PL_EQ(pl_read_exactly(t, rest.len, &in), 1);
-    PL_CHECK(memcmp(in.ptr, rest.ptr, rest.len) == 0);
+    PL_CHECK(pl_slice_equal(in, rest));
     --holding;
     *(bool *) arg = holding == 0;
     return 0;
