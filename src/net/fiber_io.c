@@ -21,10 +21,10 @@
 #include "net/connection.h"
 
 #define LEND_BYTES_MIN 2048
-#define LENT_MAX       8            /* of the 64 receive buffers of a ring */
+#define LENT_MAX       8 /* of the 64 receive buffers of a ring */
 #define OWN_BYTES_MIN  512
-#define OWN_BYTES_KEPT 4096         /* what an idle reader may keep */
-#define SEND_BYTES     (64u << 10)  /* of one piece */
+#define OWN_BYTES_KEPT 4096        /* what an idle reader may keep */
+#define SEND_BYTES     (64u << 10) /* of one piece */
 
 typedef struct fiber_io {
     pl_transport transport; /* the fiber's: forwards */
@@ -92,8 +92,7 @@ static int own_reserve(fiber_io *io, size_t more)
     size_t needed = io->unread.len + more, size = io->own_size ? io->own_size : OWN_BYTES_MIN;
     char *to = io->own;
 
-    if (!io->lent && io->unread.len &&
-        (size_t) (io->own + io->own_size - io->unread.ptr) >= needed)
+    if (!io->lent && io->unread.len && (size_t) (io->own + io->own_size - io->unread.ptr) >= needed)
         return 0;
     while (size < needed)
         size *= 2;

@@ -267,8 +267,9 @@ static int read_pieces(pl_transport *t, void *arg)
     return r;
 }
 
-static const char script[] = "a line\r\n12345\n\nabcde\r\r\n...\n"
-                             "twelve bytes\r\n12345thirteen byte\nthis is too long\n\r\n12345left over";
+static const char script[] =
+    "a line\r\n12345\n\nabcde\r\r\n...\n"
+    "twelve bytes\r\n12345thirteen byte\nthis is too long\n\r\n12345left over";
 
 /* The transcript when the script arrives in pieces of up to `max` bytes. */
 static void play(size_t max, uint64_t *dice)
@@ -965,8 +966,8 @@ PL_TEST_EACH_BACKEND(transport_of_another_protocol_is_refused)
     pl_slice in;
 
     begin(echo, NULL);
-    PL_SUCCEEDS(pl_listen(scope, "tcp:127.0.0.1:0", &(pl_listen_options){.protocol = &plain_ops},
-                          &port));
+    PL_SUCCEEDS(
+        pl_listen(scope, "tcp:127.0.0.1:0", &(pl_listen_options){.protocol = &plain_ops}, &port));
     peer_connect();
     for (int i = 0; i < 1000 && !plain; i++)
         turn();
