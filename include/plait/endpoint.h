@@ -38,23 +38,25 @@ typedef enum pl_endpoint_kind {
 
 /** A parsed endpoint string. What the string did not name has its default. */
 typedef struct pl_endpoint {
-    uint8_t kind;          /**< pl_endpoint_kind */
-    bool ipv4_only;        /**< tcp4: */
-    bool ipv6_only;        /**< tcp6: */
-    bool reuse_port;       /**< reusePort=1 */
+    uint8_t kind;    /**< pl_endpoint_kind */
+    bool ipv4_only;  /**< tcp4: */
+    bool ipv6_only;  /**< tcp6: */
+    bool reuse_port; /**< reusePort=1 */
     uint16_t port;
-    uint16_t mode;         /**< unix: of the socket file; 0666 */
-    int backlog;           /**< 511 */
-    int fd;                /**< fd: */
-    double timeout_s;      /**< clients: 30 */
-    char host[256];        /**< clients: name or address; servers: the interface, "" for all; without brackets */
+    uint16_t mode;    /**< unix: of the socket file; 0666 */
+    int backlog;      /**< 511 */
+    int fd;           /**< fd: */
+    double timeout_s; /**< clients: 30 */
+    char host
+        [256]; /**< clients: name or address; servers: the interface, "" for all; without brackets */
     char path[PL_UNIX_PATH_MAX + 1]; /**< unix: "@name" is in the abstract namespace */
-    char bind_host[64];    /**< clients: bindAddress, "" for none */
+    char bind_host[64];              /**< clients: bindAddress, "" for none */
 } pl_endpoint;
 
 /** What is wrong with an endpoint string. */
 typedef struct pl_endpoint_error {
-    size_t at;         /**< the character that is wrong, from 0; the length of the string when something is missing at its end */
+    size_t
+        at; /**< the character that is wrong, from 0; the length of the string when something is missing at its end */
     char message[160]; /**< "character 5 ('x'): expected a port from 0 to 65535" */
 } pl_endpoint_error;
 
@@ -83,10 +85,11 @@ PL_API size_t pl_endpoint_quote(const char *text, char *quoted, size_t size);
 
 /** Options of the connections that a port accepts or that a client makes. All zero is the default. */
 typedef struct pl_transport_options {
-    const pl_marks *marks;  /**< NULL: the defaults; must stay valid as long as the connections */
-    double close_s;         /**< deadline of pl_close(); 0: 30 seconds */
-    bool no_delay_off;      /**< leave Nagle's algorithm on; default: off, since Plait itself gathers writes */
-    unsigned keepalive_s;   /**< 0: no keepalive */
+    const pl_marks *marks; /**< NULL: the defaults; must stay valid as long as the connections */
+    double close_s;        /**< deadline of pl_close(); 0: 30 seconds */
+    bool
+        no_delay_off; /**< leave Nagle's algorithm on; default: off, since Plait itself gathers writes */
+    unsigned keepalive_s; /**< 0: no keepalive */
 } pl_transport_options;
 
 /** A fiber that serves a connection. Its return ends it: 0 or more closes, less than 0 aborts with that code. */
@@ -99,7 +102,8 @@ typedef struct pl_listen_options {
     pl_serve_fn *fiber;              /**< a fiber per connection */
     void *fiber_arg;
     pl_transport_options transport;
-    uint32_t connections_max;        /**< open at one time; at the limit accepting rests; 0: no limit but the descriptors' */
+    uint32_t
+        connections_max; /**< open at one time; at the limit accepting rests; 0: no limit but the descriptors' */
 } pl_listen_options;
 
 /** A listening port. Valid until its stopping has finished or its scope ends. */
@@ -110,8 +114,8 @@ typedef struct pl_port pl_port;
  * Returns: 0; PL_E_SYNTAX: the string (say why with pl_endpoint_parse_server()); -EADDRINUSE, -EACCES and the like; -EINVAL: not exactly
  * one of factory, protocol and fiber; PL_E_ENDED; what start_factory returned.
  */
-PL_API PL_MUST int pl_listen(pl_scope *scope, const char *endpoint, const pl_listen_options *options,
-                             pl_port **ret_port);
+PL_API PL_MUST int pl_listen(pl_scope *scope, const char *endpoint,
+                             const pl_listen_options *options, pl_port **ret_port);
 
 /**
  * Stops accepting, at once. The connections that it accepted live on, unless `scope` of the port ends.
@@ -144,10 +148,10 @@ PL_API pl_deferred *pl_connect(pl_scope *scope, const char *endpoint,
 
 /** How a reconnecting client goes about it. All zero is the default. */
 typedef struct pl_reconnect_options {
-    double first_s;  /**< first delay; 0: 1 second */
-    double factor;   /**< growth per attempt; 0: 1.5 */
-    double max_s;    /**< longest delay; 0: 60 seconds */
-    double jitter;   /**< each delay varies by up to this share; 0: 0.12; negative: none */
+    double first_s;        /**< first delay; 0: 1 second */
+    double factor;         /**< growth per attempt; 0: 1.5 */
+    double max_s;          /**< longest delay; 0: 60 seconds */
+    double jitter;         /**< each delay varies by up to this share; 0: 0.12; negative: none */
     unsigned attempts_max; /**< attempts in a row before it gives up; 0: never */
 } pl_reconnect_options;
 
@@ -155,7 +159,8 @@ typedef struct pl_reconnect_options {
 typedef struct pl_client pl_client;
 
 /** Connects, and again whenever the connection is lost. Returns: 0, PL_E_SYNTAX, -EINVAL, -ENOMEM, PL_E_ENDED. */
-PL_API PL_MUST int pl_reconnect(pl_scope *scope, const char *endpoint, const pl_connect_options *options,
+PL_API PL_MUST int pl_reconnect(pl_scope *scope, const char *endpoint,
+                                const pl_connect_options *options,
                                 const pl_reconnect_options *reconnect, pl_client **ret_client);
 /** Fires with the pl_protocol * as soon as there is a connection (at once when there is one); fails when it gave up or was stopped. */
 PL_API pl_deferred *pl_client_when_connected(pl_client *client);

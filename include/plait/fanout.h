@@ -45,7 +45,7 @@ PL_API PL_MUST int pl_fanout_new(pl_scope *scope, const pl_fanout_options *optio
 
 /**
  * Appends a record for all who are members now.
- * Returns: 0; -ENOMEM; PL_E_LIMIT: under PL_SLOW_WAIT a member is behind, or the record alone is larger than the backlog. On failure nothing is appended.
+ * Returns: 0; -ENOMEM; PL_E_CLOSED: after pl_fanout_finish(); PL_E_LIMIT: under PL_SLOW_WAIT a member is behind, or the record alone is larger than the backlog. On failure nothing is appended.
  * Cost: one copy; constant time.
  */
 PL_API PL_MUST int pl_fanout_publish(pl_fanout *fanout, pl_slice record);

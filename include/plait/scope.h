@@ -42,6 +42,9 @@ PL_API pl_reactor *pl_scope_reactor(const pl_scope *scope);
  */
 PL_API void *pl_scope_alloc(pl_scope *scope, size_t size);
 
+/** Gives memory of pl_scope_alloc() back before its scope ends, at once. `memory` may be NULL; when the scope has just ended, nothing happens. Since: 0.1 */
+PL_API void pl_scope_free(void *memory);
+
 /** Called when the scope ends, on the reactor's thread. */
 typedef void pl_scope_fn(void *arg);
 

@@ -78,6 +78,12 @@ PL_API void pl_abort_with(pl_transport *transport, pl_failure *take_reason);
  */
 PL_API int pl_close_write(pl_transport *transport);
 
+/**
+ * Whether the connection is at its end: pl_close() or pl_abort() was called, or it was lost. No data_received() follows. For a protocol
+ * that finds several messages in one slice, and stops when handling one of them ended the connection.
+ */
+PL_API bool pl_closing(const pl_transport *transport);
+
 /** Stops data_received() until pl_resume(). What has arrived already is kept. Not counted: one resume undoes any number of pauses. */
 PL_API void pl_pause(pl_transport *transport);
 PL_API void pl_resume(pl_transport *transport);
@@ -88,8 +94,8 @@ PL_API void pl_set_pause_when_full(pl_transport *transport, bool on);
 /** Bytes that wait to be sent. */
 PL_API size_t pl_queued(const pl_transport *transport);
 
-/** Sets the limits of the write queue for this connection; `marks` must stay valid as long as it (a static const). */
-PL_API void pl_set_marks(pl_transport *transport, const pl_marks *marks);
+/** Sets the limits of the write queue for this connection; `marks` must stay valid as long as it (a static const). Returns: 0 or -ENOMEM. */
+PL_API int pl_set_marks(pl_transport *transport, const pl_marks *marks);
 
 /** The peer's address; also in connection_lost(). Costs no system call. */
 PL_API void pl_peer(const pl_transport *transport, pl_address *ret_address);

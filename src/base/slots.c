@@ -5,21 +5,26 @@
 #include "base/assert.h"
 #include "base/memory.h"
 
+static uintptr_t free_value(uint32_t next)
+{
+    return (uintptr_t) next * 2 + 1;
+}
+
+/* By half, and not to the double: of many connections' slots few should be empty. */
 static int slots_grow(pli_slots *slots)
 {
-    uint32_t size = slots->size ? slots->size * 2 : 64;
+    uint32_t size = slots->size ? slots->size + slots->size / 2 : 64, next = PLI_NO_SLOT;
     pli_slot *grown;
 
-    if (size < slots->size || size > UINT32_MAX / 2)
+    if (size >= PLI_NO_SLOT)
         return -ENOMEM;
     grown = pli_realloc(slots->slots, size * sizeof *grown);
     if (!grown)
         return -ENOMEM;
     /* Chained so that the lowest number is used first. */
-    for (uint32_t i = size; i-- > slots->size;) {
-        grown[i] = (pli_slot){.gen = 1, .next = slots->free};
-        slots->free = i + 1;
-    }
+    for (uint32_t i = size; i-- > slots->size; next = i)
+        grown[i] = (pli_slot){free_value(next), 1};
+    slots->free = next;
     slots->slots = grown;
     slots->size = size;
     return 0;
@@ -29,13 +34,13 @@ int pli_slots_put(pli_slots *slots, void *thing, uint32_t *ret_slot, uint32_t *r
 {
     pli_slot *slot;
 
-    PLI_ASSERT(thing);
-    if (!slots->free && slots_grow(slots) < 0)
+    PLI_ASSERT(thing && ((uintptr_t) thing & 1) == 0);
+    if (slots->used == slots->size && slots_grow(slots) < 0)
         return -ENOMEM;
-    *ret_slot = slots->free - 1;
-    slot = &slots->slots[*ret_slot];
-    slots->free = slot->next;
-    slot->thing = thing;
+    *ret_slot = slots->free;
+    slot = &slots->slots[slots->free];
+    slots->free = (uint32_t) (slot->value >> 1);
+    slot->value = (uintptr_t) thing;
     *ret_gen = slot->gen;
     ++slots->used;
     return 0;
@@ -45,12 +50,11 @@ void pli_slots_drop(pli_slots *slots, uint32_t number)
 {
     pli_slot *slot = &slots->slots[number];
 
-    PLI_ASSERT(number < slots->size && slot->thing);
-    slot->thing = NULL;
+    PLI_ASSERT(number < slots->size && pli_slots_at(slots, number));
+    slot->value = free_value(slots->free);
     if (++slot->gen == 0)
         slot->gen = 1;
-    slot->next = slots->free;
-    slots->free = number + 1;
+    slots->free = number;
     --slots->used;
 }
 

@@ -9,16 +9,18 @@
 
 #include <plait/base.h>
 
-typedef struct pli_slot {
-    void *thing;      /* NULL: free */
+/* Packed, since there is one for every connection: 12 bytes. */
+typedef struct __attribute__((packed)) pli_slot {
+    uintptr_t value; /* the thing, or when it is free: the next free slot * 2 + 1 */
     uint32_t gen;
-    uint32_t next;    /* free list: slot + 1, 0 for none */
 } pli_slot;
+
+#define PLI_NO_SLOT 0x7fffffffu
 
 typedef struct pli_slots {
     pli_slot *slots;
     uint32_t size, used;
-    uint32_t free;    /* slot + 1, 0 for none */
+    uint32_t free;    /* PLI_NO_SLOT: none */
 } pli_slots;
 
 /* Puts `thing` into a slot. Returns: 0 or -ENOMEM. Constant time, amortised. */
@@ -27,12 +29,20 @@ PL_MUST int pli_slots_put(pli_slots *slots, void *thing, uint32_t *ret_slot, uin
 void pli_slots_drop(pli_slots *slots, uint32_t slot);
 void pli_slots_done(pli_slots *slots);
 
+/* What is in the slot whatever its generation; NULL when it is free. */
+static inline void *pli_slots_at(const pli_slots *slots, uint32_t slot)
+{
+    uintptr_t value = slots->slots[slot].value;
+
+    return value & 1 ? NULL : (void *) value;
+}
+
 /* What is in the slot, or NULL when the generation has passed. */
 static inline void *pli_slots_get(const pli_slots *slots, uint32_t slot, uint32_t gen)
 {
     if (slot >= slots->size || slots->slots[slot].gen != gen)
         return NULL;
-    return slots->slots[slot].thing;
+    return pli_slots_at(slots, slot);
 }
 
 #endif

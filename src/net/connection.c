@@ -47,16 +47,18 @@ typedef struct held_input {
 typedef struct connection_extra {
     held_input *first_held, *last_held;
     size_t held_taken; /* of the first */
-    pl_address peer;   /* of a UNIX socket that has one */
+    pl_address peer;       /* when it is not a small one */
+    const pl_marks *marks; /* when it has some of its own */
 } connection_extra;
 
-/* The peer, small: most connections are idle most of the time, and there are many. */
+/* An IP address without a zone: most connections are idle most of the time, and there are many. */
 typedef struct small_address {
-    uint8_t family;
+    uint8_t family; /* OTHER: it is in the extra */
     uint16_t port;
-    uint32_t zone;
     uint8_t ip[16];
 } small_address;
+
+#define OTHER 255
 
 struct pli_connection {
     pl_transport transport;
@@ -65,7 +67,6 @@ struct pli_connection {
     pli_task task; /* in `ready` to see what is to be done, in `flushes` to be sent, in `graves` to be freed */
     pli_outbox out;
     const pli_connection_origin *origin;
-    const pl_marks *marks;
     connection_extra *extra;
     pl_producer *producer;
     pl_failure *failure;
@@ -95,26 +96,37 @@ static pli_connection *connection_of_io(pli_io *io)
     return pl_container_of(io, pli_connection, io);
 }
 
+/* ---- limits ---- */
+
+static const pl_marks *marks_of(const pli_connection *c)
+{
+    return c->extra && c->extra->marks ? c->extra->marks : c->origin->marks;
+}
+
+static uint32_t low_mark(const pli_connection *c)
+{
+    uint32_t low = marks_of(c)->queue_bytes_low;
+
+    return low ? low : LOW_DEFAULT;
+}
+
+static uint32_t high_mark(const pli_connection *c)
+{
+    uint32_t high = marks_of(c)->queue_bytes_high;
+
+    return high ? high : HIGH_DEFAULT;
+}
+
+static uint32_t max_mark(const pli_connection *c)
+{
+    uint32_t max = marks_of(c)->queue_bytes_max;
+
+    return max ? max : MAX_DEFAULT;
+}
+
 static const pl_protocol_ops *protocol_ops(const pli_connection *c)
 {
     return c->transport.protocol->ops;
-}
-
-/* ---- limits ---- */
-
-static uint32_t mark_low(const pli_connection *c)
-{
-    return c->marks->queue_bytes_low ? c->marks->queue_bytes_low : LOW_DEFAULT;
-}
-
-static uint32_t mark_high(const pli_connection *c)
-{
-    return c->marks->queue_bytes_high ? c->marks->queue_bytes_high : HIGH_DEFAULT;
-}
-
-static uint32_t mark_max(const pli_connection *c)
-{
-    return c->marks->queue_bytes_max ? c->marks->queue_bytes_max : MAX_DEFAULT;
 }
 
 /* ---- later in this turn ---- */
@@ -131,8 +143,8 @@ static void connection_attend(pli_connection *c)
 
 static void connection_want_flush(pli_connection *c)
 {
-    if (c->task.next)
-        return; /* whichever queue it is in, it sees to both */
+    if (c->task.next || c->out.keeping)
+        return; /* whichever queue it is in, it sees to both; and once blocked, the backend goes on by itself */
     c->task.run = connection_flush;
     pli_task_queue(&reactor_of(c)->flushes, &c->task);
 }
@@ -309,7 +321,7 @@ static bool is_paused(const pli_connection *c)
 
 static bool is_full(const pli_connection *c)
 {
-    return c->out.bytes >= mark_high(c) && !(c->flags & NO_FULL_PAUSE);
+    return c->out.bytes >= high_mark(c) && !(c->flags & NO_FULL_PAUSE);
 }
 
 /* Input came although the queue is full: perhaps what is queued can go out right now. */
@@ -405,7 +417,7 @@ static void connection_sent(pli_io *io, ssize_t n)
     pli_outbox_consume(&reactor_of(c)->outbox, &c->out, (size_t) n);
     if (waits_for_sending(c))
         connection_attend(c);
-    else if (c->out.bytes <= mark_low(c))
+    else if (c->out.bytes <= low_mark(c))
         c->flags &= ~(unsigned) FULL_TOLD;
 }
 
@@ -448,7 +460,7 @@ static void send_fin(pli_connection *c)
 /* A producer that was answered PL_FULL is always resumed; it is paused only if the queue did not empty at once. */
 static void tell_push_producer(pli_connection *c)
 {
-    bool low = c->out.bytes <= mark_low(c), untold = c->flags & PAUSE_UNTOLD;
+    bool low = c->out.bytes <= low_mark(c), untold = c->flags & PAUSE_UNTOLD;
 
     if (!(c->flags & PRODUCER_PAUSED))
         return;
@@ -467,7 +479,7 @@ static void tell_producer(pli_connection *c)
         return;
     if (!(c->flags & PULL))
         tell_push_producer(c);
-    else if (c->flags & ASK && c->out.bytes <= mark_low(c)) {
+    else if (c->flags & ASK && c->out.bytes <= low_mark(c)) {
         c->flags &= ~(unsigned) ASK; /* set again by what it writes */
         c->producer->ops->resume_producing(c->producer);
     }
@@ -477,7 +489,7 @@ static void tell_drained(pli_connection *c)
 {
     pl_protocol *protocol = c->transport.protocol;
 
-    if (c->out.bytes > mark_low(c))
+    if (c->out.bytes > low_mark(c))
         return;
     if (c->flags & FULL_PAUSED) {
         c->flags &= ~(unsigned) FULL_PAUSED;
@@ -598,7 +610,7 @@ static int queued(pli_connection *c)
 {
     connection_want_flush(c);
     c->flags |= ASK;
-    if (c->out.bytes < mark_high(c))
+    if (c->out.bytes < high_mark(c))
         return 0;
     c->flags |= FULL_TOLD;
     if (c->producer && !(c->flags & (PULL | PRODUCER_PAUSED)))
@@ -611,7 +623,7 @@ static int may_write(const pli_connection *c, size_t n)
     pli_check_thread(reactor_of(c));
     if (c->flags & (CLOSING | HALF_CLOSING | LOST | FAILED))
         return PL_E_CLOSED;
-    return c->out.bytes > mark_max(c) || n > mark_max(c) - c->out.bytes ? PL_E_LIMIT : 0;
+    return c->out.bytes > max_mark(c) || n > max_mark(c) - c->out.bytes ? PL_E_LIMIT : 0;
 }
 
 /* From this size on, what has just been received is sent on from where it lies. */
@@ -688,6 +700,11 @@ static int connection_close_write(pl_transport *transport)
     return 0;
 }
 
+static bool connection_closing(const pl_transport *transport)
+{
+    return connection_of(transport)->flags & (CLOSING | LOST | FAILED);
+}
+
 static void connection_pause(pl_transport *transport)
 {
     connection_of(transport)->flags |= PAUSED;
@@ -714,9 +731,14 @@ static void connection_set_pause_when_full(pl_transport *transport, bool on)
     }
 }
 
-static void connection_set_marks(pl_transport *transport, const pl_marks *marks)
+static int connection_set_marks(pl_transport *transport, const pl_marks *marks)
 {
-    connection_of(transport)->marks = marks;
+    connection_extra *extra = extra_of(connection_of(transport));
+
+    if (!extra)
+        return -ENOMEM;
+    extra->marks = marks;
+    return 0;
 }
 
 static size_t connection_queued(const pl_transport *transport)
@@ -728,12 +750,11 @@ static void connection_peer(const pl_transport *transport, pl_address *ret_addre
 {
     const pli_connection *c = connection_of(transport);
 
-    if (c->peer.family == PL_UNIX) {
+    if (c->peer.family == OTHER) {
         *ret_address = c->extra->peer;
         return;
     }
-    *ret_address = (pl_address){
-        .family = c->peer.family, .port = c->peer.port, .zone = c->peer.zone};
+    *ret_address = (pl_address){.family = c->peer.family, .port = c->peer.port};
     memcpy(ret_address->at.ip, c->peer.ip, sizeof c->peer.ip);
 }
 
@@ -815,6 +836,7 @@ static const pl_transport_ops connection_ops = {
     .close = connection_close,
     .abort = connection_abort,
     .close_write = connection_close_write,
+    .closing = connection_closing,
     .pause = connection_pause,
     .resume = connection_resume,
     .set_pause_when_full = connection_set_pause_when_full,
@@ -900,11 +922,12 @@ static const pl_protocol_ops *choose_protocol(const pli_connection_origin *origi
 
 static int set_peer(pli_connection *c, const pl_address *peer)
 {
-    c->peer = (small_address){peer->family, peer->port, peer->zone, {0}};
-    if (peer->family == PL_UNIX) {
+    c->peer = (small_address){peer->family, peer->port, {0}};
+    if (peer->family == PL_UNIX || peer->zone) {
         if (!extra_of(c))
             return -ENOMEM;
         c->extra->peer = *peer;
+        c->peer.family = OTHER;
         return 0;
     }
     memcpy(c->peer.ip, peer->at.ip, sizeof c->peer.ip);
@@ -927,14 +950,14 @@ static int connection_join(pli_connection *c, pl_scope *owner, const pl_address 
     return error;
 }
 
-static int connection_begin(pli_connection *c)
+static int connection_begin(pli_connection *c, pl_scope *owner)
 {
     pl_protocol *protocol = c->transport.protocol;
     int error = 0;
 
     c->flags |= MADE;
     if (c->origin->fiber)
-        pli_fiber_protocol_set(protocol, c->origin->fiber, c->origin->fiber_arg);
+        pli_fiber_protocol_set(protocol, owner, c->origin->fiber, c->origin->fiber_arg);
     if (protocol->ops->connection_made)
         error = protocol->ops->connection_made(protocol);
     if (error < 0)
@@ -958,7 +981,6 @@ int pli_connection_new(pl_scope *owner, int take_fd, const pl_address *peer,
         c->transport = (pl_transport){&connection_ops, protocol};
         c->io = (pli_io){.ops = &connection_io_ops, .fd = take_fd};
         c->origin = origin;
-        c->marks = origin->marks;
         error = connection_join(c, owner, peer);
     }
     if (error < 0) {
@@ -970,5 +992,5 @@ int pli_connection_new(pl_scope *owner, int take_fd, const pl_address *peer,
     }
     if (ret_protocol)
         *ret_protocol = c->transport.protocol;
-    return connection_begin(c);
+    return connection_begin(c, owner);
 }

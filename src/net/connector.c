@@ -368,7 +368,10 @@ static void connector_begin(void *arg)
         if (at->at.path[0] == '@')
             at->at.path[0] = '\0';
     } else if (pl_address_parse(self->endpoint.host, self->endpoint.port, at) < 0) {
-        lookup = pli_resolve(self->scope, self->endpoint.host, self->endpoint.port);
+        lookup = pli_resolve(self->scope, self->endpoint.host, self->endpoint.port,
+                             self->endpoint.ipv4_only   ? PL_IPV4
+                             : self->endpoint.ipv6_only ? PL_IPV6
+                                                        : PL_NO_ADDRESS);
         if (!lookup || pl_add_callbacks(lookup, connector_resolved, connector_not_resolved, self) < 0)
             connector_fail(self, -ENOMEM);
         return;

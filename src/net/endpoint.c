@@ -275,7 +275,7 @@ static const ep_type servers[] = {
     {"unix-datagram", PL_ENDPOINT_UNIX_DATAGRAM, PL_NO_ADDRESS, "", &p_path, {NULL}, {&p_path, &p_mode}},
     {"udp",  PL_ENDPOINT_UDP,  PL_NO_ADDRESS, "", &p_s_port, {&p_iface, &p_s_port}, {&p_s_port, &p_iface}},
     {"fd",   PL_ENDPOINT_FD,   PL_NO_ADDRESS, "", &p_fd, {NULL}, {&p_fd}},
-    {NULL},
+    {.name = NULL},
 };
 
 static const ep_type clients[] = {
@@ -285,7 +285,7 @@ static const ep_type clients[] = {
     {"unix", PL_ENDPOINT_UNIX, PL_NO_ADDRESS, "", &p_path, {NULL}, {&p_path, &p_wait}},
     {"unix-datagram", PL_ENDPOINT_UNIX_DATAGRAM, PL_NO_ADDRESS, "", &p_path, {NULL}, {&p_path}},
     {"udp",  PL_ENDPOINT_UDP,  PL_NO_ADDRESS, "127.0.0.1", &p_c_port, {&p_host, &p_c_port}, {&p_host, &p_c_port}},
-    {NULL},
+    {.name = NULL},
 };
 /* clang-format on */
 
@@ -524,7 +524,7 @@ static void set_defaults(ep_parse *p)
 
 static bool parse_text(ep_parse *p, const ep_type *types)
 {
-    size_t at;
+    size_t at = 0;
     ep_piece piece;
 
     if (!find_type(p, types, &at))

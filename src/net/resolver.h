@@ -7,6 +7,7 @@
 #include <plait/address.h>
 #include <plait/deferred.h>
 
+/* More than so many addresses of a name are not tried. */
 #define PLI_ADDRESSES_MAX 16
 
 typedef struct pli_addresses {
@@ -16,8 +17,9 @@ typedef struct pli_addresses {
 
 /*
  * Looks a name up, in a thread, as getaddrinfo does. Fires with a pli_addresses * that belongs to `scope` and has at least one address, in
- * the order of RFC 6724, families alternating (RFC 8305 section 4); fails with PL_E_NAME. Returns: NULL when memory is out or the scope has ended.
+ * the order of RFC 6724, families alternating (RFC 8305 section 4); fails with PL_E_NAME, or with what kept the thread from looking. `family` is
+ * PL_IPV4 or PL_IPV6 to get no others, PL_NO_ADDRESS for both. Cancelled, it lets go at once; the thread goes on looking. Returns: NULL when memory is out or the scope has ended.
  */
-pl_deferred *pli_resolve(pl_scope *scope, const char *host, uint16_t port);
+pl_deferred *pli_resolve(pl_scope *scope, const char *host, uint16_t port, pl_family family);
 
 #endif

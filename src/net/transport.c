@@ -40,6 +40,11 @@ int pl_close_write(pl_transport *transport)
     return transport->ops->close_write(transport);
 }
 
+bool pl_closing(const pl_transport *transport)
+{
+    return transport->ops->closing(transport);
+}
+
 void pl_pause(pl_transport *transport)
 {
     transport->ops->pause(transport);
@@ -60,9 +65,9 @@ size_t pl_queued(const pl_transport *transport)
     return transport->ops->queued(transport);
 }
 
-void pl_set_marks(pl_transport *transport, const pl_marks *marks)
+int pl_set_marks(pl_transport *transport, const pl_marks *marks)
 {
-    transport->ops->set_marks(transport, marks);
+    return transport->ops->set_marks(transport, marks);
 }
 
 void pl_peer(const pl_transport *transport, pl_address *ret_address)

@@ -32,10 +32,12 @@
 /* Newer than the headers that some systems have. */
 #define PBUF_RING_INC      2u
 #define CQE_BUF_MORE       (1u << 4)
+#define ADVISE_POPULATE_WRITE 23
 
 #define SQ_ENTRIES   1024u
 #define CQ_ENTRIES   8192u
-#define BUFFERS      64u
+#define BUFFERS      64u /* at most; */
+#define BUFFERS_STEP 8u  /* at first, and more at a time when they run out: few buffers stay in the cache */
 #define BUFFER_BYTES 65536u
 #define PIECES_MAX   32u
 #define IOS_MAX      (1u << 24) /* the slot's share of user_data */
@@ -80,6 +82,7 @@ typedef struct uring_backend {
     char *memory;
     pl_buf bufs[BUFFERS];
     uint32_t heads[BUFFERS]; /* how far the kernel has filled each */
+    unsigned in_use;         /* the first so many of them go round */
     unsigned returned;       /* given back since the tail was last moved */
     uint32_t starved;        /* ios with STARVED */
     /* Sends of the next submission */
@@ -151,15 +154,28 @@ static int buffers_open(uring_backend *self)
     if (error < 0)
         return error;
     self->owner.recycle = buffer_recycle;
-    for (unsigned i = 0; i < BUFFERS; ++i) {
-        self->bufs[i] = (pl_buf){.size = BUFFER_BYTES,
-                                 .data = self->memory + (size_t) i * BUFFER_BYTES,
-                                 .owner = &self->owner,
-                                 .for_turn = true};
-        buffer_recycle(&self->owner, &self->bufs[i]);
+    return 0;
+}
+
+/* Puts more buffers into use. Their pages are fetched now, and not in the middle of a turn. */
+static void buffers_add(uring_backend *self)
+{
+    unsigned end = self->in_use + BUFFERS_STEP;
+
+    if (self->in_use == BUFFERS)
+        return;
+    madvise(self->memory + (size_t) self->in_use * BUFFER_BYTES, BUFFERS_STEP * BUFFER_BYTES,
+            ADVISE_POPULATE_WRITE);
+    for (; self->in_use < end; ++self->in_use) {
+        pl_buf *buf = &self->bufs[self->in_use];
+
+        *buf = (pl_buf){.size = BUFFER_BYTES,
+                        .data = self->memory + (size_t) self->in_use * BUFFER_BYTES,
+                        .owner = &self->owner,
+                        .for_turn = true};
+        buffer_recycle(&self->owner, buf);
     }
     buffers_publish(self);
-    return 0;
 }
 
 /* ---- the ring ---- */
@@ -646,11 +662,12 @@ static void handle(uring_backend *self, const struct io_uring_cqe *cqe)
         io_finish(self, io);
 }
 
-/* Buffers are back: those that found none go on. */
+/* Buffers are back, and there are more of them: those that found none go on. */
 static void feed_starved(uring_backend *self)
 {
+    buffers_add(self);
     for (uint32_t i = 0; self->starved && i < self->base.ios.size; ++i) {
-        pli_io *io = self->base.ios.slots[i].thing;
+        pli_io *io = pli_slots_at(&self->base.ios, i);
 
         if (!io || !(io->state & STARVED))
             continue;
@@ -774,6 +791,8 @@ static int uring_open(pli_backend *base)
         error = buffers_open(self);
     if (error >= 0 && !has_multishot_receive(self))
         error = PL_E_UNSUPPORTED;
+    if (error >= 0)
+        buffers_add(self);
     if (error >= 0) {
         self->messages = pli_alloc(SQ_ENTRIES * sizeof *self->messages);
         error = self->messages ? 0 : -ENOMEM;

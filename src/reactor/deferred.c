@@ -2,7 +2,8 @@
  * Deferreds.
  *
  * Steps run from the loop: firing and adding only queue the Deferred as a task. Waiting for another one is two pointers; when the inner one has run out of
- * steps it hands its result to the waiter and queues that. So chains use no stack, in either direction.
+ * steps it hands its result to the waiter and queues that. So chains use no stack, in either direction. One in the middle that has no steps left steps aside: so a loop that
+ * chains to its own next round for ever uses no memory either.
  *
  * Life: it is freed at the end of a turn in which it has fired, has no steps left, and nobody waits, refers to it or may still fire it:
  *
@@ -11,7 +12,7 @@
  *   waiter   whoever it hands its result to
  *
  * When its scope ends, whatever has not fired fails with PL_E_ENDED, and the steps run at once, inside the ending: nothing of it happens later. A step that runs
- * just then (it ended the scope itself) has its result thrown away.
+ * just then (it ended the scope itself) has its result thrown away. Who still refers to it may look at it, but its scope is gone.
  */
 #include <plait/deferred.h>
 
@@ -24,6 +25,13 @@
 #include "reactor/reactor.h"
 
 #define STEPS_INSIDE 3
+#define STEPS_MAX    32767u /* of those that do not fit inside */
+
+/* More than so many are not kept for the next ones. */
+#define SPARES_MAX 1024
+
+/* So many links are looked at for a Deferred that waits for itself: longer circles are not made by mistake, and chains may be long. */
+#define CIRCLE_MAX 8
 
 typedef struct deferred_step {
     pl_callback_fn *callback;
@@ -45,6 +53,7 @@ struct pl_deferred {
     pl_timer timer;
     uint32_t refs;
     bool fired, cancelled, owed, timed_out, running, ended;
+    bool postponed; /* cancelled, and the producer will say when it is over */
     bool ignored; /* its waiter has ended: nobody will look at a failure, and that is no oversight */
     uint16_t next_step, n_steps;
     uint16_t steps_size; /* of `more` */
@@ -66,10 +75,12 @@ pl_deferred *pl_deferred_new_at(pl_scope *scope, pl_canceller_fn *canceller, voi
     pli_check_thread(reactor);
     if (scope->ended)
         return NULL;
-    if (d)
+    if (d) {
         reactor->spare_deferreds = d->waiter;
-    else if (!(d = pli_alloc(sizeof *d)))
+        --reactor->n_spare_deferreds;
+    } else if (!(d = pli_alloc(sizeof *d))) {
         return NULL;
+    }
     /* Not as one literal: the steps inside need no zeros. */
     memset(d, 0, offsetof(pl_deferred, inside));
     d->more = NULL;
@@ -92,6 +103,7 @@ void pli_deferreds_free_spares(pl_reactor *reactor)
         reactor->spare_deferreds = d->waiter;
         pli_free(d);
     }
+    reactor->n_spare_deferreds = 0;
 }
 
 static void result_drop(pl_result *result)
@@ -115,7 +127,29 @@ static bool is_spent(const pl_deferred *d)
     return d->fired && !d->running && !d->waiting && !d->waiter && d->next_step == d->n_steps;
 }
 
-/* The end of a turn, or of its scope: frees it if nothing keeps it. */
+/* Whether nobody has to hear of its failure: it failed because its scope ended, or whoever waited for it did. */
+static bool is_silent(const pl_deferred *d)
+{
+    int code = pl_failure_code(d->result.data);
+
+    return d->ignored || (d->ended && (code == PL_E_ENDED || code == PL_E_CANCELLED));
+}
+
+static void deferred_free(pl_deferred *d)
+{
+    pl_reactor *reactor = d->reactor;
+
+    pli_free(d->more);
+    if (reactor->n_spare_deferreds >= SPARES_MAX) {
+        pli_free(d);
+        return;
+    }
+    ++reactor->n_spare_deferreds;
+    d->waiter = reactor->spare_deferreds;
+    reactor->spare_deferreds = d;
+}
+
+/* The end of a turn: frees it if nothing keeps it. */
 static void deferred_bury(pli_task *task)
 {
     pl_deferred *d = pl_container_of(task, pl_deferred, task);
@@ -126,15 +160,13 @@ static void deferred_bury(pli_task *task)
             pli_ready(d->reactor, &d->task);
         return;
     }
-    if (d->result.kind == PL_RESULT_FAILURE && !d->ended && !d->ignored)
+    if (d->result.kind == PL_RESULT_FAILURE && !is_silent(d))
         log_unhandled(d);
     result_drop(&d->result);
     pli_owned_remove(&d->owned);
     if (d->timer.slot)
         pl_timer_cancel(d->reactor, d->timer);
-    pli_free(d->more);
-    d->waiter = d->reactor->spare_deferreds;
-    d->reactor->spare_deferreds = d;
+    deferred_free(d);
 }
 
 static void deferred_doom(pl_deferred *d)
@@ -171,8 +203,11 @@ static deferred_step *step_at(pl_deferred *d, unsigned i)
 static bool steps_grow(pl_deferred *d)
 {
     unsigned size = d->steps_size ? d->steps_size * 2u : 8;
-    deferred_step *grown = size > 0x7fff ? NULL : pli_realloc(d->more, size * sizeof *grown);
+    deferred_step *grown;
 
+    if (size > STEPS_MAX)
+        size = STEPS_MAX;
+    grown = size > d->steps_size ? pli_realloc(d->more, size * sizeof *grown) : NULL;
     if (!grown)
         return false;
     d->more = grown;
@@ -190,6 +225,8 @@ static void deferred_wake(pl_deferred *d)
 int pl_add_callbacks(pl_deferred *d, pl_callback_fn *callback, pl_errback_fn *errback, void *arg)
 {
     pli_check_thread(d->reactor);
+    if (d->ended && !d->running)
+        return PL_E_ENDED;
     if (d->next_step == d->n_steps)
         d->next_step = d->n_steps = 0;
     if (d->n_steps >= STEPS_INSIDE + d->steps_size && !steps_grow(d))
@@ -213,34 +250,93 @@ static pl_result step_run(const deferred_step *step, pl_result result)
     return next;
 }
 
-/* A cancel by a timer is told as what it is. */
-static pl_result timed_out_result(pl_deferred *d, pl_result result)
+/* The result has come. A cancel by a timer is told as what it is. */
+static void deferred_take(pl_deferred *d, pl_result result)
 {
-    if (!d->timed_out || result.kind != PL_RESULT_FAILURE ||
-        pl_failure_code(result.data) != PL_E_CANCELLED)
-        return result;
+    bool timed_out = d->timed_out;
+
     d->timed_out = false;
+    d->result = result;
+    if (d->timer.slot) {
+        pl_timer_cancel(d->reactor, d->timer);
+        d->timer = (pl_timer){0, 0};
+    }
+    if (!timed_out || result.kind != PL_RESULT_FAILURE ||
+        pl_failure_code(result.data) != PL_E_CANCELLED)
+        return;
     pl_failure_unref(result.data);
-    return pl_fail_code(PL_E_TIMED_OUT);
+    d->result = pl_fail_code(PL_E_TIMED_OUT);
+}
+
+static bool waits_for(const pl_deferred *d, const pl_deferred *other)
+{
+    for (int i = 0; d && i < CIRCLE_MAX; ++i, d = d->waiting)
+        if (d == other)
+            return true;
+    return false;
+}
+
+/*
+ * `d` only passes on what another will give it: then whoever waits for it may as well wait for that one. Not when somebody can tell the difference: who refers to it, or a scope whose end
+ * would come between the two.
+ */
+static void step_aside(pl_deferred *d)
+{
+    pl_deferred *waiter = d->waiter, *inner = d->waiting;
+
+    if (!waiter || !inner || d->next_step < d->n_steps || d->refs || d->owed || d->timer.slot ||
+        d->timed_out || d->running || (d->scope != waiter->scope && d->scope != inner->scope))
+        return;
+    d->waiter = d->waiting = NULL;
+    waiter->waiting = inner;
+    inner->waiter = waiter;
+    deferred_doom(d);
 }
 
 /* `d` has got a result that is another Deferred: takes that one's result, or waits for it. */
 static void deferred_wait(pl_deferred *d, pl_deferred *inner)
 {
-    PLI_ASSERT(inner != d);
-    if (inner->waiter || inner == d) {
+    if (!inner) { /* what could not be made */
+        d->result = pl_fail_code(-ENOMEM);
+        return;
+    }
+    if (inner->waiter || waits_for(inner, d)) {
         pli_misuse("a Deferred was chained twice, or to itself");
         d->result = pl_fail_code(PL_E_STATE);
         return;
     }
     if (is_spent(inner)) {
-        d->result = timed_out_result(d, inner->result);
+        d->result = inner->result;
         inner->result = (pl_result){PL_RESULT_VALUE, NULL};
         deferred_doom(inner);
         return;
     }
     d->waiting = inner;
     inner->waiter = d;
+    step_aside(inner);
+}
+
+/* What a step returned after its scope had ended: the other steps have run inside that, and this comes too late. */
+static void result_discard(pl_result *result)
+{
+    pl_deferred *inner = result->data;
+
+    if (result->kind != PL_RESULT_DEFERRED) {
+        result_drop(result);
+    } else if (inner) {
+        inner->ignored = true;
+        pl_deferred_cancel(inner);
+    }
+}
+
+bool pli_deferred_take(pl_deferred *d, pl_result *ret_result)
+{
+    if (!is_spent(d))
+        return false;
+    *ret_result = d->result;
+    d->result = (pl_result){PL_RESULT_VALUE, NULL};
+    deferred_doom(d);
+    return true;
 }
 
 static void run_step(pl_deferred *d)
@@ -251,15 +347,9 @@ static void run_step(pl_deferred *d)
 
     d->result = (pl_result){PL_RESULT_VALUE, NULL};
     result = step_run(&step, result);
-    if (d->ended && !had_ended) {
-        /* The step ended the scope: the rest ran inside that, and this comes too late. */
-        if (result.kind == PL_RESULT_DEFERRED)
-            pl_deferred_cancel(result.data);
-        else
-            result_drop(&result);
-        return;
-    }
-    if (result.kind == PL_RESULT_DEFERRED)
+    if (d->ended && !had_ended)
+        result_discard(&result);
+    else if (result.kind == PL_RESULT_DEFERRED)
         deferred_wait(d, result.data);
     else
         d->result = result;
@@ -272,7 +362,7 @@ static void deferred_deliver(pl_deferred *d)
 
     d->waiter = NULL;
     waiter->waiting = NULL;
-    waiter->result = timed_out_result(waiter, d->result);
+    deferred_take(waiter, d->result);
     d->result = (pl_result){PL_RESULT_VALUE, NULL};
     deferred_wake(waiter);
 }
@@ -291,6 +381,8 @@ static void deferred_run(pli_task *task)
 
     if (d->fired && !d->waiting)
         run_steps(d);
+    if (d->waiting)
+        step_aside(d);
     if (d->waiting || !d->fired)
         return;
     if (d->waiter)
@@ -312,12 +404,10 @@ static int deferred_fire(pl_deferred *d, pl_result result)
     }
     if (d->fired) {
         result_drop(&result);
-        return PL_E_STATE;
+        return d->ended ? 0 : PL_E_STATE;
     }
     d->fired = true;
-    d->result = timed_out_result(d, result);
-    if (d->timer.slot)
-        pl_timer_cancel(d->reactor, d->timer);
+    deferred_take(d, result);
     pli_ready(d->reactor, &d->task);
     return 0;
 }
@@ -360,10 +450,15 @@ static void give_up(pl_deferred *d, int code)
     d->cancelled = true;
     if (knows)
         d->canceller(d, d->canceller_arg);
-    if (d->fired)
+    if (d->fired || (d->postponed && code == PL_E_CANCELLED))
         return;
     deferred_fire(d, pl_fail_code(code));
     d->owed = !knows;
+}
+
+void pli_deferred_postpone(pl_deferred *deferred)
+{
+    deferred->postponed = true;
 }
 
 void pl_deferred_cancel(pl_deferred *deferred)
@@ -386,6 +481,7 @@ static void deferred_timer(void *arg)
 
 int pl_deferred_timeout(pl_deferred *deferred, double seconds)
 {
+    pli_check_thread(deferred->reactor);
     if (deferred->fired && !deferred->waiting)
         return 0;
     pl_timer_cancel(deferred->reactor, deferred->timer);

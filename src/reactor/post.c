@@ -3,20 +3,25 @@
  *
  * A stack that any thread pushes onto with one compare-and-swap; the reactor takes all of it at once and turns it round. Only who finds the stack empty
  * rings. A reactor that is being freed leaves CLOSED there, which refuses all that come later.
+ *
+ * Who has pushed may still have to ring when the reactor's thread has run the post already, and freed the reactor as a consequence. So threads count themselves
+ * in and out, and the closing waits until they are out.
  */
 #include <errno.h>
 
 #include <plait/error.h>
 
 #include "base/memory.h"
+#include "os/socket.h"
+#include "os/thread.h"
 #include "os/wake.h"
 #include "reactor/reactor.h"
 
-struct pli_posted {
-    pli_posted *next;
+typedef struct posted_call {
+    pli_posted post;
     pl_reactor_fn *fn;
     void *arg;
-};
+} posted_call;
 
 static pli_posted closed;
 
@@ -42,23 +47,11 @@ int pli_posts_open(pl_reactor *reactor)
         return fd;
     reactor->wake = (pli_io){.ops = &wake_ops, .fd = fd};
     error = reactor->backend->ops->add(reactor->backend, &reactor->wake);
-    if (error == 0)
-        error = reactor->backend->ops->want(reactor->backend, &reactor->wake, PLI_WANT_READ);
-    return error;
-}
-
-void pli_posts_close(pl_reactor *reactor)
-{
-    pli_posted *left = atomic_exchange(&reactor->posted, &closed);
-
-    while (left) {
-        pli_posted *next = left->next;
-
-        pli_free(left);
-        left = next;
+    if (error < 0) {
+        pli_socket_close(fd);
+        return error;
     }
-    if (reactor->wake.gen)
-        reactor->backend->ops->remove(reactor->backend, &reactor->wake, true);
+    return reactor->backend->ops->want(reactor->backend, &reactor->wake, PLI_WANT_READ);
 }
 
 static pli_posted *turned_round(pli_posted *newest)
@@ -75,35 +68,70 @@ static pli_posted *turned_round(pli_posted *newest)
     return oldest;
 }
 
-void pli_posts_run(pl_reactor *reactor)
+static void run_posts(pli_posted *newest, bool ended)
 {
-    pli_posted *post = turned_round(atomic_exchange(&reactor->posted, NULL));
+    pli_posted *post = turned_round(newest);
 
     while (post) {
-        pli_posted done = *post;
+        pli_posted *next = post->next; /* running it may free it */
 
-        pli_free(post);
-        done.fn(done.arg);
-        post = done.next;
+        post->run(post, ended);
+        post = next;
     }
 }
 
-int pl_call_from_thread(pl_reactor *reactor, pl_reactor_fn *fn, void *arg)
+void pli_posts_run(pl_reactor *reactor)
 {
-    pli_posted *post = pli_alloc(sizeof *post), *first = atomic_load(&reactor->posted);
+    run_posts(atomic_exchange(&reactor->posted, NULL), false);
+}
 
-    if (!post)
-        return -ENOMEM;
-    post->fn = fn;
-    post->arg = arg;
+void pli_posts_close(pl_reactor *reactor)
+{
+    run_posts(atomic_exchange(&reactor->posted, &closed), true);
+    while (atomic_load(&reactor->posting))
+        pli_thread_yield();
+    if (reactor->wake.gen)
+        reactor->backend->ops->remove(reactor->backend, &reactor->wake, true);
+}
+
+int pli_post(pl_reactor *reactor, pli_posted *post)
+{
+    pli_posted *first;
+
+    atomic_fetch_add(&reactor->posting, 1);
+    first = atomic_load(&reactor->posted);
     do {
         if (first == &closed) {
-            pli_free(post);
+            atomic_fetch_sub(&reactor->posting, 1);
             return PL_E_ENDED;
         }
         post->next = first;
     } while (!atomic_compare_exchange_weak(&reactor->posted, &first, post));
     if (!first)
         pli_wake_ring(reactor->wake.fd);
+    atomic_fetch_sub(&reactor->posting, 1);
     return 0;
+}
+
+static void posted_call_run(pli_posted *post, bool ended)
+{
+    posted_call call = *pl_container_of(post, posted_call, post);
+
+    pli_free(pl_container_of(post, posted_call, post));
+    if (!ended)
+        call.fn(call.arg);
+}
+
+int pl_call_from_thread(pl_reactor *reactor, pl_reactor_fn *fn, void *arg)
+{
+    posted_call *call = pli_alloc(sizeof *call);
+    int error;
+
+    if (!call)
+        return -ENOMEM;
+    *call = (posted_call){{NULL, posted_call_run}, fn, arg};
+    error = pli_post(reactor, &call->post);
+    if (error < 0)
+        pli_free(call);
+    return error;
 }

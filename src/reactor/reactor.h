@@ -46,6 +46,17 @@ typedef struct pli_trigger_entry pli_trigger_entry;
 typedef struct pli_signal_watch pli_signal_watch;
 typedef struct pli_posted pli_posted;
 
+/* Something that another thread wants done here. It is whoever posts it that keeps the memory, until it is run. */
+struct pli_posted {
+    pli_posted *next;
+    void (*run)(pli_posted *self, bool ended); /* ended: the reactor is being freed, and this is all that becomes of it */
+};
+
+/* What a higher floor keeps for a reactor; freed after all else has ended. */
+typedef struct pli_annex {
+    void (*free)(struct pli_annex *self);
+} pli_annex;
+
 struct pl_reactor {
     pl_scope scope; /* the root */
     pli_backend *backend;
@@ -62,9 +73,15 @@ struct pl_reactor {
 
     /* What the Deferreds leave behind for the next ones */
     struct pl_deferred *spare_deferreds;
+    uint32_t n_spare_deferreds;
+
+    pli_annex *fibers; /* NULL until there is one */
+    size_t fiber_stack_bytes;
+    unsigned fibers_lent; /* receive buffers that fibers keep for longer than a turn */
 
     /* Calls from other threads: a stack, newest first */
     _Atomic(pli_posted *) posted;
+    atomic_uint posting; /* threads that are in pli_post() now */
     pli_io wake;
 
     /* Signals */
@@ -80,7 +97,8 @@ struct pl_reactor {
     int stop_signal;
     double shutdown_s;
     unsigned threads_max;
-    struct pli_thread_pool *threads;
+    struct pli_thread_pool *threads; /* NULL until it is used */
+    void (*threads_end)(struct pli_thread_pool *threads); /* that floor is above this one */
     uintptr_t thread;
 };
 
@@ -131,6 +149,8 @@ pl_trigger pli_first_trigger(const pl_reactor *reactor);
 /* post.c */
 PL_MUST int pli_posts_open(pl_reactor *reactor);
 void pli_posts_close(pl_reactor *reactor);
+/* Any thread: `post->run(post, false)` is called from the loop. Returns: 0, or PL_E_ENDED: the post stays the caller's. */
+PL_MUST int pli_post(pl_reactor *reactor, pli_posted *post);
 /* Runs what was posted. */
 void pli_posts_run(pl_reactor *reactor);
 
@@ -139,6 +159,10 @@ void pli_signals_close(pl_reactor *reactor);
 
 /* deferred.c */
 void pli_deferreds_free_spares(pl_reactor *reactor);
+/* For a canceller: the producer will fire it, but not at once. The end of the scope does not wait for that. */
+void pli_deferred_postpone(pl_deferred *deferred);
+/* Takes the result of one that has nothing left to run, and consumes it. Returns: whether that is so. */
+bool pli_deferred_take(pl_deferred *deferred, pl_result *ret_result);
 
 /* log.c */
 void pli_log_init(pli_logger *logger, const pl_log_options *options);

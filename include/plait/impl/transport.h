@@ -21,10 +21,11 @@ typedef struct pl_transport_ops {
     void (*close)(pl_transport *self);
     void (*abort)(pl_transport *self, pl_failure *take_reason);
     int (*close_write)(pl_transport *self);
+    bool (*closing)(const pl_transport *self);
     void (*pause)(pl_transport *self);
     void (*resume)(pl_transport *self);
     void (*set_pause_when_full)(pl_transport *self, bool on);
-    void (*set_marks)(pl_transport *self, const pl_marks *marks);
+    int (*set_marks)(pl_transport *self, const pl_marks *marks);
     size_t (*queued)(const pl_transport *self);
     void (*peer)(const pl_transport *self, pl_address *ret_address);
     int (*host)(const pl_transport *self, pl_address *ret_address);
