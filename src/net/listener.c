@@ -210,6 +210,7 @@ static void peer_of(int fd, const struct sockaddr *address, socklen_t size, pl_a
 static void port_accepted(pli_io *io, int fd, const struct sockaddr *address, socklen_t size)
 {
     pl_port *port = pl_container_of(io, pl_port, io);
+    pl_protocol *protocol = NULL;
     pl_address peer;
     int error;
 
@@ -221,11 +222,12 @@ static void port_accepted(pli_io *io, int fd, const struct sockaddr *address, so
     }
     peer_of(fd, address, size, &peer);
     ++port->connections;
-    error = pli_connection_new(port->scope, fd, &peer, &port->origin, NULL);
-    if (error == PL_E_REFUSED || error == PL_E_LIMIT || error == -ENOMEM || error == PL_E_ENDED)
-        --port->connections; /* there was none; in all other cases connection_lost follows */
-    if (error == PL_E_LIMIT)
-        port_rest(port, error);
+    error = pli_connection_new(port->scope, fd, &peer, &port->origin, &protocol);
+    if (!protocol) {
+        --port->connections; /* there was none; otherwise connection_lost follows, also when connection_made refused it */
+        if (error == PL_E_LIMIT)
+            port_rest(port, error);
+    }
     if (port->connections_max && port->connections >= port->connections_max)
         port_accept(port);
 }
