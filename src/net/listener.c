@@ -346,7 +346,11 @@ static int open_unix(pl_port *port, const pl_endpoint *endpoint)
         return fd;
     pl_ignore(pli_path_chmod(endpoint->path, endpoint->mode));
     port->unlink = pli_strdup(endpoint->path);
-    return fd;
+    if (port->unlink)
+        return fd;
+    pli_socket_close(fd);
+    pl_ignore(pli_path_unlink(endpoint->path));
+    return -ENOMEM;
 }
 
 /* A descriptor that somebody has opened, bound and handed to this process; the original stays the caller's. */
@@ -460,6 +464,8 @@ int pl_listen(pl_scope *scope, const char *endpoint, const pl_listen_options *op
     port->connections_max = options->connections_max;
     error = port_start(port, endpoint, options);
     if (error < 0) {
+        if (port->unlink)
+            pl_ignore(pli_path_unlink(port->unlink));
         pli_free(port->unlink);
         pli_free(port);
         return error;
