@@ -31,6 +31,7 @@ struct pl_port {
     pl_address address;
     size_t connections;
     uint32_t connections_max;
+    uint8_t wants; /* when it accepts */
     int reserve;
     int64_t told_at; /* when the log was told that it rests */
     bool tcp, stopping, removed, resting, ended;
@@ -45,7 +46,7 @@ static int port_adjust(pl_port *port)
 
     if (port->stopping)
         return 0;
-    return backend->ops->want(backend, &port->io, full || port->resting ? 0 : PLI_WANT_ACCEPT);
+    return backend->ops->want(backend, &port->io, full || port->resting ? 0 : port->wants);
 }
 
 static void port_rest(pl_port *port, int error);
@@ -160,7 +161,7 @@ static void port_rested(void *arg)
         port_accept(port);
 }
 
-/* Takes what waits with the descriptor in reserve, and turns it away. Not in a rest: the ring may still hold an accept. */
+/* Takes what waits with the descriptor in reserve, and turns it away. */
 static void turn_away_waiting(pl_port *port)
 {
     for (int i = 0; i < REFUSES_MAX && port->reserve >= 0; ++i) {
@@ -462,6 +463,8 @@ int pl_listen(pl_scope *scope, const char *endpoint, const pl_listen_options *op
     port->owned.end = port_scope_end;
     port->reserve = -1;
     port->connections_max = options->connections_max;
+    /* Who may take just so many must not be given those that came meanwhile. */
+    port->wants = PLI_WANT_ACCEPT | (port->connections_max ? PLI_WANT_ONE : 0);
     error = port_start(port, endpoint, options);
     if (error < 0) {
         if (port->unlink)

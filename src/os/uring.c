@@ -273,7 +273,10 @@ static void arm_accept(uring_backend *self, pli_io *io)
 {
     struct io_uring_sqe *sqe = ring_sqe(self);
 
-    io_uring_prep_multishot_accept(sqe, io->fd, NULL, NULL, SOCK_CLOEXEC);
+    if (io->wants & PLI_WANT_ONE)
+        io_uring_prep_accept(sqe, io->fd, NULL, NULL, SOCK_CLOEXEC);
+    else
+        io_uring_prep_multishot_accept(sqe, io->fd, NULL, NULL, SOCK_CLOEXEC);
     io_armed(io, sqe, OP_ACCEPT);
 }
 
