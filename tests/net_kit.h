@@ -227,19 +227,25 @@ static inline double kit_clock(clockid_t id)
     return (double) t.tv_sec + (double) t.tv_nsec / 1e9;
 }
 
-/* Turns until nothing happens any more, and says whether the reactor then rests: whether it waits as long as it may, and does nothing. */
+/* Whether three turns wait as long as they may, and do nothing. */
+static inline bool kit_rests_now(kit *k)
+{
+    double cpu = kit_clock(CLOCK_THREAD_CPUTIME_ID), wall = kit_clock(CLOCK_MONOTONIC);
+
+    for (int i = 0; i < 3; ++i)
+        PL_EQ(pl_reactor_turn(k->reactor, 0.005), 0);
+    return kit_clock(CLOCK_THREAD_CPUTIME_ID) - cpu < 0.005 &&
+           kit_clock(CLOCK_MONOTONIC) - wall > 0.0149;
+}
+
+/* Turns until nothing happens any more. Returns: false when that does not come. */
 static inline bool kit_rests(kit *k)
 {
-    double cpu, wall;
+    bool rests = false;
 
-    for (int i = 0; i < 8; ++i)
-        PL_EQ(pl_reactor_turn(k->reactor, 0.001), 0);
-    cpu = kit_clock(CLOCK_THREAD_CPUTIME_ID);
-    wall = kit_clock(CLOCK_MONOTONIC);
-    for (int i = 0; i < 3; ++i)
-        PL_EQ(pl_reactor_turn(k->reactor, 0.01), 0);
-    return kit_clock(CLOCK_THREAD_CPUTIME_ID) - cpu < 0.01 &&
-           kit_clock(CLOCK_MONOTONIC) - wall > 0.029;
+    for (int i = 0; i < 100 && !rests; ++i)
+        rests = kit_rests_now(k);
+    return rests;
 }
 
 static inline unsigned kit_count_fds(void)

@@ -32,6 +32,7 @@ typedef struct attempt {
 
 struct connector {
     pli_connection_origin origin;
+    pl_reactor *reactor; /* the owner may be gone before the last attempt is */
     pl_scope *owner;   /* of the connection */
     pl_scope *scope;   /* of the attempts */
     pl_deferred *done;
@@ -70,7 +71,7 @@ static void connector_bury_when_over(connector *self)
     pli_owned_remove(&self->owned);
     pli_factory_stop(self->origin.factory);
     self->task.run = connector_bury;
-    pli_task_queue(&self->owner->reactor->graves, &self->task);
+    pli_task_queue(&self->reactor->graves, &self->task);
 }
 
 static void attempt_bury(pli_task *task)
@@ -87,12 +88,12 @@ static void attempt_removed(pli_io *io)
 {
     attempt *a = pl_container_of(io, attempt, io);
 
-    pli_task_queue(&a->connector->owner->reactor->graves, &a->task);
+    pli_task_queue(&a->connector->reactor->graves, &a->task);
 }
 
 static void attempt_end(attempt *a, bool close_fd)
 {
-    pli_backend *backend = a->connector->owner->reactor->backend;
+    pli_backend *backend = a->connector->reactor->backend;
 
     if (a->over)
         return;
@@ -243,7 +244,7 @@ static int open_socket(const connector *self, const pl_address *peer,
     if (error < 0)
         return error;
     fd = pli_socket_open(ret_address->ss_family, SOCK_STREAM,
-                         self->owner->reactor->backend->ops->nonblocking);
+                         self->reactor->backend->ops->nonblocking);
     if (fd < 0)
         return fd;
     error = bind_own(self, fd, peer);
@@ -256,7 +257,7 @@ static int open_socket(const connector *self, const pl_address *peer,
 
 static int attempt_start(connector *self, attempt *a)
 {
-    pli_backend *backend = self->owner->reactor->backend;
+    pli_backend *backend = self->reactor->backend;
     struct sockaddr_storage address;
     socklen_t size;
     int fd = open_socket(self, a->address, &address, &size), error;
@@ -319,7 +320,7 @@ static void connector_try(connector *self)
 {
     if (self->over)
         return;
-    pl_timer_cancel(self->owner->reactor, self->stagger);
+    pl_timer_cancel(self->reactor, self->stagger);
     if (try_next(self)) {
         if (self->next < self->addresses->n)
             self->stagger = pl_call_later(self->scope, NEXT_ATTEMPT_S, connector_staggered, self);
@@ -399,7 +400,7 @@ static int connector_start(connector *self, const char *text, const pl_connect_o
         !pl_call_later(self->scope, self->endpoint.timeout_s, connector_timed_out, self).slot)
         error = -ENOMEM;
     if (error == 0)
-        error = pli_factory_start(options->factory, self->owner->reactor);
+        error = pli_factory_start(options->factory, self->reactor);
     if (error < 0)
         pl_scope_end(self->scope);
     return error;
@@ -410,6 +411,7 @@ static void connector_init(connector *self, pl_scope *scope, const char *text,
 {
     size_t len = strlen(text);
 
+    self->reactor = scope->reactor;
     self->owner = scope;
     self->owned.end = connector_owner_end;
     self->options = *options;
