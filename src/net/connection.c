@@ -247,7 +247,9 @@ static void connection_lose(pli_connection *c, pl_failure *take_reason)
 {
     pl_protocol *protocol = c->transport.protocol;
     pli_backend *backend = reactor_of(c)->backend;
-    bool orderly = pl_failure_code(take_reason) == PL_E_CLEAN;
+    int code = pl_failure_code(take_reason);
+    /* Closed and all handed over: what the kernel still holds is for the peer, also when the owner ends before the peer does. */
+    bool orderly = code == PL_E_CLEAN || (code == PL_E_ENDED && c->flags & FIN_SENT);
 
     if (c->flags & LOST) {
         pl_failure_unref(take_reason);
