@@ -29,6 +29,7 @@ enum {
     NO_FULL_PAUSE = 1 << 10, /* pl_set_pause_when_full(false) */
     FULL_TOLD = 1 << 11,    /* a write was answered with PL_FULL: drained() is owed */
     FAILED = 1 << 12,       /* `failure` says why it has to end */
+    DOOMED = LOST | FAILED, /* nothing is told any more but connection_lost */
     ATTENTION = 1 << 13,    /* connection_task() has something to see to */
     PULL = 1 << 14,         /* the producer writes when it is asked to */
     ASK = 1 << 15,          /* and is to be asked */
@@ -94,6 +95,8 @@ static pli_connection *connection_of_io(pli_io *io)
 {
     return pl_container_of(io, pli_connection, io);
 }
+
+/* ---- limits ---- */
 
 static const pl_marks *marks_of(const pli_connection *c)
 {
@@ -337,7 +340,7 @@ static void deliver(pli_connection *c, pl_buf *buf, pl_slice in)
     pl_protocol *protocol = c->transport.protocol;
     pl_reactor *reactor = reactor_of(c);
 
-    if (c->flags & (CLOSING | FAILED) || !protocol->ops->data_received)
+    if (c->flags & (CLOSING | DOOMED) || !protocol->ops->data_received)
         return;
     reactor->receiving = buf;
     protocol->ops->data_received(protocol, in);
@@ -501,7 +504,7 @@ static void tell_drained(pli_connection *c)
 
 static void deliver_held(pli_connection *c)
 {
-    while (has_held(c) && !is_paused(c) && !(c->flags & (FAILED | CLOSING))) {
+    while (has_held(c) && !is_paused(c) && !(c->flags & (DOOMED | CLOSING))) {
         pl_buf *buf = pl_buf_ref(c->extra->first_held->buf);
 
         drop_first_held(c->extra);
@@ -548,20 +551,20 @@ static bool end_if_over(pli_connection *c)
     return true;
 }
 
-/* Each step may call the program, and so may close or abort it. */
+/* Each step may call the program, and so may close or abort it, or end the scope that owns it. */
 static void attend_steps(pli_connection *c)
 {
     if (c->flags & CLOSING)
         stop_producer(c);
-    if (!(c->flags & FAILED))
+    if (!(c->flags & DOOMED))
         tell_drained(c);
-    if (!(c->flags & FAILED))
+    if (!(c->flags & DOOMED))
         tell_producer(c);
-    if (!(c->flags & FAILED))
+    if (!(c->flags & DOOMED))
         deliver_held(c);
-    if (!(c->flags & FAILED))
+    if (!(c->flags & DOOMED))
         tell_ended(c);
-    if (!(c->flags & FAILED))
+    if (!(c->flags & DOOMED))
         send_fin(c);
 }
 
@@ -595,8 +598,8 @@ static void connection_flush(pli_task *task)
     if (c->out.bytes)
         backend->ops->send(backend, &c->io);
     if (waits_for_sending(c))
-        reactor_of(c)->settle = true;
-    if (waits_for_sending(c) || c->flags & ATTENTION)
+        reactor_of(c)->settle = true; /* connection_sent() sees to what comes of it */
+    if (c->flags & ATTENTION)
         connection_attend(c);
 }
 
@@ -620,7 +623,7 @@ static int may_write(const pli_connection *c, size_t n)
     pli_check_thread(reactor_of(c));
     if (c->flags & (CLOSING | HALF_CLOSING | LOST | FAILED))
         return PL_E_CLOSED;
-    return n + c->out.bytes > max_mark(c) ? PL_E_LIMIT : 0;
+    return c->out.bytes > max_mark(c) || n > max_mark(c) - c->out.bytes ? PL_E_LIMIT : 0;
 }
 
 /* From this size on, what has just been received is sent on from where it lies. */
@@ -947,14 +950,14 @@ static int connection_join(pli_connection *c, pl_scope *owner, const pl_address 
     return error;
 }
 
-static int connection_begin(pli_connection *c)
+static int connection_begin(pli_connection *c, pl_scope *owner)
 {
     pl_protocol *protocol = c->transport.protocol;
     int error = 0;
 
     c->flags |= MADE;
     if (c->origin->fiber)
-        pli_fiber_protocol_set(protocol, c->origin->fiber, c->origin->fiber_arg);
+        pli_fiber_protocol_set(protocol, owner, c->origin->fiber, c->origin->fiber_arg);
     if (protocol->ops->connection_made)
         error = protocol->ops->connection_made(protocol);
     if (error < 0)
@@ -989,5 +992,5 @@ int pli_connection_new(pl_scope *owner, int take_fd, const pl_address *peer,
     }
     if (ret_protocol)
         *ret_protocol = c->transport.protocol;
-    return connection_begin(c);
+    return connection_begin(c, owner);
 }

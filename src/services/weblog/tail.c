@@ -16,7 +16,7 @@ struct pli_tail {
     pl_scope *scope;
     pl_reactor *reactor;
     pli_follow *follow;
-    char *path;
+    char *path; /* for messages */
     double poll_s;
     size_t turn_bytes_max;
     int64_t surveyed; /* the turn of the last survey */
@@ -173,9 +173,10 @@ int pli_tail_new(pl_scope *scope, const pli_tail_options *options, pli_tail **re
             tail_end(tail);
         return error;
     }
+    error = pli_follow_survey(tail->follow, pl_now(tail->reactor));
+    if (error == -EISDIR || error == -EINVAL)
+        return error;
     tail_poll(tail);
-    if (tail->error == -EISDIR || tail->error == -EINVAL)
-        return tail->error;
     *ret_tail = tail;
     return 0;
 }
