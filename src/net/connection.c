@@ -143,8 +143,8 @@ static void connection_attend(pli_connection *c)
 
 static void connection_want_flush(pli_connection *c)
 {
-    if (c->task.next || c->out.keeping)
-        return; /* whichever queue it is in, it sees to both; and once blocked, the backend goes on by itself */
+    if (c->task.next)
+        return; /* whichever queue it is in, it sees to both */
     c->task.run = connection_flush;
     pli_task_queue(&reactor_of(c)->flushes, &c->task);
 }
