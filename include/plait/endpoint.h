@@ -110,9 +110,10 @@ typedef struct pl_listen_options {
 typedef struct pl_port pl_port;
 
 /**
- * Listens. `ret_port` may be NULL.
+ * Listens. `ret_port` may be NULL. The port belongs to `scope`, and so do the connections that it accepts.
  * Returns: 0; PL_E_SYNTAX: the string (say why with pl_endpoint_parse_server()); -EADDRINUSE, -EACCES and the like; -EINVAL: not exactly
- * one of factory, protocol and fiber; PL_E_ENDED; what start_factory returned.
+ * one of factory, protocol and fiber, or the descriptor of fd: is no listening socket; PL_E_UNSUPPORTED: an endpoint of datagrams; PL_E_LIMIT: the backend takes no such
+ * descriptor (select); -ENOMEM; PL_E_ENDED; what start_factory returned.
  */
 PL_API PL_MUST int pl_listen(pl_scope *scope, const char *endpoint,
                              const pl_listen_options *options, pl_port **ret_port);
@@ -139,7 +140,8 @@ typedef struct pl_connect_options {
 
 /**
  * Connects. The Deferred fires with the pl_protocol * (connection_made has been called), or fails: PL_E_REFUSED, PL_E_TIMED_OUT,
- * PL_E_NAME, PL_E_SYNTAX, or a system error. Cancelling it gives the attempt up. The connection belongs to `scope`.
+ * PL_E_NAME, PL_E_SYNTAX, -EINVAL (not exactly one of factory, protocol and fiber), PL_E_UNSUPPORTED (an endpoint of datagrams), or a system error. Cancelling it gives the
+ * attempt up. The connection belongs to `scope`.
  * Host names are looked up in a thread; their addresses are tried in turn, the next one after 0.3 seconds (RFC 8305).
  * Returns: NULL when memory is out or the scope has ended.
  */

@@ -14,6 +14,8 @@
 #include <plait/error.h>
 #include <plait/fanout.h>
 #include <plait/lock.h>
+#include <plait/fiber.h>
+#include <plait/fiber_io.h>
 #include <plait/log.h>
 #include <plait/looping_call.h>
 #include <plait/producer.h>

@@ -88,9 +88,8 @@ static size_t pieces_size(const struct iovec *pieces, size_t n)
 }
 
 /* Sends until all is gone or the kernel takes no more; then the interest in writing sees to the rest. */
-void pli_readiness_send(pli_backend *base, pli_io *io)
+static void send_all(pli_readiness *self, pli_io *io)
 {
-    pli_readiness *self = (pli_readiness *) base;
     struct iovec pieces[PIECES_MAX];
     size_t n;
 
@@ -110,6 +109,12 @@ void pli_readiness_send(pli_backend *base, pli_io *io)
     }
     if (io->wants & PLI_WANT_SEND)
         pl_ignore(set_wants(self, io, io->wants & ~(unsigned) PLI_WANT_SEND));
+}
+
+void pli_readiness_send(pli_backend *base, pli_io *io)
+{
+    if (!(io->wants & PLI_WANT_SEND)) /* else there is no room, and it will be told when there is */
+        send_all((pli_readiness *) base, io);
 }
 
 void pli_readiness_flush(pli_backend *base)
@@ -219,7 +224,7 @@ void pli_readiness_ready(pli_readiness *self, pli_io *io, unsigned ready)
     if (io->wants & PLI_WANT_ACCEPT && ready & (PLI_READABLE | PLI_HUNG_UP))
         ready_accept(io);
     if (io->wants & PLI_WANT_SEND && ready & (PLI_WRITABLE | PLI_HUNG_UP))
-        pli_readiness_send(&self->base, io);
+        send_all(self, io);
     if (io->wants & (PLI_WANT_READ | PLI_WANT_WRITE))
         ready_watch(io, ready);
 }

@@ -273,7 +273,10 @@ static void arm_accept(uring_backend *self, pli_io *io)
 {
     struct io_uring_sqe *sqe = ring_sqe(self);
 
-    io_uring_prep_multishot_accept(sqe, io->fd, NULL, NULL, SOCK_CLOEXEC);
+    if (io->wants & PLI_WANT_ONE)
+        io_uring_prep_accept(sqe, io->fd, NULL, NULL, SOCK_CLOEXEC);
+    else
+        io_uring_prep_multishot_accept(sqe, io->fd, NULL, NULL, SOCK_CLOEXEC);
     io_armed(io, sqe, OP_ACCEPT);
 }
 
@@ -293,6 +296,24 @@ static void arm_poll(uring_backend *self, pli_io *io, uring_op op, unsigned mask
 
     io_uring_prep_poll_add(sqe, io->fd, mask);
     io_armed(io, sqe, op);
+}
+
+/*
+ * The ring's polls also tell that the peer has ended its half (POLLRDHUP), for ever and at once, although nobody asked. When there is nothing else to tell, one that is
+ * told of changes only takes its place, and is given up as soon as there is something.
+ */
+static void arm_poll_changes(uring_backend *self, pli_io *io, uring_op op, unsigned mask)
+{
+    struct io_uring_sqe *sqe = ring_sqe(self);
+
+    io_uring_prep_poll_multishot(sqe, io->fd, mask);
+    io_armed(io, sqe, op);
+}
+
+/* Whether a poll for `mask` has found what it was for. */
+static bool poll_found(int result, unsigned mask)
+{
+    return result < 0 || (unsigned) result & (mask | POLLERR | POLLHUP | POLLNVAL);
 }
 
 static unsigned watch_mask(const pli_io *io)
@@ -544,19 +565,27 @@ static void done_receive(uring_backend *self, pli_io *io, const struct io_uring_
     io->ops->receive_ended(io, cqe->res);
 }
 
-static void done_poll_send(uring_backend *self, pli_io *io)
+static void done_poll_send(uring_backend *self, pli_io *io, const struct io_uring_cqe *cqe)
 {
-    io->wants &= (uint8_t) ~PLI_WANT_SEND;
-    if (!(io->state & REMOVED))
+    bool found = poll_found(cqe->res, POLLOUT), last = !is_armed(io, OP_POLL_SEND);
+
+    if (io->state & REMOVED)
+        return;
+    if (!last) {
+        if (found)
+            io_cancel(self, io, OP_POLL_SEND);
+    } else if (!found) {
+        arm_poll_changes(self, io, OP_POLL_SEND, POLLOUT);
+    } else {
+        io->wants &= (uint8_t) ~PLI_WANT_SEND;
         uring_send_start(&self->base, io);
+    }
 }
 
-static void done_watch(pli_io *io, const struct io_uring_cqe *cqe)
+static void watch_tell(pli_io *io, const struct io_uring_cqe *cqe)
 {
     unsigned watched = io->wants & (PLI_WANT_READ | PLI_WANT_WRITE), events = 0;
 
-    if (cqe->res == -ECANCELED || io->state & REMOVED)
-        return;
     /* What can't be polled is ready for everything: trying will say what is wrong with it. */
     if (cqe->res < 0 || cqe->res & (POLLIN | POLLERR | POLLHUP))
         events |= watched & PLI_WANT_READ;
@@ -564,6 +593,22 @@ static void done_watch(pli_io *io, const struct io_uring_cqe *cqe)
         events |= watched & PLI_WANT_WRITE;
     if (events)
         io->ops->ready(io, events);
+}
+
+static void done_watch(uring_backend *self, pli_io *io, const struct io_uring_cqe *cqe)
+{
+    bool found = poll_found(cqe->res, io->at), last = !is_armed(io, OP_POLL_WATCH);
+
+    if (io->state & REMOVED)
+        return;
+    if (!last) {
+        if (found)
+            io_cancel(self, io, OP_POLL_WATCH);
+    } else if (found && cqe->res != -ECANCELED) {
+        watch_tell(io, cqe);
+    } else if (!found && io->at == watch_mask(io)) {
+        arm_poll_changes(self, io, OP_POLL_WATCH, io->at);
+    }
 }
 
 /* Called while the operation still counts as held, so that the io stays whatever is called. */
@@ -581,10 +626,10 @@ static void done(uring_backend *self, pli_io *io, uring_op op, const struct io_u
             io->ops->connected(io, cqe->res);
         break;
     case OP_POLL_SEND:
-        done_poll_send(self, io);
+        done_poll_send(self, io, cqe);
         break;
     case OP_POLL_WATCH:
-        done_watch(io, cqe);
+        done_watch(self, io, cqe);
         break;
     default:
         break;
@@ -660,6 +705,8 @@ static void uring_dispatch(pli_backend *base)
 
     while (next_completion(self, &cqe))
         handle(self, &cqe);
+    /* Who waited for room and has sent now may have to be told so, and the sleep would not end for a send that makes no completion. */
+    uring_flush(base);
 }
 
 static int uring_wait(pli_backend *base, int64_t timeout_ns)

@@ -13,9 +13,16 @@
 
 enum { EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
+/* One line, whatever people put into an argument. */
 static int complain(const char *what, const char *why)
 {
-    fprintf(stderr, "plaitd: %s%s%s\n", what, *what ? ": " : "", why);
+    char text[1536];
+
+    snprintf(text, sizeof text, "plaitd: %s%s%s", what, *what ? ": " : "", why);
+    for (char *c = text; *c; ++c)
+        if ((unsigned char) *c < ' ' || *c == 0x7f)
+            *c = '?';
+    fprintf(stderr, "%s\n", text);
     return EXIT_FAILED;
 }
 

@@ -56,8 +56,8 @@ struct pl_deferred {
     pl_timer timer;
     uint32_t refs;
     bool fired, cancelled, owed, timed_out, running, ended;
-    bool
-        ignored; /* its waiter has ended: nobody will look at a failure, and that is no oversight */
+    bool postponed; /* cancelled, and the producer will say when it is over */
+    bool ignored; /* its waiter has ended: nobody will look at a failure, and that is no oversight */
     uint16_t next_step, n_steps;
     uint16_t steps_size; /* of `more` */
     deferred_step inside[STEPS_INSIDE];
@@ -353,6 +353,16 @@ RARE static void result_discard(pl_result result)
     }
 }
 
+bool pli_deferred_take(pl_deferred *d, pl_result *ret_result)
+{
+    if (!is_spent(d))
+        return false;
+    *ret_result = d->result;
+    d->result = (pl_result){PL_RESULT_VALUE, NULL};
+    deferred_doom(d);
+    return true;
+}
+
 static void run_step(pl_deferred *d)
 {
     deferred_step step = *step_at(d, d->next_step++); /* adding may move them */
@@ -470,10 +480,15 @@ static void give_up(pl_deferred *d, int code)
     d->cancelled = true;
     if (knows)
         d->canceller(d, d->canceller_arg);
-    if (d->fired)
+    if (d->fired || (d->postponed && code == PL_E_CANCELLED))
         return;
     deferred_fire(d, pl_fail_code(code));
     d->owed = !knows;
+}
+
+void pli_deferred_postpone(pl_deferred *deferred)
+{
+    deferred->postponed = true;
 }
 
 void pl_deferred_cancel(pl_deferred *deferred)

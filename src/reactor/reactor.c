@@ -136,6 +136,7 @@ static void reactor_init(pl_reactor *reactor, const pl_reactor_options *options)
     reactor->ignore_signals = options->ignore_signals;
     reactor->shutdown_s = options->shutdown_s > 0 ? options->shutdown_s : 10;
     reactor->threads_max = options->threads_max ? options->threads_max : 10;
+    reactor->fiber_stack_bytes = options->fiber_stack_bytes;
     reactor->now = pli_clock_now();
     pli_log_init(&reactor->logger, options->log);
     pli_rand_seed(&reactor->rand, options->seed ? options->seed : pli_clock_seed());
@@ -197,6 +198,8 @@ pl_reactor *pl_reactor_free(pl_reactor *reactor)
         last_turns(reactor);
     }
     pli_deferreds_free_spares(reactor);
+    if (reactor->fibers)
+        reactor->fibers->free(reactor->fibers);
     while (reactor->triggers)
         pl_remove_system_event_trigger(reactor, pli_first_trigger(reactor));
     pli_backend_close(reactor->backend);

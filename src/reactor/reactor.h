@@ -54,6 +54,11 @@ struct pli_posted {
         bool ended); /* ended: the reactor is being freed, and this is all that becomes of it */
 };
 
+/* What a higher floor keeps for a reactor; freed after all else has ended. */
+typedef struct pli_annex {
+    void (*free)(struct pli_annex *self);
+} pli_annex;
+
 struct pl_reactor {
     pl_scope scope; /* the root */
     pli_backend *backend;
@@ -71,6 +76,10 @@ struct pl_reactor {
     /* What the Deferreds leave behind for the next ones */
     struct pl_deferred *spare_deferreds;
     uint32_t n_spare_deferreds;
+
+    pli_annex *fibers; /* NULL until there is one */
+    size_t fiber_stack_bytes;
+    unsigned fibers_lent; /* receive buffers that fibers keep for longer than a turn */
 
     /* Calls from other threads: a stack, newest first */
     _Atomic(pli_posted *) posted;
@@ -152,6 +161,10 @@ void pli_signals_close(pl_reactor *reactor);
 
 /* deferred.c */
 void pli_deferreds_free_spares(pl_reactor *reactor);
+/* For a canceller: the producer will fire it, but not at once. The end of the scope does not wait for that. */
+void pli_deferred_postpone(pl_deferred *deferred);
+/* Takes the result of one that has nothing left to run, and consumes it. Returns: whether that is so. */
+bool pli_deferred_take(pl_deferred *deferred, pl_result *ret_result);
 
 /* log.c */
 void pli_log_init(pli_logger *logger, const pl_log_options *options);
