@@ -8,6 +8,7 @@
 #include <plait/address.h>
 #include <plait/base.h>
 #include <plait/buffer.h>
+#include <plait/datagram.h>
 #include <plait/deferred.h>
 #include <plait/endpoint.h>
 #include <plait/error.h>
