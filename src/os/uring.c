@@ -716,8 +716,6 @@ static void uring_dispatch(pli_backend *base)
 
     while (next_completion(self, &cqe))
         handle(self, &cqe);
-    /* Who waited for room and has sent now may have to be told so, and the sleep would not end for a send that makes no completion. */
-    uring_flush(base);
 }
 
 static int uring_wait(pli_backend *base, int64_t timeout_ns)
