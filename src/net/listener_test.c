@@ -211,6 +211,34 @@ PL_TEST_EACH_BACKEND(the_end_of_the_scope_fails_the_stop_that_waits)
     kit_done(&k);
 }
 
+static pl_result listen_again(void *value, void *arg)
+{
+    kit *k = arg;
+    char endpoint[64];
+
+    snprintf(endpoint, sizeof endpoint, "tcp:%u:interface=127.0.0.1",
+             ntohs(((struct sockaddr_in *) &k->address)->sin_port));
+    PL_EQ(pl_listen(k->scope, endpoint, &(pl_listen_options){.protocol = &kit_server_ops}, &k->port), 0);
+    return pl_value(value);
+}
+
+PL_TEST_EACH_BACKEND(when_the_stop_is_told_the_address_is_free)
+{
+    unsigned fired = 0;
+    pl_deferred *d;
+    int peer;
+    kit k;
+
+    kit_open(&k);
+    d = pl_port_stop(k.port);
+    PL_EQ(pl_add_callback(d, listen_again, &k), 0);
+    PL_EQ(pl_add_callback(d, count_fired, &fired), 0);
+    KIT_UNTIL(&k, fired);
+    peer = kit_dial_made(&k);
+    close(peer);
+    kit_done(&k);
+}
+
 static void stop_port(kit_side *side)
 {
     pl_port_stop(side->kit->port);
