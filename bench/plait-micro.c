@@ -7,6 +7,8 @@
 
 #include <plait/plait.h>
 
+#include "micro/fiber.h"
+
 #define ROUNDS 7
 #define TIMERS 1000000u
 
@@ -177,6 +179,12 @@ int main(void)
         a[i] = deferred_round();
     pl_reactor_free(reactor);
     report("deferred_ns", a);
+    for (int i = 0; i < ROUNDS; ++i) {
+        a[i] = fiber_switch_round();
+        b[i] = fiber_resume_round();
+    }
+    report("fiber_switch_ns", a);
+    report("fiber_resume_ns", b);
     for (int i = 0; i < ROUNDS; ++i) {
         open_reactor();
         timer_round(&a[i], &b[i], &c[i]);

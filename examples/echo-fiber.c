@@ -37,8 +37,8 @@ int main(int argc, char **argv)
     if (error < 0)
         return 1;
     setvbuf(stdout, NULL, _IOLBF, 0);
-    error = pl_listen(pl_reactor_scope(reactor), endpoint, &(pl_listen_options){.fiber = serve},
-                      NULL);
+    error =
+        pl_listen(pl_reactor_scope(reactor), endpoint, &(pl_listen_options){.fiber = serve}, NULL);
     if (error < 0)
         fprintf(stderr, "echo-fiber: %s: %s\n", endpoint, pl_error_text(error));
     else

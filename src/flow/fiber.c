@@ -52,7 +52,7 @@ struct pli_fiber {
     pli_context back;    /* whoever resumed it, while it runs */
     pli_fiber *resumer;  /* if that is a fiber */
     pli_task task;
-    pl_scope scope; /* its own; the scope's place in the owner is the fiber's */
+    pl_scope scope;  /* its own; the scope's place in the owner is the fiber's */
     pl_scope *owner; /* until it ends */
     pli_stack stack;
     pl_fiber_fn *fn;
@@ -70,7 +70,14 @@ struct pli_fiber {
     bool woken; /* it is suspended, and its task is queued */
 };
 
+/*
+ * Initial-exec: a load and no call, also within the shared library. glibc keeps room for the few bytes when the library is loaded late.
+ */
+#ifdef __GLIBC__
+static _Thread_local __attribute__((tls_model("initial-exec"))) pli_fiber *current;
+#else
 static _Thread_local pli_fiber *current;
+#endif
 
 /* ---- stacks ---- */
 
@@ -153,8 +160,11 @@ static void fiber_finish(pli_fiber *f)
     fiber_unref(f);
 }
 
-/* Not inlined: the switch destroys all registers, which is only cheap where none is in use. */
-static __attribute__((noinline)) void fiber_enter(pli_fiber *f)
+/*
+ * Inlined, as fiber_suspend() is: each function that is returned from after a switch costs a mispredicted return, since the processor expects the callers of the
+ * stack that it has come from.
+ */
+static inline __attribute__((always_inline)) void fiber_enter(pli_fiber *f)
 {
     PLI_ASSERT(f->state == SUSPENDED);
     f->state = RUNNING;
@@ -167,9 +177,17 @@ static __attribute__((noinline)) void fiber_enter(pli_fiber *f)
         fiber_finish(f);
 }
 
-static __attribute__((noinline)) void fiber_leave_for_now(pli_fiber *f)
+static inline __attribute__((always_inline)) int fiber_suspend(pli_fiber_give_up *give_up,
+                                                               void *arg)
 {
+    pli_fiber *f = current;
+
+    PLI_ASSERT(f && !f->code);
+    f->give_up = give_up;
+    f->give_up_arg = arg;
+    f->state = SUSPENDED;
     pli_context_switch(&f->context, &f->back);
+    return f->result;
 }
 
 /* The bottom of each fiber's stack. */
@@ -194,14 +212,7 @@ static void fiber_task(pli_task *task)
 
 int pli_fiber_suspend(pli_fiber_give_up *give_up, void *arg)
 {
-    pli_fiber *f = current;
-
-    PLI_ASSERT(f && !f->code);
-    f->give_up = give_up;
-    f->give_up_arg = arg;
-    f->state = SUSPENDED;
-    fiber_leave_for_now(f);
-    return f->result;
+    return fiber_suspend(give_up, arg);
 }
 
 void pli_fiber_wake(pli_fiber *f, int result)
@@ -359,7 +370,8 @@ pl_deferred *pl_spawn_at(pl_scope *scope, pl_fiber_fn *fn, void *arg, const char
     }
     /* The Deferred is older than the fiber, so that the end of the scope ends the fiber first and then finds it fired. */
     if (fiber_start(f, scope, spawned_ended, handle) < 0) {
-        pl_ignore(pl_deferred_callback(handle, NULL)); /* nobody has it: it is freed with this turn */
+        pl_ignore(
+            pl_deferred_callback(handle, NULL)); /* nobody has it: it is freed with this turn */
         return NULL;
     }
     return pl_deferred_ref(handle);
@@ -455,7 +467,7 @@ int pl_await(pl_deferred *deferred, void **ret_value, pl_failure **reterr_failur
         return await_refuse(deferred, -ENOMEM);
     ++f->refs;
     f->awaiting = deferred;
-    error = pli_fiber_suspend(await_give_up, NULL);
+    error = fiber_suspend(await_give_up, NULL);
     return error < 0 ? error : await_result(f->awaited, ret_value, reterr_failure);
 }
 
@@ -481,10 +493,11 @@ int pl_fiber_sleep(double seconds)
     if (error < 0)
         return error;
     timer = pl_call_later(&current->scope, seconds, sleep_over, current);
-    return timer.slot ? pli_fiber_suspend(sleep_give_up, &timer) : -ENOMEM;
+    return timer.slot ? fiber_suspend(sleep_give_up, &timer) : -ENOMEM;
 }
 
 int pl_fiber_yield(void)
 {
-    return pl_fiber_sleep(0); /* and not a task: of those a turn runs all there are before it looks for events */
+    return pl_fiber_sleep(
+        0); /* and not a task: of those a turn runs all there are before it looks for events */
 }

@@ -23,8 +23,8 @@ typedef bool pli_fiber_give_up(pli_fiber *self, void *arg, int code);
 typedef void pli_fiber_ended(void *arg, int result);
 
 /* Starts a fiber. Returns: NULL when memory is out or the scope has ended. */
-PL_MUST pli_fiber *pli_fiber_new(pl_scope *owner, pl_fiber_fn *fn, void *arg, pli_fiber_ended *ended,
-                                 void *ended_arg);
+PL_MUST pli_fiber *pli_fiber_new(pl_scope *owner, pl_fiber_fn *fn, void *arg,
+                                 pli_fiber_ended *ended, void *ended_arg);
 
 /* The fiber that is running; NULL for none. */
 pli_fiber *pli_fiber_current(void);

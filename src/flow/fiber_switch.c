@@ -7,7 +7,7 @@ static void begin(unsigned fn_high, unsigned fn_low, unsigned arg_high, unsigned
 {
     uint64_t fn = (uint64_t) fn_high << 32 | fn_low, arg = (uint64_t) arg_high << 32 | arg_low;
 
-    ((void (*)(void *)) (uintptr_t) fn)((void *) (uintptr_t) arg);
+    ((void (*)(void *))(uintptr_t) fn)((void *) (uintptr_t) arg);
 }
 
 static void context_init(pli_context *self, char *low, size_t size, void (*fn)(void *), void *arg)

@@ -44,9 +44,9 @@
 #include <sanitizer/tsan_interface.h>
 #endif
 
-/* The assembly is for 64-bit pointers. */
-#if !defined(PLI_FIBER_UCONTEXT) && \
-    !((defined(__x86_64__) || defined(__aarch64__)) && defined(__LP64__))
+/* The assembly is for 64-bit pointers, and does not know APX's additional registers. */
+#if !((defined(__x86_64__) || defined(__aarch64__)) && defined(__LP64__)) || defined(__APX_F__)
+#undef PLI_FIBER_UCONTEXT
 #define PLI_FIBER_UCONTEXT 1
 #endif
 #ifdef PLI_FIBER_UCONTEXT
@@ -91,9 +91,9 @@ static inline void pli_context_jump(pli_context *from, pli_context *to)
 #endif
 #ifdef __AVX512F__
 #define PLI_CLOBBERS_MORE                                                                          \
-    , "xmm16", "xmm17", "xmm18", "xmm19", "xmm20", "xmm21", "xmm22", "xmm23", "xmm24", "xmm25",    \
-        "xmm26", "xmm27", "xmm28", "xmm29", "xmm30", "xmm31", "k1", "k2", "k3", "k4", "k5", "k6",  \
-        "k7"
+    , "k0", "xmm16", "xmm17", "xmm18", "xmm19", "xmm20", "xmm21", "xmm22", "xmm23", "xmm24",       \
+        "xmm25", "xmm26", "xmm27", "xmm28", "xmm29", "xmm30", "xmm31", "k1", "k2", "k3", "k4",     \
+        "k5", "k6", "k7"
 #else
 #define PLI_CLOBBERS_MORE
 #endif
@@ -114,13 +114,22 @@ static inline __attribute__((always_inline)) void pli_context_jump(pli_context *
                      :
                      : "rax", "rbx", "rcx", "rdx", "r8", "r9", "r10", "r11", "r12", "r13", "r14",
                        "r15", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7",
-                       "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15",
-                       "memory", "cc" PLI_CLOBBERS_MORE);
+                       "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15", "st",
+                       "st(1)", "st(2)", "st(3)", "st(4)", "st(5)", "st(6)", "st(7)", "memory",
+                       "cc" PLI_CLOBBERS_MORE);
 }
 
 #else /* AArch64 */
 
-/* x18 is the platform's; a jump by x16 may land where a call may. What is kept in the upper halves of v8 to v15, and all of SVE, no function expects to survive a call. */
+#ifdef __ARM_FEATURE_SVE
+#define PLI_CLOBBERS_MORE                                                                          \
+    , "p0", "p1", "p2", "p3", "p4", "p5", "p6", "p7", "p8", "p9", "p10", "p11", "p12", "p13",      \
+        "p14", "p15"
+#else
+#define PLI_CLOBBERS_MORE
+#endif
+
+/* A jump by x16 may land where a call may. x18, which elsewhere is the platform's, is one as any other on Linux. */
 static inline __attribute__((always_inline)) void pli_context_jump(pli_context *from,
                                                                    pli_context *to)
 {
@@ -140,11 +149,11 @@ static inline __attribute__((always_inline)) void pli_context_jump(pli_context *
                      : "+r"(x0), "+r"(x1)
                      :
                      : "x2", "x3", "x4", "x5", "x6", "x7", "x8", "x9", "x10", "x11", "x12", "x13",
-                       "x14", "x15", "x16", "x17", "x19", "x20", "x21", "x22", "x23", "x24", "x25",
-                       "x26", "x27", "x28", "x30", "v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7",
-                       "v8", "v9", "v10", "v11", "v12", "v13", "v14", "v15", "v16", "v17", "v18",
-                       "v19", "v20", "v21", "v22", "v23", "v24", "v25", "v26", "v27", "v28", "v29",
-                       "v30", "v31", "memory", "cc");
+                       "x14", "x15", "x16", "x17", "x18", "x19", "x20", "x21", "x22", "x23", "x24",
+                       "x25", "x26", "x27", "x28", "x30", "v0", "v1", "v2", "v3", "v4", "v5", "v6",
+                       "v7", "v8", "v9", "v10", "v11", "v12", "v13", "v14", "v15", "v16", "v17",
+                       "v18", "v19", "v20", "v21", "v22", "v23", "v24", "v25", "v26", "v27", "v28",
+                       "v29", "v30", "v31", "memory", "cc" PLI_CLOBBERS_MORE);
 }
 
 #endif
@@ -177,7 +186,7 @@ static inline __attribute__((always_inline)) void pli_context_switch(pli_context
 
 /* The same, never to return: the stack can be used anew once `to` goes on. */
 static inline __attribute__((always_inline, noreturn)) void pli_context_leave(pli_context *from,
-                                                                             pli_context *to)
+                                                                              pli_context *to)
 {
 #ifdef PLI_ASAN
     __sanitizer_start_switch_fiber(NULL, to->stack_low, to->stack_size);

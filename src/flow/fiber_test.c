@@ -819,8 +819,7 @@ PL_TEST_EACH_BACKEND(stack_holds_what_the_options_say)
 {
     int depth = 700;
 
-    PL_SUCCEEDS(
-        pl_reactor_new(&(pl_reactor_options){.fiber_stack_bytes = 8u << 20}, &reactor));
+    PL_SUCCEEDS(pl_reactor_new(&(pl_reactor_options){.fiber_stack_bytes = 8u << 20}, &reactor));
     PL_SUCCEEDS(pl_scope_new(pl_reactor_scope(reactor), "test", &scope));
     PL_EQ(run(recursive, &depth), 0);
     end();

@@ -13,7 +13,7 @@
 #include "base/assert.h"
 #include "base/memory.h"
 #include "net/address.h"
-#include "net/connection.h"
+#include "net/connector.h"
 #include "net/resolver.h"
 #include "os/socket.h"
 
@@ -33,10 +33,11 @@ typedef struct attempt {
 
 struct connector {
     pli_connection_origin origin;
-    pl_reactor *reactor; /* the owner may be gone before the last attempt is */
-    pl_scope *owner;   /* of the connection */
+    pl_scope *owner;   /* of the connection; gone before the kernel has let go of the last attempt */
+    pl_reactor *reactor;
     pl_scope *scope;   /* of the attempts */
     pl_deferred *done;
+    pli_connection_watcher *watcher; /* may be NULL */
     pl_endpoint endpoint;
     pl_transport_options options;
     pli_addresses numeric;
@@ -165,7 +166,9 @@ static void connector_connection_lost(pli_connection_watcher *watcher)
     connector *self = pl_container_of(origin, connector, origin);
 
     self->connected = false;
-    connector_bury_when_over(self);
+    connector_bury_when_over(self); /* at the end of the turn */
+    if (self->watcher)
+        self->watcher->lost(self->watcher);
 }
 
 static void set_options(const connector *self, int fd)
@@ -422,15 +425,16 @@ static void connector_init(connector *self, pl_scope *scope, const char *text,
 {
     size_t len = strlen(text);
 
-    self->reactor = scope->reactor;
     self->owner = scope;
+    self->reactor = scope->reactor;
     self->owned.end = connector_owner_end;
     self->options = *options;
     self->done = pl_deferred_new_cancellable(scope, connector_cancelled, self);
     memcpy(self->text, text, len < sizeof self->text ? len : sizeof self->text - 1);
 }
 
-pl_deferred *pl_connect(pl_scope *scope, const char *endpoint, const pl_connect_options *options)
+pl_deferred *pli_connect(pl_scope *scope, const char *endpoint, const pl_connect_options *options,
+                         pli_connection_watcher *watcher)
 {
     connector *self = scope->ended ? NULL : pli_alloc_zero(sizeof *self);
     pl_deferred *done;
@@ -452,7 +456,13 @@ pl_deferred *pl_connect(pl_scope *scope, const char *endpoint, const pl_connect_
         return pl_failed(scope, pl_failure_new(error, "connecting to", NULL, "%s", endpoint));
     }
     pl_deferred_ref(done);
+    self->watcher = watcher;
     self->origin.watcher.lost = connector_connection_lost;
     pli_owned_add(scope, &self->owned);
     return done;
+}
+
+pl_deferred *pl_connect(pl_scope *scope, const char *endpoint, const pl_connect_options *options)
+{
+    return pli_connect(scope, endpoint, options, NULL);
 }

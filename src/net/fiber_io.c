@@ -21,10 +21,10 @@
 #include "net/connection.h"
 
 #define LEND_BYTES_MIN 2048
-#define LENT_MAX       8            /* of the 64 receive buffers of a ring */
+#define LENT_MAX       8 /* of the 64 receive buffers of a ring */
 #define OWN_BYTES_MIN  512
-#define OWN_BYTES_KEPT 4096         /* what an idle reader may keep */
-#define SEND_BYTES     (64u << 10)  /* of one piece */
+#define OWN_BYTES_KEPT 4096        /* what an idle reader may keep */
+#define SEND_BYTES     (64u << 10) /* of one piece */
 
 typedef struct fiber_io {
     pl_transport transport; /* the fiber's: forwards */
@@ -92,8 +92,7 @@ static int own_reserve(fiber_io *io, size_t more)
     size_t needed = io->unread.len + more, size = io->own_size ? io->own_size : OWN_BYTES_MIN;
     char *to = io->own;
 
-    if (!io->lent && io->unread.len &&
-        (size_t) (io->own + io->own_size - io->unread.ptr) >= needed)
+    if (!io->lent && io->unread.len && (size_t) (io->own + io->own_size - io->unread.ptr) >= needed)
         return 0;
     while (size < needed)
         size *= 2;
@@ -324,12 +323,14 @@ static int wait_for_room(fiber_io *io)
     return pli_fiber_suspend(send_give_up, &self);
 }
 
-static void wake_senders(fiber_io *io)
+/* In turn: one that fills the queue again waits behind the others, and one that does not passes the room on when it is done. */
+static bool wake_next_sender(fiber_io *io)
 {
-    pli_link *link;
+    pli_link *link = io->full ? NULL : pli_list_pop_front(&io->senders);
 
-    while ((link = pli_list_pop_front(&io->senders)))
+    if (link)
         pli_fiber_wake(pl_container_of(link, sender, link)->fiber, 0);
+    return link != NULL;
 }
 
 /* Queues a piece, or as much of it as fits, and takes it off. */
@@ -356,6 +357,8 @@ int pl_send(pl_transport *transport, pl_slice bytes)
         error = io->full ? wait_for_room(io) : send_piece(io, &bytes);
     if (error == 0 && !io->real)
         error = error_of_loss(io);
+    if (io)
+        wake_next_sender(io);
     return error;
 }
 
@@ -634,7 +637,7 @@ static void fiber_drained(pl_protocol *self)
     fiber_io *io = ((fiber_protocol *) self)->io;
 
     io->full = false;
-    wake_senders(io);
+    wake_next_sender(io);
 }
 
 static void fiber_connection_lost(pl_protocol *self, const pl_failure *reason)
@@ -648,7 +651,8 @@ static void fiber_connection_lost(pl_protocol *self, const pl_failure *reason)
     io->lost = pl_failure_code(reason);
     io->full = false;
     wake_reader(io);
-    wake_senders(io);
+    while (wake_next_sender(io))
+        continue;
     io_unref(io);
 }
 
