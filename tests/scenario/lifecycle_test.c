@@ -4,6 +4,8 @@
  * Left alone, both sides fill their queues when they are made, the client ends its half when it has heard something, and the server its own when it has heard that. Into this come
  * all pairs of (what the server does, where) and (what the client does, where).
  */
+#include <pthread.h>
+
 #include "tests/net_kit.h"
 
 static void nothing(kit_side *side)
@@ -276,6 +278,85 @@ PL_TEST_EACH_BACKEND(two_reactors_in_one_thread_keep_apart)
     close(peer);
     kit_done(&first);
     kit_done(&second);
+}
+
+/* ---- threads ---- */
+
+static void count_call(void *arg)
+{
+    ++*(unsigned *) arg;
+}
+
+/* An echo server of this thread's own, its client in the same loop. */
+static void *serve_in_thread(void *arg)
+{
+    pl_reactor *reactor;
+    unsigned *calls = arg;
+
+    PL_EQ(pl_reactor_new(&(pl_reactor_options){.ignore_signals = true, .log = &(pl_log_options){.level = PL_SILENT}},
+                         &reactor),
+          0);
+    for (unsigned i = 0; i < 100; ++i) {
+        PL_EQ(pl_call_from_thread(reactor, count_call, calls), 0);
+        PL_EQ(pl_call_from_thread(reactor, stop_it, reactor), 0);
+        PL_EQ(pl_reactor_run(reactor), 0);
+    }
+    pl_reactor_free(reactor);
+    return NULL;
+}
+
+PL_TEST_EACH_BACKEND(reactors_of_two_threads_share_nothing)
+{
+    unsigned calls[2] = {0, 0};
+    pthread_t threads[2];
+
+    for (int i = 0; i < 2; ++i)
+        PL_EQ(pthread_create(&threads[i], NULL, serve_in_thread, &calls[i]), 0);
+    for (int i = 0; i < 2; ++i)
+        PL_EQ(pthread_join(threads[i], NULL), 0);
+    PL_EQ(calls[0], 100);
+    PL_EQ(calls[1], 100);
+}
+
+typedef struct caller {
+    pl_reactor *reactor;
+    _Atomic unsigned run;
+    unsigned refused, asked;
+} caller;
+
+static void count_atomic(void *arg)
+{
+    atomic_fetch_add((_Atomic unsigned *) arg, 1);
+}
+
+static void *call_a_lot(void *arg)
+{
+    caller *c = arg;
+
+    for (unsigned i = 0; i < 20000; ++i, ++c->asked)
+        c->refused += pl_call_from_thread(c->reactor, count_atomic, &c->run) < 0;
+    return NULL;
+}
+
+/* Whatever comes while it does not run is done when it runs again. */
+PL_TEST_EACH_BACKEND(calls_from_a_thread_survive_stops_and_restarts)
+{
+    caller c = {0};
+    pthread_t thread;
+    kit k;
+
+    kit_open_reactor(&k);
+    ++k.ios; /* signals */
+    c.reactor = k.reactor;
+    PL_EQ(pthread_create(&thread, NULL, call_a_lot, &c), 0);
+    for (int i = 0; i < 200; ++i) {
+        PL_EQ(pl_call_when_running(k.reactor, stop_it, k.reactor), 0);
+        PL_EQ(pl_reactor_run(k.reactor), 0);
+    }
+    PL_EQ(pthread_join(thread, NULL), 0);
+    KIT_UNTIL(&k, c.run == 20000);
+    PL_EQ(c.refused, 0);
+    kit_done(&k);
 }
 
 PL_TEST_MAIN
