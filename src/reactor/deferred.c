@@ -81,7 +81,8 @@ static inline void deferred_init(pl_deferred *d, pl_scope *scope, const char *wh
     d->waiting = d->waiter = NULL;
     d->timer = (pl_timer){0, 0};
     d->refs = 0;
-    d->fired = d->cancelled = d->owed = d->timed_out = d->running = d->ended = d->ignored = false;
+    d->fired = d->cancelled = d->owed = d->timed_out = d->running = d->ended = false;
+    d->postponed = d->ignored = false;
     d->next_step = d->n_steps = d->steps_size = 0;
     d->more = NULL;
 }
