@@ -46,7 +46,8 @@ PL_TEST_EACH_BACKEND(unix_streams_work_as_tcp_does)
     int peer;
 
     kit_open_reactor(&k);
-    kit_listen(&k, "unix:@plait-connection-test", &(pl_listen_options){.protocol = &kit_server_ops});
+    kit_listen(&k, "unix:@plait-connection-test",
+               &(pl_listen_options){.protocol = &kit_server_ops});
     k.server.echo = true;
     k.server.on[ON_EOF] = kit_close;
     peer = kit_dial(&k);
@@ -467,7 +468,8 @@ PL_TEST_EACH_BACKEND(reading_goes_on_when_the_queue_has_drained)
 
 PL_TEST_EACH_BACKEND(a_write_beyond_the_hard_mark_is_refused_whole)
 {
-    static const pl_marks marks = {.queue_bytes_low = 10, .queue_bytes_high = 100, .queue_bytes_max = 200};
+    static const pl_marks marks = {
+        .queue_bytes_low = 10, .queue_bytes_high = 100, .queue_bytes_max = 200};
     char bytes[201] = "";
     kit k;
     int peer;
@@ -503,7 +505,8 @@ PL_TEST_EACH_BACKEND(a_mark_of_zero_is_the_default)
 
 PL_TEST_EACH_BACKEND(marks_below_what_is_queued_refuse_all)
 {
-    static const pl_marks marks = {.queue_bytes_low = 1, .queue_bytes_high = 2, .queue_bytes_max = 3};
+    static const pl_marks marks = {
+        .queue_bytes_low = 1, .queue_bytes_high = 2, .queue_bytes_max = 3};
     char bytes[1000] = "";
     kit k;
     int peer;

@@ -121,7 +121,8 @@ static void on_lost(kit_side *side)
 
 static void side_begin(kit *k, kit_side *side)
 {
-    *side = (kit_side){.kit = k, .count_only = true,
+    *side = (kit_side){.kit = k,
+                       .count_only = true,
                        .on = {on_made, on_data, on_eof, on_fin, on_drained, on_lost}};
 }
 
@@ -151,7 +152,8 @@ static void check_side(const kit_side *side, const part *own, const part *other)
         (!side->made || may_end_as(own->deed, other->deed, is_server, side->reason)))
         return;
     check_fail(__FILE__, __LINE__,
-               "the server: %s in %d, the client: %s in %d; %s: made %u, lost %u as %s, told %u times afterwards: %s",
+               "the server: %s in %d, the client: %s in %d; %s: made %u, lost %u as %s, told %u "
+               "times afterwards: %s",
                server_part.deed->name, server_part.event, client_part.deed->name, client_part.event,
                is_server ? "server" : "client", side->made, side->lost, pl_error_name(side->reason),
                side->after_lost, side->trace);
@@ -159,7 +161,8 @@ static void check_side(const kit_side *side, const part *own, const part *other)
 
 static void live_once(kit *k)
 {
-    static const pl_connect_options options = {.protocol = &kit_client_ops, .transport = {.close_s = 0.002}};
+    static const pl_connect_options options = {.protocol = &kit_client_ops,
+                                               .transport = {.close_s = 0.002}};
 
     side_begin(k, &k->server);
     side_begin(k, &k->client);
@@ -293,7 +296,8 @@ static void *serve_in_thread(void *arg)
     pl_reactor *reactor;
     unsigned *calls = arg;
 
-    PL_EQ(pl_reactor_new(&(pl_reactor_options){.ignore_signals = true, .log = &(pl_log_options){.level = PL_SILENT}},
+    PL_EQ(pl_reactor_new(&(pl_reactor_options){.ignore_signals = true,
+                                               .log = &(pl_log_options){.level = PL_SILENT}},
                          &reactor),
           0);
     for (unsigned i = 0; i < 100; ++i) {
