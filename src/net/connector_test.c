@@ -142,7 +142,8 @@ static void silent_open(silent *s, int family)
     PL_EQ(getsockname(s->listener, (struct sockaddr *) &at, &size), 0);
     if (family == AF_UNIX)
         snprintf(s->endpoint, sizeof s->endpoint, "unix:@%.*s:timeout=0.05",
-                 (int) (size - sizeof(sa_family_t) - 1), ((struct sockaddr_un *) &at)->sun_path + 1);
+                 (int) (size - sizeof(sa_family_t) - 1),
+                 ((struct sockaddr_un *) &at)->sun_path + 1);
     else
         snprintf(s->endpoint, sizeof s->endpoint, "tcp:127.0.0.1:%u:timeout=0.05",
                  ntohs(((struct sockaddr_in *) &at)->sin_port));

@@ -13,7 +13,8 @@ PL_TEST_EACH_BACKEND(at_connections_max_the_others_wait_their_turn)
     kit k;
 
     kit_open_reactor(&k);
-    kit_listen(&k, LOOPBACK, &(pl_listen_options){.protocol = &kit_server_ops, .connections_max = 2});
+    kit_listen(&k, LOOPBACK,
+               &(pl_listen_options){.protocol = &kit_server_ops, .connections_max = 2});
     k.server.on[ON_EOF] = kit_close;
     k.server.on[ON_MADE] = NULL;
     for (int i = 0; i < 5; ++i)
@@ -211,6 +212,36 @@ PL_TEST_EACH_BACKEND(the_end_of_the_scope_fails_the_stop_that_waits)
     kit_done(&k);
 }
 
+static pl_result listen_again(void *value, void *arg)
+{
+    kit *k = arg;
+    char endpoint[64];
+
+    snprintf(endpoint, sizeof endpoint, "tcp:%u:interface=127.0.0.1",
+             ntohs(((struct sockaddr_in *) &k->address)->sin_port));
+    PL_EQ(
+        pl_listen(k->scope, endpoint, &(pl_listen_options){.protocol = &kit_server_ops}, &k->port),
+        0);
+    return pl_value(value);
+}
+
+PL_TEST_EACH_BACKEND(when_the_stop_is_told_the_address_is_free)
+{
+    unsigned fired = 0;
+    pl_deferred *d;
+    int peer;
+    kit k;
+
+    kit_open(&k);
+    d = pl_port_stop(k.port);
+    PL_EQ(pl_add_callback(d, listen_again, &k), 0);
+    PL_EQ(pl_add_callback(d, count_fired, &fired), 0);
+    KIT_UNTIL(&k, fired);
+    peer = kit_dial_made(&k);
+    close(peer);
+    kit_done(&k);
+}
+
 static void stop_port(kit_side *side)
 {
     pl_port_stop(side->kit->port);
@@ -323,7 +354,8 @@ static void end_scope_of(kit *k)
 
 PL_TEST_EACH_BACKEND(the_scope_may_end_in_build_protocol)
 {
-    test_factory f = {.base.ops = &test_factory_ops, .answer = &kit_server_ops, .on_build = end_scope_of};
+    test_factory f = {
+        .base.ops = &test_factory_ops, .answer = &kit_server_ops, .on_build = end_scope_of};
     int peer;
     kit k;
 
@@ -365,7 +397,8 @@ PL_TEST_EACH_BACKEND(a_busy_port_is_an_error_and_leaves_nothing)
     kit k;
 
     kit_open(&k);
-    snprintf(endpoint, sizeof endpoint, "tcp:%u:interface=127.0.0.1", pl_port_address(k.port)->port);
+    snprintf(endpoint, sizeof endpoint, "tcp:%u:interface=127.0.0.1",
+             pl_port_address(k.port)->port);
     PL_EQ(pl_listen(k.scope, endpoint, &(pl_listen_options){.protocol = &kit_server_ops}, NULL),
           -EADDRINUSE);
     PL_EQ(pl_listen(k.scope, "nonsense:1", &(pl_listen_options){.protocol = &kit_server_ops}, NULL),
@@ -384,7 +417,8 @@ PL_TEST_EACH_BACKEND(the_file_of_a_unix_socket_comes_and_goes_with_the_port)
     snprintf(path, sizeof path, "/tmp/plait-listener-test-%d", (int) getpid());
     snprintf(endpoint, sizeof endpoint, "unix:%s:mode=600", path);
     /* What a server that was killed has left is no obstacle. */
-    PL_EQ(bind(stale, (struct sockaddr *) &(struct sockaddr_un){AF_UNIX, ""}, sizeof(sa_family_t)), 0);
+    PL_EQ(bind(stale, (struct sockaddr *) &(struct sockaddr_un){AF_UNIX, ""}, sizeof(sa_family_t)),
+          0);
     close(stale);
     kit_open_reactor(&k);
     kit_listen(&k, endpoint, &(pl_listen_options){.protocol = &kit_server_ops});
@@ -413,7 +447,8 @@ static bool try_to_serve(uint64_t fail_at, bool for_ever)
     k.server.on[ON_EOF] = kit_close;
     before = pli_alloc_count();
     pli_alloc_fail_at(fail_at, for_ever);
-    error = pl_listen(k.scope, LOOPBACK, &(pl_listen_options){.protocol = &kit_server_ops}, &k.port);
+    error =
+        pl_listen(k.scope, LOOPBACK, &(pl_listen_options){.protocol = &kit_server_ops}, &k.port);
     PL_CHECK(error == 0 || error == -ENOMEM);
     if (error == 0) {
         k.address_size = sizeof(struct sockaddr_in);
