@@ -45,6 +45,7 @@ static void XMLCALL element_end(void *arg, const XML_Char *name)
         return;
     status = 0;
     pl_close(self->base.transport);
+    pl_reactor_stop(pl_transport_reactor(self->base.transport)); /* whether or not the server closes, too */
 }
 
 static void ask(void *arg)
