@@ -56,7 +56,7 @@ struct kit {
     kit_side server, client;
     struct sockaddr_storage address;
     socklen_t address_size;
-    char endpoint[64];
+    char endpoint[96];
     unsigned ios, fds; /* before the port was opened; before the reactor was made */
     char log[4096];
 };
@@ -125,8 +125,8 @@ static inline void kit_data(pl_protocol *self, pl_slice in)
     side->bytes += in.len;
     if (!side->count_only)
         kit_note(side, "data(%.*s)", (int) in.len, in.ptr);
-    if (side->echo)
-        pl_ignore(pl_write(self->transport, in));
+    if (side->echo && pl_write(self->transport, in) < 0)
+        pl_abort(self->transport);
     kit_act(side, ON_DATA);
 }
 
