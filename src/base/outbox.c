@@ -135,6 +135,7 @@ static int copy_kept(pli_outbox_pool *pool, pli_outbox *box, pl_slice bytes)
     char *at = NULL;
     size_t room = chunk_room(pool, box, &at), head = bytes.len < room ? bytes.len : room;
     pl_slice rest = pl_slice_from(bytes, head);
+    pli_piece *last = box->last; /* which has the room, if there is any */
     pl_buf *buf = NULL;
 
     if (rest.len) {
@@ -145,15 +146,9 @@ static int copy_kept(pli_outbox_pool *pool, pli_outbox *box, pl_slice bytes)
     }
     if (buf && pli_outbox_share(pool, box, buf, pl_slice_of(buf->data, rest.len)) < 0)
         return -ENOMEM;
-    if (head) {
-        /* The piece that has the room is the last, or by now the last but one. */
-        pli_piece *piece = box->last;
-
-        if (buf)
-            for (piece = box->first; piece->next != box->last; piece = piece->next)
-                continue;
+    if (last && head) {
         memcpy(at, bytes.ptr, head);
-        piece->len += head;
+        last->len += head;
         box->bytes += (uint32_t) head;
     }
     return 0;

@@ -46,7 +46,7 @@ static bool wheel_grow_table(pli_wheel *wheel, uint32_t more)
         return true;
     if (size < wheel->n_chunks + more)
         size = wheel->n_chunks + more;
-    grown = pli_realloc(wheel->chunks, size * sizeof *grown);
+    grown = pli_realloc(wheel->chunks, size * sizeof(pli_wheel_chunk *)); /* NOLINT(bugprone-sizeof-expression) */
     if (!grown)
         return false;
     wheel->chunks = grown;

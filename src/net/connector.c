@@ -18,6 +18,7 @@
 #include "os/socket.h"
 
 #define NEXT_ATTEMPT_S 0.3
+#define BACKLOG_S      0.02
 
 typedef struct connector connector;
 
@@ -319,6 +320,16 @@ static bool is_trying(const connector *self)
     return false;
 }
 
+/* A UNIX socket without room in its backlog says so at once, and nothing tells when there is room. Returns: whether it is tried again. */
+static bool connector_wait_for_backlog(connector *self)
+{
+    if (self->endpoint.kind != PL_ENDPOINT_UNIX || self->error != -EAGAIN)
+        return false;
+    self->next = 0;
+    self->stagger = pl_call_later(self->scope, BACKLOG_S, connector_staggered, self);
+    return self->stagger.slot != 0;
+}
+
 static void connector_try(connector *self)
 {
     if (self->over)
@@ -329,7 +340,7 @@ static void connector_try(connector *self)
             self->stagger = pl_call_later(self->scope, NEXT_ATTEMPT_S, connector_staggered, self);
         return;
     }
-    if (!is_trying(self))
+    if (!is_trying(self) && !connector_wait_for_backlog(self))
         connector_fail(self, code_of(self->error));
 }
 

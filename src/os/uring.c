@@ -205,18 +205,19 @@ static int backlog_add(uring_backend *self, const struct io_uring_cqe *cqe)
 /* The kernel has more completions than the ring holds: makes room for them, so that none of a batch stays unseen. */
 static void ring_relieve(uring_backend *self)
 {
-    struct io_uring_cqe *cqe;
-    unsigned head, n = 0;
+    while (io_uring_cq_has_overflow(&self->ring)) {
+        struct io_uring_cqe *cqe;
+        unsigned head, n = 0;
 
-    if (!io_uring_cq_has_overflow(&self->ring))
-        return;
-    io_uring_for_each_cqe(&self->ring, head, cqe) {
-        if (backlog_add(self, cqe) < 0)
-            break;
-        ++n;
+        io_uring_for_each_cqe(&self->ring, head, cqe) {
+            if (backlog_add(self, cqe) < 0)
+                break;
+            ++n;
+        }
+        io_uring_cq_advance(&self->ring, n);
+        if (io_uring_get_events(&self->ring) < 0 || !n)
+            return;
     }
-    io_uring_cq_advance(&self->ring, n);
-    io_uring_get_events(&self->ring);
 }
 
 /* Submits all that is there, and settles the sends among it. */
@@ -371,16 +372,26 @@ static int uring_connect(pli_backend *base, pli_io *io, const struct sockaddr *a
     return 0;
 }
 
+/* A port's descriptor at once: whoever is told that it is removed may want its address. Others with the next submission, which costs less. */
+static void io_close(uring_backend *self, const pli_io *io)
+{
+    struct io_uring_sqe *sqe;
+
+    if (io->ops->accepted) {
+        pli_socket_close(io->fd);
+        return;
+    }
+    sqe = ring_sqe(self);
+    io_uring_prep_close(sqe, io->fd);
+    io_uring_sqe_set_data64(sqe, pack(OP_NONE, 0, 0));
+    sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
+}
+
 /* The kernel holds nothing of it any more. */
 static void io_finish(uring_backend *self, pli_io *io)
 {
-    if (io->state & CLOSE_FD) {
-        struct io_uring_sqe *sqe = ring_sqe(self);
-
-        io_uring_prep_close(sqe, io->fd);
-        io_uring_sqe_set_data64(sqe, pack(OP_NONE, 0, 0));
-        sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
-    }
+    if (io->state & CLOSE_FD)
+        io_close(self, io);
     if (io->state & STARVED)
         --self->starved;
     pli_slots_drop(&self->base.ios, io->slot);
@@ -484,6 +495,14 @@ static void note_send(uring_backend *self, struct io_uring_cqe *cqe)
     cqe->user_data = pack(OP_NONE, 0, 0);
 }
 
+/* There was no memory to look at all completions, so whose send failed can't be known: none that was not told of counts as done. */
+static void batch_doubt(uring_backend *self, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; ++i)
+        if (self->batch[i].result == self->batch[i].size)
+            self->batch[i].result = -ENOMEM;
+}
+
 /* Right after a submission: whoever's send made no completion is done. */
 static void batch_settle(uring_backend *self)
 {
@@ -499,6 +518,8 @@ static void batch_settle(uring_backend *self)
         note_send(self, &self->backlog[i]);
     io_uring_for_each_cqe(&self->ring, head, cqe)
         note_send(self, cqe);
+    if (io_uring_cq_has_overflow(&self->ring))
+        batch_doubt(self, n);
     /* Settling may send more, into the batch's places from the first on, but never past the one that is being settled. */
     self->n_batch = self->n_messages = 0;
     self->more = false;
@@ -705,8 +726,6 @@ static void uring_dispatch(pli_backend *base)
 
     while (next_completion(self, &cqe))
         handle(self, &cqe);
-    /* Who waited for room and has sent now may have to be told so, and the sleep would not end for a send that makes no completion. */
-    uring_flush(base);
 }
 
 static int uring_wait(pli_backend *base, int64_t timeout_ns)

@@ -34,7 +34,7 @@ static int64_t sleep_ns(const pl_reactor *reactor, int64_t timeout_ns)
 {
     int64_t next = pli_wheel_next(&reactor->wheel), left;
 
-    if (reactor->ready.first || reactor->graves.first)
+    if (reactor->ready.first || reactor->flushes.first || reactor->graves.first)
         return 0;
     if (next == INT64_MAX)
         return timeout_ns;

@@ -29,10 +29,11 @@ static int ask(void *arg)
 
     if (r == 0)
         r = send_line(other, self->text);
+    if (r < 0)
+        return r;
+    r = pl_read_line(other, LINE_BYTES_MAX, &line);
     if (r == 0)
-        r = pl_read_line(other, LINE_BYTES_MAX, &line);
-    if (r == 0)
-        r = PL_E_CLEAN; /* it left without an answer */
+        return PL_E_CLEAN; /* it left without an answer */
     if (r > 0)
         text_of(line, self->answer, sizeof self->answer);
     return r;

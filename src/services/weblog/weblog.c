@@ -452,7 +452,7 @@ static const pli_option weblog_options[] = {
     {"backlog", .kind = PLI_OPTION_SIZE, .value = "BYTES", .preset = "64M", .min = BACKLOG_MIN,
      PLI_OPTION(pli_weblog_options, backlog_bytes),
      .help = "What is kept for clients that are slow"},
-    {NULL},
+    {.name = NULL},
 };
 
 const pli_service pli_weblog_service = {
