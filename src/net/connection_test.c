@@ -675,18 +675,23 @@ PL_TEST_EACH_BACKEND(in_connection_lost_everything_is_allowed_and_nothing_happen
 
 PL_TEST_EACH_BACKEND(an_id_finds_its_connection_until_that_is_lost)
 {
+    pl_transport_id old;
     kit k;
     int peer;
 
     kit_open(&k);
     k.server.on[ON_EOF] = kit_close;
     peer = kit_dial_made(&k);
-    PL_CHECK(pl_transport_find(k.reactor, k.server.id) == k.server.transport);
+    old = k.server.id;
+    PL_CHECK(pl_transport_find(k.reactor, old) == k.server.transport);
     close(peer);
     KIT_UNTIL(&k, k.server.lost);
-    PL_CHECK(!pl_transport_find(k.reactor, k.server.id));
-    peer = kit_dial_made(&k);
+    PL_CHECK(!pl_transport_find(k.reactor, old));
+    PL_CHECK(kit_rests(&k));
+    peer = kit_dial_made(&k); /* in the place of the old one */
+    PL_EQ(k.server.id.slot, old.slot);
     PL_CHECK(pl_transport_find(k.reactor, k.server.id) == k.server.transport);
+    PL_CHECK(!pl_transport_find(k.reactor, old));
     close(peer);
     kit_done(&k);
 }
