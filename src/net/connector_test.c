@@ -1,4 +1,5 @@
 #include <fcntl.h>
+#include <malloc.h>
 
 #include "tests/net_kit.h"
 
@@ -296,6 +297,39 @@ PL_TEST_EACH_BACKEND(the_scope_may_end_in_connection_lost_of_a_client)
 }
 
 /* ---- what it costs ---- */
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define MEASURABLE false
+#else
+#define MEASURABLE true
+#endif
+
+/* Both sides together: what connecting needed is given back when it is done. */
+PL_TEST_EACH_BACKEND(a_connected_client_costs_little_more_than_the_servers_side)
+{
+    enum { warm = 20, n = 200 };
+    size_t before = 0, each;
+    outcome o;
+    kit k;
+
+    if (!MEASURABLE)
+        PL_SKIP("a sanitizer's memory is not ours");
+    kit_open(&k);
+    k.server.count_only = true;
+    for (int i = 0; i < warm + n; ++i) {
+        if (i == warm)
+            before = mallinfo2().uordblks;
+        connect_to(&k, k.endpoint, &o);
+        KIT_UNTIL(&k, o.fired && k.server.made == (unsigned) i + 1);
+        k.server.trace[0] = k.client.trace[0] = '\0';
+        PL_EQ(pl_reactor_turn(k.reactor, 0), 0);
+        PL_EQ(pl_reactor_turn(k.reactor, 0), 0);
+    }
+    each = (mallinfo2().uordblks - before) / n;
+    printf("%zu bytes for both sides\n", each);
+    PL_CHECK(each <= (size_t) 2 * 300 + 160);
+    kit_done(&k);
+}
 
 static bool try_to_connect(uint64_t fail_at, bool for_ever)
 {
