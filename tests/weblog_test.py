@@ -103,6 +103,8 @@ class Client:
         self.socket.connect(("127.0.0.1", port))
         self.raw, self.events, self.open, self.ended = b"", [], False, False
         self.parser = xml.parsers.expat.ParserCreate("UTF-8")
+        if hasattr(self.parser, "SetReparseDeferralEnabled"):
+            self.parser.SetReparseDeferralEnabled(False)  # what has arrived is to be seen at once
         self.parser.ordered_attributes = True
         self.parser.StartElementHandler = self.started
         self.parser.EndElementHandler = self.finished

@@ -119,7 +119,7 @@ static void port_tell_stopped(pl_datagram_port *port)
 static void port_finish(pl_datagram_port *port)
 {
     port_tell_stopped(port);
-    if (port->stopped && !port->owner->ended)
+    if (port->stopped)
         pl_ignore(pl_deferred_callback(port->stopped, NULL));
     port->task.run = port_bury;
     pli_task_queue(&reactor_of(port)->graves, &port->task);

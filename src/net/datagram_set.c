@@ -98,11 +98,6 @@ static int find_interface(const char *text, uint32_t *ret_index)
     return *ret_index ? 0 : -ENODEV;
 }
 
-static bool is_multicast(const pl_address *group)
-{
-    return group->family == PL_IPV4 ? group->at.ip[0] >> 4 == 14 : group->at.ip[0] == 0xff;
-}
-
 static int multicast(pl_datagram_port *port, const pl_address *group, const char *interface,
                      bool join)
 {
@@ -118,8 +113,6 @@ static int multicast(pl_datagram_port *port, const pl_address *group, const char
         (group->family == PL_IPV6 && port->socket.family != AF_INET6) ||
         (group->family == PL_IPV4 && port->socket.family != AF_INET && !port->socket.dual))
         return -EAFNOSUPPORT;
-    if (!is_multicast(group))
-        return -EINVAL;
     error = find_interface(interface, &index);
     if (error < 0)
         return error;

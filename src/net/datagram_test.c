@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <ifaddrs.h>
 #include <net/if.h>
 #include <sys/un.h>
@@ -619,6 +620,59 @@ PL_TEST(datagrams_of_one_size_lie_in_the_queue_as_one)
     pli_buf_pool_done(&chunks);
 }
 
+PL_TEST(queue_that_grows_keeps_within_its_chunks)
+{
+    pl_address to = ip("127.0.0.1", 1);
+    pli_datagram_queue queue;
+    pli_source any = {0};
+    pli_buf_pool chunks;
+
+    pli_buf_pool_init(&chunks, PLI_DATAGRAM_CHUNK_BYTES, 4);
+    pli_datagram_queue_init(&queue, &chunks, PLI_DATAGRAM_BYTES);
+    for (uint32_t i = 0; i < 300; ++i)
+        PL_EQ(pli_datagram_queue_push(&queue, numbered(i, 1000), &to, &any), 0);
+    PL_EQ(chunks.lent, 300000 / PLI_DATAGRAM_CHUNK_BYTES + 1);
+    pli_datagram_queue_clear(&queue);
+    PL_EQ(chunks.lent, 0);
+    pli_buf_pool_done(&chunks);
+}
+
+/* Over a UNIX socket, which refuses what is larger than its buffer, and holds few datagrams: so a run is split, and sent in parts. */
+PL_TEST(run_that_goes_one_by_one_goes_on_where_it_stopped)
+{
+    pli_batch *batch = pli_batch_new();
+    pli_datagram_queue queue;
+    pli_source any = {0};
+    pli_buf_pool chunks;
+    unsigned waits = 0;
+    char bytes[1000];
+    int fds[2];
+
+    PL_EQ(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0, fds), 0);
+    PL_EQ(pli_socket_set(fds[0], SOL_SOCKET, SO_SNDBUF, 4096), 0);
+    pli_buf_pool_init(&chunks, PLI_DATAGRAM_CHUNK_BYTES, 4);
+    pli_datagram_queue_init(&queue, &chunks, PLI_DATAGRAM_BYTES);
+    queue.connected = true;
+    for (uint32_t i = 0; i < 64; ++i)
+        PL_EQ(pli_datagram_queue_push(&queue, numbered(i, 300), NULL, &any), 0);
+    for (uint32_t i = 0; i < 64; ++i) {
+        uint32_t number = 0;
+
+        waits += pli_datagram_queue_flush(&queue, batch, fds[0]) == -EAGAIN;
+        PL_EQ(read(fds[1], bytes, sizeof bytes), 300);
+        memcpy(&number, bytes, sizeof number);
+        PL_EQ(number, i);
+    }
+    PL_CHECK(waits > 1);
+    PL_CHECK(pli_datagram_queue_empty(&queue));
+    PL_EQ(queue.bytes, 0);
+    PL_EQ(queue.trouble.code, 0);
+    pli_batch_free(batch);
+    pli_buf_pool_done(&chunks);
+    close(fds[0]);
+    close(fds[1]);
+}
+
 PL_TEST_EACH_BACKEND(runs_that_the_kernel_refuses_are_sent_one_by_one)
 {
     start_pair();
@@ -798,6 +852,43 @@ PL_TEST_EACH_BACKEND(send_that_makes_no_sense_is_refused_at_once)
     PL_EQ(pl_send_to(server.port, pl_str("x"), &none), -EAFNOSUPPORT);
     PL_EQ(pl_send_from(server.port, pl_str("x"), pl_datagram_address(client.port), &six),
           -EAFNOSUPPORT);
+    finish();
+}
+
+/* What it has told of an earlier datagram must not cost the next one. */
+PL_TEST_EACH_BACKEND(datagram_behind_a_refused_one_is_sent)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    char byte = 0;
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0);
+
+    start_pair();
+    at.sin_port = htons(pl_datagram_address(server.port)->port);
+    PL_EQ(await(pl_datagram_stop(server.port)), 0);
+    PL_EQ(send(client.port->socket.fd, "x", 1, 0), 1);
+    PL_EQ(bind(fd, (struct sockaddr *) &at, sizeof at), 0);
+    PL_EQ(pl_datagram_send(client.port, pl_str("y")), 0);
+    PL_CHECK(pl_datagram_stop(client.port)); /* which sends it now */
+    PL_EQ(read(fd, &byte, 1), 1);
+    PL_EQ(byte, 'y');
+    close(fd);
+    finish();
+}
+
+PL_TEST_EACH_BACKEND(each_datagram_leaves_from_its_own_source)
+{
+    pl_address two = ip("127.0.0.2", 0), three = ip("127.0.0.3", 0);
+    const pl_address *to;
+
+    start();
+    listen_at(&server, "udp:127.0.0.1:0");
+    listen_at(&client, "udp:0:interface=0.0.0.0");
+    to = pl_datagram_address(server.port);
+    PL_EQ(pl_send_from(client.port, pl_str("2"), to, &two), 0);
+    PL_EQ(pl_send_from(client.port, pl_str("3"), to, &three), 0);
+    AWAIT(server.n == 2);
+    PL_EQ(server.last[0], '3');
+    PL_EQ(server.from.at.ip[3], 3);
     finish();
 }
 
@@ -1087,16 +1178,17 @@ PL_TEST_EACH_BACKEND(flood_of_datagrams_does_not_starve_a_timer)
     pl_datagram_options options = options_of(&server);
 
     start();
-    options.receive_bytes = 1 << 20;
-    server.act =
-        send_on; /* each brings forth another, and many of them leave before the turn is over */
+    options.receive_bytes = 4 << 20;
+    options.one_by_one = true;
+    /* Each brings forth another, and many of them leave before the turn is over. */
+    server.act = send_on;
     server.act_in = "received";
     listen_with(&server, "udp:127.0.0.1:0", &options);
-    for (int i = 0; i < 100; ++i)
+    for (int i = 0; i < 300; ++i)
         send_on(&server);
     PL_CHECK(pl_call_later(scope, 0.05, tick, NULL).slot);
     AWAIT(ticks);
-    PL_CHECK(server.port->received > 100);
+    PL_CHECK(server.port->received > 300);
     finish();
 }
 
@@ -1292,6 +1384,15 @@ PL_TEST_EACH_BACKEND(listeners_of_one_port_share_its_senders)
 
 /* ---- memory ---- */
 
+static int open_fds(void)
+{
+    int n = 0;
+
+    for (int fd = 0; fd < 64; ++fd)
+        n += fcntl(fd, F_GETFD) >= 0;
+    return n;
+}
+
 /* Opens, exchanges, ends; every step may fail. Returns: whether all went well. */
 static bool exchange(void)
 {
@@ -1324,6 +1425,7 @@ static bool exchange(void)
 
 PL_TEST_EACH_BACKEND(allocation_that_fails_is_an_error_and_no_more)
 {
+    int fds = open_fds();
     bool all_well = false;
 
     for (uint64_t n = 1; !all_well; ++n) {
@@ -1341,6 +1443,7 @@ PL_TEST_EACH_BACKEND(allocation_that_fails_is_an_error_and_no_more)
         pl_ignore(exchange());
         pli_alloc_fail_at(0, false);
     }
+    PL_EQ(open_fds(), fds);
 }
 
 PL_TEST_MAIN
