@@ -8,6 +8,9 @@
 
 #include <plait/plait.h>
 
+/* Newer Expats put off what comes in small pieces, which may be for ever here; older ones have no such function. */
+__attribute__((weak)) XML_Bool XML_SetReparseDeferralEnabled(XML_Parser parser, XML_Bool enabled);
+
 static double ask_s; /* 0: it is told */
 static int status = 1; /* until the document has ended */
 
@@ -45,6 +48,7 @@ static void XMLCALL element_end(void *arg, const XML_Char *name)
         return;
     status = 0;
     pl_close(self->base.transport);
+    pl_reactor_stop(pl_transport_reactor(self->base.transport)); /* whether or not the server closes, too */
 }
 
 static void ask(void *arg)
@@ -62,6 +66,8 @@ static int client_connection_made(pl_protocol *base)
     self->parser = XML_ParserCreate("UTF-8");
     if (!self->parser)
         return -1;
+    if (XML_SetReparseDeferralEnabled)
+        XML_SetReparseDeferralEnabled(self->parser, XML_FALSE);
     XML_SetUserData(self->parser, self);
     XML_SetElementHandler(self->parser, element_start, element_end);
     if (ask_s > 0)

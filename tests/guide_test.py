@@ -177,14 +177,14 @@ def asks_another_server(step):
         equal([client.hear(), client.hear()], ["hello", "1 lines"])
 
 
-def tells_why_there_is_no_answer(step):
+def tells_why_there_is_no_answer(step, prefix):
     with socket.socket() as nobody, Server(step) as server, server.connect() as client:
         nobody.bind(("127.0.0.1", 0))  # it does not listen
         port = nobody.getsockname()[1]
         client.say(f"tcp:127.0.0.1:{port} hello\n")
-        equal(client.hear(), f"connecting to tcp:127.0.0.1:{port}: connection refused")
+        equal(client.hear(), prefix.format(f"tcp:127.0.0.1:{port}") + "connection refused")
         client.say("tcp:127.0.0.1:x hello\n")
-        equal(client.hear(), "connecting to tcp:127.0.0.1:x: bad syntax")
+        equal(client.hear(), prefix.format("tcp:127.0.0.1:x") + "bad syntax")
 
 
 def loses_patience(step):
@@ -200,11 +200,23 @@ def step6_asks_another_server():
 
 
 def step6_tells_why_there_is_no_answer():
-    tells_why_there_is_no_answer("step6")
+    tells_why_there_is_no_answer("step6", "connecting to {}: ")
 
 
 def step6_loses_patience():
     loses_patience("step6")
+
+
+def step7_asks_another_server():
+    asks_another_server("step7")
+
+
+def step7_tells_why_there_is_no_answer():
+    tells_why_there_is_no_answer("step7", "")
+
+
+def step7_loses_patience():
+    loses_patience("step7")
 
 
 # --- Step 8 -----------------------------------------------------------------------------------------

@@ -80,12 +80,12 @@ typedef pl_result pl_errback_fn(const pl_failure *failure, void *arg);
 /** Asks the producer to give up. It may fire the Deferred itself; if it does not, it fails with PL_E_CANCELLED. */
 typedef void pl_canceller_fn(pl_deferred *deferred, void *arg);
 
-/** A Deferred in `scope`. Returns: NULL when memory is out or the scope has ended. */
+/** A Deferred in `scope`, not fired. Returns: NULL when memory is out or the scope has ended. */
 #define pl_deferred_new(scope) pl_deferred_new_at((scope), NULL, NULL, PL_HERE)
 /** The same, with a canceller. */
 #define pl_deferred_new_cancellable(scope, canceller, arg)                                         \
     pl_deferred_new_at((scope), (canceller), (arg), PL_HERE)
-/** What the two above call. `where` is static text. */
+/** What pl_deferred_new() and pl_deferred_new_cancellable() call. `where` is static text, `canceller` may be NULL. Returns: as these. */
 PL_API pl_deferred *pl_deferred_new_at(pl_scope *scope, pl_canceller_fn *canceller, void *arg,
                                        const char *where);
 
@@ -93,8 +93,9 @@ PL_API pl_deferred *pl_deferred_new_at(pl_scope *scope, pl_canceller_fn *cancell
 #define pl_succeed(scope, value) pl_succeed_at((scope), (value), PL_HERE)
 /** The same with a failure, whose reference is taken whatever happens. */
 #define pl_failed(scope, take_failure) pl_failed_at((scope), (take_failure), PL_HERE)
-/** What pl_succeed() and pl_failed() call. `where` is static text. Returns: NULL when memory is out or the scope has ended; the failure is then given back. */
+/** What pl_succeed() calls. `where` is static text. Returns: NULL when memory is out or the scope has ended. */
 PL_API pl_deferred *pl_succeed_at(pl_scope *scope, void *value, const char *where);
+/** What pl_failed() calls. `where` is static text. Returns: NULL when memory is out or the scope has ended; the failure is then given back. */
 PL_API pl_deferred *pl_failed_at(pl_scope *scope, pl_failure *take_failure, const char *where);
 
 /**
@@ -111,10 +112,14 @@ PL_API int pl_deferred_errback(pl_deferred *deferred, pl_failure *take_failure);
  */
 PL_API int pl_add_callbacks(pl_deferred *deferred, pl_callback_fn *callback, pl_errback_fn *errback,
                             void *arg);
+
+/** Adds a step after success only. Returns: as pl_add_callbacks(). */
 static inline int pl_add_callback(pl_deferred *deferred, pl_callback_fn *callback, void *arg)
 {
     return pl_add_callbacks(deferred, callback, NULL, arg);
 }
+
+/** Adds a step after failure only. Returns: as pl_add_callbacks(). */
 static inline int pl_add_errback(pl_deferred *deferred, pl_errback_fn *errback, void *arg)
 {
     return pl_add_callbacks(deferred, NULL, errback, arg);

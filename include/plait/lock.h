@@ -32,9 +32,11 @@ PL_API PL_MUST int pl_semaphore_new(pl_scope *scope, uint32_t tokens, uint32_t w
  * has ended meanwhile (its callbacks have run then). Fails with PL_E_LIMIT when too many wait already, with PL_E_ENDED, or with PL_E_CANCELLED.
  * Returns: NULL when memory is out or `scope` has ended; no token was taken. Since: 0.1
  */
-#define pl_semaphore_acquire(semaphore, scope) pl_semaphore_acquire_at((semaphore), (scope), PL_HERE)
+#define pl_semaphore_acquire(semaphore, scope)                                                     \
+    pl_semaphore_acquire_at((semaphore), (scope), PL_HERE)
 /** What pl_semaphore_acquire() calls; `where` is static text. */
-PL_API pl_deferred *pl_semaphore_acquire_at(pl_semaphore *semaphore, pl_scope *scope, const char *where);
+PL_API pl_deferred *pl_semaphore_acquire_at(pl_semaphore *semaphore, pl_scope *scope,
+                                            const char *where);
 
 /** Takes a token if there is one at once. Returns: whether it did. Since: 0.1 */
 PL_API PL_MUST bool pl_semaphore_try(pl_semaphore *semaphore);

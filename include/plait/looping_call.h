@@ -28,8 +28,9 @@ typedef pl_deferred *pl_looping_fn(uint64_t missed, void *arg);
 #define pl_looping_call_start(scope, interval_s, now, fn, arg, ret_call)                           \
     pl_looping_call_start_at((scope), (interval_s), (now), (fn), (arg), (ret_call), PL_HERE)
 /** What pl_looping_call_start() calls; `where` is static text. */
-PL_API PL_MUST int pl_looping_call_start_at(pl_scope *scope, double interval_s, bool now, pl_looping_fn *fn,
-                                            void *arg, pl_looping_call **ret_call, const char *where);
+PL_API PL_MUST int pl_looping_call_start_at(pl_scope *scope, double interval_s, bool now,
+                                            pl_looping_fn *fn, void *arg,
+                                            pl_looping_call **ret_call, const char *where);
 
 /**
  * Stops it: `fn` is not called again. A Deferred that it waits for is left alone, and waited for. Also from within `fn`. Any number of times. Since: 0.1
@@ -51,7 +52,8 @@ typedef int pl_cooperate_fn(void *arg);
  */
 #define pl_cooperate(scope, fn, arg) pl_cooperate_at((scope), (fn), (arg), PL_HERE)
 /** What pl_cooperate() calls; `where` is static text. */
-PL_API pl_deferred *pl_cooperate_at(pl_scope *scope, pl_cooperate_fn *fn, void *arg, const char *where);
+PL_API pl_deferred *pl_cooperate_at(pl_scope *scope, pl_cooperate_fn *fn, void *arg,
+                                    const char *where);
 
 PL_END
 

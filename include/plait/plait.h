@@ -9,6 +9,7 @@
 #include <plait/base.h>
 #include <plait/buffer.h>
 #include <plait/combine.h>
+#include <plait/datagram.h>
 #include <plait/deferred.h>
 #include <plait/endpoint.h>
 #include <plait/error.h>

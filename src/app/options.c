@@ -161,7 +161,7 @@ static int parse_long(const parse *p, const char *text)
     const pli_option *option = NULL;
     int error = find_long(p, text, equals ? (size_t) (equals - text) : strlen(text), &option);
 
-    if (error < 0)
+    if (error < 0 || !option)
         return error;
     if (option->kind == PLI_OPTION_FLAG)
         return equals ? complain(p, "--%s: takes no value", option->name)

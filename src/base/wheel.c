@@ -9,8 +9,8 @@ _Static_assert(CHUNK_SIZE == PLI_WHEEL_CHUNK, "a chunk's number is the upper bit
 
 /* From so many chunks on, that many more are allocated at once. */
 #define BLOCK_CHUNKS 64u
-#define DUE        (PLI_WHEEL_LEVELS * PLI_WHEEL_SLOTS) /* the first of the two rings of what is due */
-#define TOP        (PLI_WHEEL_LEVELS - 1)
+#define DUE          (PLI_WHEEL_LEVELS * PLI_WHEEL_SLOTS) /* the first of the two rings of what is due */
+#define TOP          (PLI_WHEEL_LEVELS - 1)
 
 static pli_wheel_node *node_at(const pli_wheel *wheel, uint32_t number)
 {
@@ -46,7 +46,7 @@ static bool wheel_grow_table(pli_wheel *wheel, uint32_t more)
         return true;
     if (size < wheel->n_chunks + more)
         size = wheel->n_chunks + more;
-    grown = pli_realloc(wheel->chunks, size * sizeof *grown);
+    grown = pli_realloc(wheel->chunks, size * sizeof(pli_wheel_chunk *)); /* NOLINT(bugprone-sizeof-expression) */
     if (!grown)
         return false;
     wheel->chunks = grown;

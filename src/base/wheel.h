@@ -29,7 +29,7 @@ typedef struct pli_wheel_node {
     uint32_t owner_prev, owner_next; /* in the owner's list; 0 ends */
     int64_t due;                     /* the tick */
     uint32_t gen;
-    uint16_t slot;                   /* level * 256 + digit, or one of the two special slots */
+    uint16_t slot; /* level * 256 + digit, or one of the two special slots */
     uint16_t active;
 } pli_wheel_node;
 
@@ -48,14 +48,14 @@ typedef struct pli_wheel_chunk {
 } pli_wheel_chunk;
 
 typedef struct pli_wheel {
-    int64_t now;                     /* the tick that was advanced to */
+    int64_t now; /* the tick that was advanced to */
     pli_wheel_chunk **chunks;
     uint32_t n_chunks, chunks_size;
-    pli_wheel_chunk *spare;          /* what is left of the last block */
+    pli_wheel_chunk *spare; /* what is left of the last block */
     uint32_t n_spare;
-    uint32_t free;                   /* timers' numbers; 0 is none: timer 0 is never used */
+    uint32_t free; /* timers' numbers; 0 is none: timer 0 is never used */
     uint32_t pending;
-    uint32_t gathering;              /* which of the two rings of what is due gathers */
+    uint32_t gathering; /* which of the two rings of what is due gathers */
     uint64_t bits[PLI_WHEEL_LEVELS][PLI_WHEEL_SLOTS / 64]; /* slots that are not empty */
     /* First of each slot's ring (its prev is the last), and of the two rings of what is due; 0: empty. */
     uint32_t first[PLI_WHEEL_LEVELS * PLI_WHEEL_SLOTS + 2];

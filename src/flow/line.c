@@ -70,10 +70,10 @@ bool pli_line_serve(pli_line *line, void *value)
     return first && pl_deferred_callback(first, value) == 0;
 }
 
-void pli_line_end(pli_line *line, int code)
+void pli_line_end(pli_line *line, const pl_failure *failure)
 {
     pl_deferred *first;
 
     while ((first = line_take(line)))
-        pl_ignore(pl_deferred_errback(first, pl_failure_of(code)));
+        pl_ignore(pl_deferred_errback(first, pl_failure_ref(failure)));
 }

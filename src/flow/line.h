@@ -19,7 +19,7 @@ void pli_line_init(pli_line *line, uint32_t max);
 pl_deferred *pli_line_join(pli_line *line, pl_scope *scope, const char *where);
 /* Fires the first with that value. Returns: whether there was one. */
 bool pli_line_serve(pli_line *line, void *value);
-/* Fails all of them. */
-void pli_line_end(pli_line *line, int code);
+/* Fails all of them. The failure is borrowed. */
+void pli_line_end(pli_line *line, const pl_failure *failure);
 
 #endif

@@ -68,8 +68,8 @@ PL_TEST_EACH_BACKEND(lock_is_had_by_one_at_a_time_in_the_order_of_asking)
 
     start();
     lock = new_lock();
-    for (char c = 'a'; c <= 'c'; ++c)
-        watch(pl_lock_acquire(lock, waiters), c);
+    for (int c = 'a'; c <= 'c'; ++c)
+        watch(pl_lock_acquire(lock, waiters), (char) c);
     PL_STR_EQ(trace, "");
     turn();
     PL_STR_EQ(trace, "a");
@@ -94,8 +94,8 @@ PL_TEST(semaphore_has_as_many_tokens_as_it_was_made_with)
     start();
     PL_EQ(pl_semaphore_new(scope, 0, 0, &semaphore), -EINVAL);
     PL_OK_(pl_semaphore_new(scope, 2, 0, &semaphore));
-    for (char c = 'a'; c <= 'd'; ++c)
-        watch(pl_semaphore_acquire(semaphore, waiters), c);
+    for (int c = 'a'; c <= 'd'; ++c)
+        watch(pl_semaphore_acquire(semaphore, waiters), (char) c);
     turn();
     PL_STR_EQ(trace, "ab");
     PL_EQ(pl_semaphore_free(semaphore), 0);

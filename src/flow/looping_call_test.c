@@ -156,10 +156,12 @@ PL_TEST(looping_call_of_no_interval_is_called_once_a_turn)
     finish();
 }
 
-/* Time that passes by itself, since the reactor's stamp is moved and nobody sleeps. */
 PL_TEST_EACH_BACKEND(looping_call_tells_how_many_times_it_missed_and_makes_none_good)
 {
+    int64_t from;
+
     start();
+    from = pl_now(reactor);
     begin(0.002, true, note_and_wait);
     turn_until(&n_calls, 1);
     PL_CHECK(slow);
@@ -169,7 +171,7 @@ PL_TEST_EACH_BACKEND(looping_call_tells_how_many_times_it_missed_and_makes_none_
     PL_OK_(pl_deferred_callback(slow, NULL));
     turn_until(&n_calls, 2);
     PL_CHECK(missed_sum >= 5);
-    PL_EQ(missed_sum + 1, (uint64_t) (times[1] - times[0]) / 2000000);
+    PL_EQ(missed_sum + 1, (uint64_t) (times[1] - from) / 2000000);
     turn();
     PL_EQ(n_calls, 2);
     PL_OK_(pl_deferred_callback(slow, NULL));

@@ -58,7 +58,7 @@ static void queue_end(pli_owned *owned)
     pl_queue *self = pl_container_of(owned, pl_queue, owned);
 
     self->ended = true;
-    pli_line_end(&self->line, PL_E_ENDED);
+    pli_line_end(&self->line, pl_failure_of(PL_E_ENDED));
     while (self->n) {
         void *item = ring_take(self);
 

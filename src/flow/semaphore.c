@@ -26,7 +26,7 @@ static void semaphore_end(pli_owned *owned)
     pl_semaphore *self = pl_container_of(owned, pl_semaphore, owned);
 
     self->ended = true;
-    pli_line_end(&self->line, PL_E_ENDED);
+    pli_line_end(&self->line, pl_failure_of(PL_E_ENDED));
     pli_task_queue(&self->reactor->graves, &self->task);
 }
 

@@ -44,6 +44,16 @@ static void set_ipv6(pl_address *address, const void *ip)
     }
 }
 
+void pli_address_set_ip(pl_address *address, const void *ip, size_t size)
+{
+    if (size == 16) {
+        set_ipv6(address, ip);
+        return;
+    }
+    address->family = PL_IPV4;
+    memcpy(address->at.ip, ip, 4);
+}
+
 static int from_ipv6(const struct sockaddr_in6 *from, pl_address *ret)
 {
     set_ipv6(ret, &from->sin6_addr);

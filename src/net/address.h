@@ -15,6 +15,9 @@
 PL_MUST int pli_address_from_sockaddr(const struct sockaddr *from, socklen_t size,
                                       pl_address *ret_address);
 
+/* Sets family and bytes from 4 or 16 bytes in network order; 16 that stand for an IPv4 address become that. */
+void pli_address_set_ip(pl_address *address, const void *ip, size_t size);
+
 /*
  * What the kernel wants. `as_ipv6` maps IPv4 into ::ffff:0:0/96, for a dual-stack socket; it says nothing about the others.
  * Returns: 0, or -EAFNOSUPPORT for PL_NO_ADDRESS.

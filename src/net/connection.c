@@ -143,8 +143,8 @@ static void connection_attend(pli_connection *c)
 
 static void connection_want_flush(pli_connection *c)
 {
-    if (c->task.next || c->out.keeping)
-        return; /* whichever queue it is in, it sees to both; and once blocked, the backend goes on by itself */
+    if (c->task.next)
+        return; /* whichever queue it is in, it sees to both */
     c->task.run = connection_flush;
     pli_task_queue(&reactor_of(c)->flushes, &c->task);
 }
@@ -247,7 +247,9 @@ static void connection_lose(pli_connection *c, pl_failure *take_reason)
 {
     pl_protocol *protocol = c->transport.protocol;
     pli_backend *backend = reactor_of(c)->backend;
-    bool orderly = pl_failure_code(take_reason) == PL_E_CLEAN;
+    int code = pl_failure_code(take_reason);
+    /* Closed and all handed over: what the kernel still holds is for the peer, also when the owner ends before the peer does. */
+    bool orderly = code == PL_E_CLEAN || (code == PL_E_ENDED && c->flags & FIN_SENT);
 
     if (c->flags & LOST) {
         pl_failure_unref(take_reason);
@@ -388,11 +390,6 @@ static void connection_receive_ended(pli_io *io, int error)
     connection_attend(c);
 }
 
-static size_t connection_gather(pli_io *io, struct iovec *pieces, size_t max)
-{
-    return pli_outbox_gather(&connection_of_io(io)->out, pieces, max);
-}
-
 /* Whether somebody has to know how the sending goes, as soon as it is known. */
 static bool waits_for_sending(const pli_connection *c)
 {
@@ -401,6 +398,16 @@ static bool waits_for_sending(const pli_connection *c)
     if (c->producer)
         return c->flags & (PULL | PRODUCER_PAUSED);
     return c->flags & FULL_TOLD && protocol_ops(c)->drained;
+}
+
+/* Also when it is the backend that goes on after it was blocked: whoever waits must not wait for the next event from outside. */
+static size_t connection_gather(pli_io *io, struct iovec *pieces, size_t max)
+{
+    pli_connection *c = connection_of_io(io);
+
+    if (waits_for_sending(c))
+        reactor_of(c)->settle = true; /* connection_sent() sees to what comes of it */
+    return pli_outbox_gather(&c->out, pieces, max);
 }
 
 static void connection_sent(pli_io *io, ssize_t n)
@@ -597,8 +604,6 @@ static void connection_flush(pli_task *task)
     }
     if (c->out.bytes)
         backend->ops->send(backend, &c->io);
-    if (waits_for_sending(c))
-        reactor_of(c)->settle = true; /* connection_sent() sees to what comes of it */
     if (c->flags & ATTENTION)
         connection_attend(c);
 }

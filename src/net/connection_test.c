@@ -1,3 +1,5 @@
+#include <malloc.h>
+
 #include "tests/net_kit.h"
 
 /* ---- the plain way ---- */
@@ -44,7 +46,8 @@ PL_TEST_EACH_BACKEND(unix_streams_work_as_tcp_does)
     int peer;
 
     kit_open_reactor(&k);
-    kit_listen(&k, "unix:@plait-connection-test", &(pl_listen_options){.protocol = &kit_server_ops});
+    kit_listen(&k, "unix:@plait-connection-test",
+               &(pl_listen_options){.protocol = &kit_server_ops});
     k.server.echo = true;
     k.server.on[ON_EOF] = kit_close;
     peer = kit_dial(&k);
@@ -69,12 +72,14 @@ static void fill(kit_side *side)
     PL_EQ(r, PL_FULL);
 }
 
-/* Fills the queue for as long as the kernel takes it: in the end the peer's window is full, and stays so. */
+/* Fills the queue for as long as the kernel takes it: in the end the peer's window is full, and far more waits than it could still open. */
 static void fill_up(kit *k)
 {
+    static const char bytes[1 << 20];
+
     for (int still = 0; still < 5; ++still) {
-        if (pl_queued(k->server.transport) < 65536) {
-            fill(&k->server);
+        if (pl_queued(k->server.transport) < 2 << 20) {
+            PL_EQ(pl_write(k->server.transport, pl_slice_of(bytes, sizeof bytes)), PL_FULL);
             still = 0;
         }
         PL_EQ(pl_reactor_turn(k->reactor, 0.002), 0);
@@ -452,7 +457,10 @@ PL_TEST_EACH_BACKEND(reading_goes_on_when_the_queue_has_drained)
     shutdown(peer, SHUT_WR);
     PL_CHECK(kit_rests(&k));
     PL_EQ(k.server.bytes, 0);
-    KIT_UNTIL(&k, (pl_ignore((int) peer_hear(peer, sink, sizeof sink)), strstr(k.server.trace, "eof")));
+    while (!strstr(k.server.trace, "eof")) {
+        pl_ignore((int) peer_hear(peer, sink, sizeof sink));
+        PL_EQ(pl_reactor_turn(k.reactor, 0.001), 0);
+    }
     PL_EQ(k.server.bytes, 8);
     close(peer);
     kit_done(&k);
@@ -460,7 +468,8 @@ PL_TEST_EACH_BACKEND(reading_goes_on_when_the_queue_has_drained)
 
 PL_TEST_EACH_BACKEND(a_write_beyond_the_hard_mark_is_refused_whole)
 {
-    static const pl_marks marks = {.queue_bytes_low = 10, .queue_bytes_high = 100, .queue_bytes_max = 200};
+    static const pl_marks marks = {
+        .queue_bytes_low = 10, .queue_bytes_high = 100, .queue_bytes_max = 200};
     char bytes[201] = "";
     kit k;
     int peer;
@@ -496,7 +505,8 @@ PL_TEST_EACH_BACKEND(a_mark_of_zero_is_the_default)
 
 PL_TEST_EACH_BACKEND(marks_below_what_is_queued_refuse_all)
 {
-    static const pl_marks marks = {.queue_bytes_low = 1, .queue_bytes_high = 2, .queue_bytes_max = 3};
+    static const pl_marks marks = {
+        .queue_bytes_low = 1, .queue_bytes_high = 2, .queue_bytes_max = 3};
     char bytes[1000] = "";
     kit k;
     int peer;
@@ -778,6 +788,84 @@ PL_TEST_EACH_BACKEND(echo_in_the_steady_state_allocates_nothing)
     }
     PL_EQ(pli_alloc_count() - before, 0);
     close(peer);
+    kit_done(&k);
+}
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define MEASURABLE false
+#else
+#define MEASURABLE true
+#endif
+
+/* A protocol of 16 bytes on top of its base, as of an echo that counts. Everything that malloc knows of is counted, the ids and all else. */
+PL_TEST_EACH_BACKEND(an_idle_connection_costs_at_most_256_bytes_and_its_protocol)
+{
+    enum { warm = 100, most = 1000 };
+    static int peers[warm + most];
+    int n = strcmp(check_backend, "select") == 0 ? 300 : most;
+    size_t before = 0, each, budget = 256 + sizeof(recorder);
+    kit k;
+
+    if (!MEASURABLE)
+        PL_SKIP("a sanitizer's memory is not ours");
+    kit_open(&k);
+    k.server.echo = k.server.count_only = true;
+    for (int i = 0; i < warm + n; ++i) {
+        if (i == warm)
+            before = mallinfo2().uordblks;
+        peers[i] = kit_dial_made(&k);
+        k.server.trace[0] = '\0';
+        peer_say(peers[i], "x");
+        kit_expect(&k, peers[i], "x");
+    }
+    each = (mallinfo2().uordblks - before) / (size_t) n;
+    printf("%zu bytes per idle connection\n", each);
+    if (strcmp(check_backend, "poll") == 0)
+        budget += 48; /* what poll(2) is given, and its doubling */
+    PL_CHECK(each <= budget);
+    for (int i = 0; i < warm + n; ++i)
+        close(peers[i]);
+    kit_done(&k);
+}
+
+/* More connections that all talk in one turn than the ring has places and buffers. */
+PL_TEST_EACH_BACKEND(three_thousand_are_answered_at_once)
+{
+    enum { n = 3000 };
+    static int peers[n];
+    unsigned some = strcmp(check_backend, "select") == 0 ? 400 : n;
+    static char bytes[3000];
+    struct rlimit limit;
+    kit k;
+
+    PL_EQ(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    limit.rlim_cur = limit.rlim_max;
+    PL_EQ(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    if (limit.rlim_cur < 2 * n + 100)
+        PL_SKIP("too few descriptors are allowed here");
+    kit_open(&k);
+    k.server.echo = k.server.count_only = true;
+    for (unsigned i = 0; i < some; ++i) {
+        peers[i] = kit_dial(&k);
+        k.server.trace[0] = '\0';
+        if (i % 100 == 99)
+            KIT_UNTIL(&k, k.server.made == i + 1);
+    }
+    for (int round = 0; round < 2; ++round) {
+        for (unsigned i = 0; i < some; ++i)
+            PL_EQ(send(peers[i], bytes, sizeof bytes, 0), sizeof bytes);
+        KIT_UNTIL(&k, k.server.bytes == (size_t) (round + 1) * some * sizeof bytes);
+        for (unsigned i = 0; i < some; ++i)
+            for (size_t left = sizeof bytes; left;) {
+                ssize_t r = kit_hear(&k, peers[i], bytes, left);
+
+                PL_CHECK(r > 0);
+                left -= (size_t) r;
+            }
+    }
+    for (unsigned i = 0; i < some; ++i)
+        close(peers[i]);
+    k.server.trace[0] = '\0';
     kit_done(&k);
 }
 

@@ -92,6 +92,7 @@ static void send_all(pli_readiness *self, pli_io *io)
 {
     struct iovec pieces[PIECES_MAX];
     size_t n;
+    int error;
 
     while ((n = io->ops->gather(io, pieces, PIECES_MAX)) > 0) {
         size_t size = pieces_size(pieces, n);
@@ -100,7 +101,9 @@ static void send_all(pli_readiness *self, pli_io *io)
         if (sent == -EAGAIN || (sent >= 0 && (size_t) sent < size)) {
             io->ops->sent(io, sent < 0 ? 0 : sent);
             io->ops->blocked(io);
-            pl_ignore(set_wants(self, io, io->wants | PLI_WANT_SEND));
+            error = set_wants(self, io, io->wants | PLI_WANT_SEND);
+            if (error < 0)
+                io->ops->sent(io, error); /* nobody would tell when there is room */
             return;
         }
         io->ops->sent(io, sent);

@@ -42,7 +42,7 @@ static const pli_option options[] = {
      .help = "Show this, or after a service's name its options"},
     {"version", .kind = PLI_OPTION_FLAG, PLI_OPTION(plaitd_options, version),
      .help = "Show the version"},
-    {NULL},
+    {.name = NULL},
 };
 
 static bool is_help(const char *argument)
@@ -115,7 +115,7 @@ int plaitd_args_parse(char **argv, plaitd_args *ret_args, char *reterr_text, siz
 
 void plaitd_args_done(plaitd_args *args)
 {
-    if (args->service_options)
+    if (args->service && args->service_options)
         pli_options_done(args->service->options, args->service_options);
     pli_free(args->service_options);
     args->service_options = NULL;

@@ -33,6 +33,9 @@
 /* So many links are looked at for a Deferred that waits for itself: longer circles are not made by mistake, and chains may be long. */
 #define CIRCLE_MAX 8
 
+/* Not what most Deferreds come to: out of the way of what all do. */
+#define RARE __attribute__((noinline))
+
 typedef struct deferred_step {
     pl_callback_fn *callback;
     pl_errback_fn *errback;
@@ -45,7 +48,7 @@ struct pl_deferred {
     pl_scope *scope;
     pl_reactor *reactor;
     const char *where;
-    pl_result result; /* while fired and not waiting */
+    pl_result result;     /* while fired and not waiting */
     pl_deferred *waiting; /* for this one */
     pl_deferred *waiter;
     pl_canceller_fn *canceller;
@@ -66,6 +69,24 @@ static void deferred_end(pli_owned *owned);
 
 /* ---- birth and death ---- */
 
+/* One by one, without the steps inside, which need no zeros: a memset() would cost a quarter of a Deferred's whole life. */
+static inline void deferred_init(pl_deferred *d, pl_scope *scope, const char *where)
+{
+    d->owned.end = deferred_end;
+    d->task = (pli_task){NULL, deferred_run};
+    d->scope = scope;
+    d->reactor = scope->reactor;
+    d->where = where;
+    d->result = (pl_result){PL_RESULT_VALUE, NULL};
+    d->waiting = d->waiter = NULL;
+    d->timer = (pl_timer){0, 0};
+    d->refs = 0;
+    d->fired = d->cancelled = d->owed = d->timed_out = d->running = d->ended = false;
+    d->postponed = d->ignored = false;
+    d->next_step = d->n_steps = d->steps_size = 0;
+    d->more = NULL;
+}
+
 pl_deferred *pl_deferred_new_at(pl_scope *scope, pl_canceller_fn *canceller, void *arg,
                                 const char *where)
 {
@@ -81,14 +102,7 @@ pl_deferred *pl_deferred_new_at(pl_scope *scope, pl_canceller_fn *canceller, voi
     } else if (!(d = pli_alloc(sizeof *d))) {
         return NULL;
     }
-    /* Not as one literal: the steps inside need no zeros. */
-    memset(d, 0, offsetof(pl_deferred, inside));
-    d->more = NULL;
-    d->owned.end = deferred_end;
-    d->task.run = deferred_run;
-    d->scope = scope;
-    d->reactor = reactor;
-    d->where = where;
+    deferred_init(d, scope, where);
     d->canceller = canceller;
     d->canceller_arg = arg;
     pli_owned_add(scope, &d->owned);
@@ -106,14 +120,13 @@ void pli_deferreds_free_spares(pl_reactor *reactor)
     reactor->n_spare_deferreds = 0;
 }
 
-static void result_drop(pl_result *result)
+static void result_drop(pl_result result)
 {
-    if (result->kind == PL_RESULT_FAILURE)
-        pl_failure_unref(result->data);
-    *result = (pl_result){PL_RESULT_VALUE, NULL};
+    if (result.kind == PL_RESULT_FAILURE)
+        pl_failure_unref(result.data);
 }
 
-static void log_unhandled(const pl_deferred *d)
+RARE static void log_unhandled(const pl_deferred *d)
 {
     char text[512];
 
@@ -162,7 +175,7 @@ static void deferred_bury(pli_task *task)
     }
     if (d->result.kind == PL_RESULT_FAILURE && !is_silent(d))
         log_unhandled(d);
-    result_drop(&d->result);
+    result_drop(d->result);
     pli_owned_remove(&d->owned);
     if (d->timer.slot)
         pl_timer_cancel(d->reactor, d->timer);
@@ -200,7 +213,7 @@ static deferred_step *step_at(pl_deferred *d, unsigned i)
     return i < STEPS_INSIDE ? &d->inside[i] : &d->more[i - STEPS_INSIDE];
 }
 
-static bool steps_grow(pl_deferred *d)
+RARE static bool steps_grow(pl_deferred *d)
 {
     unsigned size = d->steps_size ? d->steps_size * 2u : 8;
     deferred_step *grown;
@@ -222,32 +235,44 @@ static void deferred_wake(pl_deferred *d)
         pli_ready(d->reactor, &d->task);
 }
 
-int pl_add_callbacks(pl_deferred *d, pl_callback_fn *callback, pl_errback_fn *errback, void *arg)
+/* A step that does not fit inside, or comes after the end of the scope. */
+RARE static int add_outside(pl_deferred *d, deferred_step step)
 {
-    pli_check_thread(d->reactor);
     if (d->ended && !d->running)
         return PL_E_ENDED;
-    if (d->next_step == d->n_steps)
-        d->next_step = d->n_steps = 0;
     if (d->n_steps >= STEPS_INSIDE + d->steps_size && !steps_grow(d))
         return -ENOMEM;
-    *step_at(d, d->n_steps++) = (deferred_step){callback, errback, arg};
+    *step_at(d, d->n_steps++) = step;
+    deferred_wake(d);
+    return 0;
+}
+
+int pl_add_callbacks(pl_deferred *d, pl_callback_fn *callback, pl_errback_fn *errback, void *arg)
+{
+    deferred_step step = {callback, errback, arg};
+
+    pli_check_thread(d->reactor);
+    if (d->next_step == d->n_steps)
+        d->next_step = d->n_steps = 0;
+    if (d->ended || d->n_steps >= STEPS_INSIDE)
+        return add_outside(d, step);
+    d->inside[d->n_steps++] = step;
     deferred_wake(d);
     return 0;
 }
 
 /* What the step makes of the result; it takes the result. */
-static pl_result step_run(const deferred_step *step, pl_result result)
+static pl_result step_run(deferred_step step, uintptr_t kind, void *data)
 {
-    pl_result next = result;
+    if (kind == PL_RESULT_VALUE && step.callback)
+        return step.callback(data, step.arg);
+    if (kind == PL_RESULT_FAILURE && step.errback) {
+        pl_result next = step.errback(data, step.arg);
 
-    if (result.kind == PL_RESULT_VALUE && step->callback) {
-        next = step->callback(result.data, step->arg);
-    } else if (result.kind == PL_RESULT_FAILURE && step->errback) {
-        next = step->errback(result.data, step->arg);
-        pl_failure_unref(result.data);
+        pl_failure_unref(data);
+        return next;
     }
-    return next;
+    return (pl_result){kind, data};
 }
 
 /* The result has come. A cancel by a timer is told as what it is. */
@@ -280,7 +305,7 @@ static bool waits_for(const pl_deferred *d, const pl_deferred *other)
  * `d` only passes on what another will give it: then whoever waits for it may as well wait for that one. Not when somebody can tell the difference: who refers to it, or a scope whose end
  * would come between the two.
  */
-static void step_aside(pl_deferred *d)
+RARE static void step_aside(pl_deferred *d)
 {
     pl_deferred *waiter = d->waiter, *inner = d->waiting;
 
@@ -294,7 +319,7 @@ static void step_aside(pl_deferred *d)
 }
 
 /* `d` has got a result that is another Deferred: takes that one's result, or waits for it. */
-static void deferred_wait(pl_deferred *d, pl_deferred *inner)
+RARE static void deferred_wait(pl_deferred *d, pl_deferred *inner)
 {
     if (!inner) { /* what could not be made */
         d->result = pl_fail_code(-ENOMEM);
@@ -317,11 +342,11 @@ static void deferred_wait(pl_deferred *d, pl_deferred *inner)
 }
 
 /* What a step returned after its scope had ended: the other steps have run inside that, and this comes too late. */
-static void result_discard(pl_result *result)
+RARE static void result_discard(pl_result result)
 {
-    pl_deferred *inner = result->data;
+    pl_deferred *inner = result.data;
 
-    if (result->kind != PL_RESULT_DEFERRED) {
+    if (result.kind != PL_RESULT_DEFERRED) {
         result_drop(result);
     } else if (inner) {
         inner->ignored = true;
@@ -343,20 +368,26 @@ static void run_step(pl_deferred *d)
 {
     deferred_step step = *step_at(d, d->next_step++); /* adding may move them */
     bool had_ended = d->ended;
-    pl_result result = d->result;
+    /* Its halves one by one, as they were stored: read as a whole, the processor waits until both are out of its way. */
+    uintptr_t kind = d->result.kind;
+    void *data = d->result.data;
+    pl_result result;
 
-    d->result = (pl_result){PL_RESULT_VALUE, NULL};
-    result = step_run(&step, result);
+    d->result.kind = PL_RESULT_VALUE;
+    d->result.data = NULL;
+    result = step_run(step, kind, data);
     if (d->ended && !had_ended)
-        result_discard(&result);
+        result_discard(result);
     else if (result.kind == PL_RESULT_DEFERRED)
         deferred_wait(d, result.data);
-    else
-        d->result = result;
+    else {
+        d->result.kind = result.kind;
+        d->result.data = result.data;
+    }
 }
 
 /* Hands the result to whoever waits for it. */
-static void deferred_deliver(pl_deferred *d)
+RARE static void deferred_deliver(pl_deferred *d)
 {
     pl_deferred *waiter = d->waiter;
 
@@ -397,13 +428,13 @@ static int deferred_fire(pl_deferred *d, pl_result result)
     pli_check_thread(d->reactor);
     if (d->owed) {
         d->owed = false;
-        result_drop(&result);
+        result_drop(result);
         if (is_spent(d))
             deferred_doom(d);
         return 0;
     }
     if (d->fired) {
-        result_drop(&result);
+        result_drop(result);
         return d->ended ? 0 : PL_E_STATE;
     }
     d->fired = true;

@@ -618,8 +618,8 @@ PL_TEST(timeout_tells_another_failure_as_it_is)
 PL_TEST_EACH_BACKEND(scope_end_runs_errbacks_with_ended_in_reverse_order_before_it_returns)
 {
     start();
-    for (char c = 'a'; c <= 'd'; ++c)
-        PL_OK_(pl_add_errback(pl_deferred_new(scope), errstep, letter(c)));
+    for (int c = 'a'; c <= 'd'; ++c)
+        PL_OK_(pl_add_errback(pl_deferred_new(scope), errstep, letter((char) c)));
     pl_scope_end(scope);
     PL_STR_EQ(trace, "dcba");
     PL_EQ(last_code, PL_E_ENDED);

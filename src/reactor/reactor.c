@@ -34,7 +34,7 @@ static int64_t sleep_ns(const pl_reactor *reactor, int64_t timeout_ns)
 {
     int64_t next = pli_wheel_next(&reactor->wheel), left;
 
-    if (reactor->ready.first || reactor->graves.first)
+    if (reactor->ready.first || reactor->flushes.first || reactor->graves.first)
         return 0;
     if (next == INT64_MAX)
         return timeout_ns;
@@ -162,7 +162,8 @@ int pl_reactor_new(const pl_reactor_options *options, pl_reactor **ret_reactor)
         pl_reactor_free(reactor);
         return error;
     }
-    pl_log(reactor, PL_DEBUG, "reactor", "made", PL_LOG_STR("backend", pl_reactor_backend(reactor)));
+    pl_log(reactor, PL_DEBUG, "reactor", "made",
+           PL_LOG_STR("backend", pl_reactor_backend(reactor)));
     *ret_reactor = reactor;
     return 0;
 }

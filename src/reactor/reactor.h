@@ -49,7 +49,9 @@ typedef struct pli_posted pli_posted;
 /* Something that another thread wants done here. It is whoever posts it that keeps the memory, until it is run. */
 struct pli_posted {
     pli_posted *next;
-    void (*run)(pli_posted *self, bool ended); /* ended: the reactor is being freed, and this is all that becomes of it */
+    void (*run)(
+        pli_posted *self,
+        bool ended); /* ended: the reactor is being freed, and this is all that becomes of it */
 };
 
 /* What a higher floor keeps for a reactor; freed after all else has ended. */
@@ -68,6 +70,7 @@ struct pl_reactor {
     bool settle;       /* somebody must know at once how its sends went */
     pli_outbox_pool outbox;
     pl_buf *receiving; /* the buffer that data_received() is looking at */
+    struct pli_datagrams *datagrams; /* what the datagram ports share; NULL when there is none */
     pli_rand rand;
     pli_logger logger;
 
@@ -97,7 +100,7 @@ struct pl_reactor {
     int stop_signal;
     double shutdown_s;
     unsigned threads_max;
-    struct pli_thread_pool *threads; /* NULL until it is used */
+    struct pli_thread_pool *threads;                      /* NULL until it is used */
     void (*threads_end)(struct pli_thread_pool *threads); /* that floor is above this one */
     uintptr_t thread;
 };

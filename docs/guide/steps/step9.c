@@ -11,29 +11,28 @@ typedef struct weblog {
     const char *path;
     pl_fanout *fanout;
     FILE *file;
-    char text[65536]; /* the thread's while it reads, else the loop's */
+    char text[1 << 20]; /* the thread's while it reads, else the loop's */
     size_t len;
 } weblog;
 
-/* In a thread: appends to the text what is new in the file. The value is NULL when that is nothing. */
+/* In a thread: appends to the text what is new in the file. */
 static int weblog_read(void *arg, void **ret_value)
 {
     weblog *self = arg;
-    size_t n;
 
+    *ret_value = self;
     if (!self->file)
         self->file = fopen(self->path, "r");
     if (!self->file)
         return -errno;
     clearerr(self->file); /* its end may have moved */
-    n = fread(self->text + self->len, 1, sizeof self->text - self->len, self->file);
-    self->len += n;
-    *ret_value = n ? self : NULL;
+    self->len += fread(self->text + self->len, 1, sizeof self->text - self->len, self->file);
     return 0;
 }
 
-static void weblog_publish(weblog *self)
+static pl_result weblog_publish(void *value, void *arg)
 {
+    weblog *self = arg;
     size_t from = 0;
     char *end;
 
@@ -47,35 +46,25 @@ static void weblog_publish(weblog *self)
         from = self->len; /* no log has such a line */
     self->len -= from;
     memmove(self->text, self->text + from, self->len);
+    return pl_value(value);
 }
 
-static void weblog_look(void *arg);
-
-static pl_result weblog_has_read(void *value, void *arg)
+static pl_result weblog_has_no_file(const pl_failure *failure, void *arg)
 {
-    weblog *self = arg;
-
-    weblog_publish(self);
-    pl_call_later(pl_reactor_scope(self->base.reactor), value ? 0 : LOOK_S, weblog_look, self);
+    (void) failure; /* not yet: the next look may find one */
+    (void) arg;
     return pl_value(NULL);
 }
 
-static pl_result weblog_cannot_read(const pl_failure *failure, void *arg)
-{
-    weblog *self = arg;
-
-    (void) failure; /* no file yet: look again later */
-    pl_call_later(pl_reactor_scope(self->base.reactor), LOOK_S, weblog_look, self);
-    return pl_value(NULL);
-}
-
-static void weblog_look(void *arg)
+static pl_deferred *weblog_look(uint64_t missed, void *arg)
 {
     weblog *self = arg;
     pl_deferred *d = pl_defer_to_thread(pl_reactor_scope(self->base.reactor), weblog_read, self);
 
+    (void) missed;
     if (d)
-        pl_add_callbacks(d, weblog_has_read, weblog_cannot_read, self);
+        pl_add_callbacks(d, weblog_publish, weblog_has_no_file, self);
+    return d;
 }
 
 static pl_deferred *weblog_finish(void *arg)
@@ -91,7 +80,8 @@ static int weblog_start_factory(pl_factory *factory)
     if (error < 0)
         return error;
     pl_add_system_event_trigger(factory->reactor, PL_BEFORE, PL_SHUTDOWN, weblog_finish, self);
-    return pl_call_when_running(factory->reactor, weblog_look, self);
+    return pl_looping_call_start(pl_reactor_scope(factory->reactor), LOOK_S, true, weblog_look,
+                                 self, NULL);
 }
 
 static int reader_connection_made(pl_protocol *self)

@@ -6,8 +6,10 @@
 #include <plait/log.h>
 #include <plait/reactor.h>
 #include <plait/timer.h>
+#include <plait/watch.h>
 
 #include "base/memory.h"
+#include "os/notify.h"
 
 #define TURN_DEFAULT  ((size_t) 256 << 10)
 #define REPORT_S      10 /* between two lines about lines that are too long */
@@ -25,6 +27,9 @@ struct pli_tail {
     int error;        /* why the log can't be read */
     uint64_t opened, truncated, too_long; /* told of so far */
     pl_timer report;
+    int notify;       /* -1: there is polling only */
+    int names;        /* the watch on the names beside the log; -1: none yet */
+    int file, before; /* the watches on the log and on the one before it; -1: none */
 };
 
 static void tail_look(pli_tail *tail);
@@ -74,6 +79,54 @@ static void tail_tell_changes(pli_tail *tail)
         tail_report(tail);
 }
 
+/* ---- what the kernel tells ---- */
+
+static void tail_notified(unsigned events, void *arg)
+{
+    pli_tail *tail = arg;
+
+    (void) events;
+    pli_notify_hush(tail->notify);
+    tail_look(tail);
+}
+
+/* Its folder may appear later than the log is asked for. */
+static void tail_watch_names(pli_tail *tail)
+{
+    if (tail->notify >= 0 && tail->names < 0)
+        tail->names = pli_notify_names(tail->notify, tail->path);
+}
+
+/* Another file has the log's name; the one before may still grow. */
+static void tail_watch_file(pli_tail *tail)
+{
+    int watch = tail->notify >= 0 ? pli_notify_file(tail->notify, tail->path) : -1;
+
+    if (watch < 0 || watch == tail->file)
+        return;
+    if (watch != tail->before)
+        pli_notify_forget(tail->notify, tail->before);
+    tail->before = tail->file;
+    tail->file = watch;
+}
+
+static void tail_watch(pli_tail *tail)
+{
+    int error = pli_notify_open();
+
+    tail->notify = error;
+    if (error >= 0)
+        error = pl_watch_fd(tail->scope, tail->notify, PL_READABLE, tail_notified, tail, NULL);
+    if (error >= 0) {
+        tail_watch_names(tail);
+        return;
+    }
+    pli_notify_close(tail->notify);
+    tail->notify = -1;
+    pl_log(tail->reactor, PL_WARNING, "weblog", "no inotify; looking at the log each second only",
+           PL_LOG_STR("file", tail->path), PL_LOG_STR("error", pl_error_text(error)));
+}
+
 /* ---- looking and reading ---- */
 
 static void tail_read(void *arg)
@@ -94,6 +147,10 @@ static void tail_survey(pli_tail *tail)
     tail->surveyed = pl_now(tail->reactor);
     tail->again = false;
     tail_tell_error(tail, pli_follow_survey(tail->follow, tail->surveyed));
+    if (pli_follow_counted(tail->follow)->opened != tail->opened) {
+        tail_watch_file(tail);
+        pl_ignore(pli_follow_survey(tail->follow, tail->surveyed)); /* what came before the watch */
+    }
     tail_tell_changes(tail);
 }
 
@@ -113,6 +170,7 @@ static void tail_poll(void *arg)
 {
     pli_tail *tail = arg;
 
+    tail_watch_names(tail);
     tail_look(tail);
     if (!pl_call_later(tail->scope, tail->poll_s, tail_poll, tail).slot && !pl_scope_ended(tail->scope))
         pl_log(tail->reactor, PL_ERROR, "weblog", "out of memory: the log is polled no more",
@@ -136,6 +194,7 @@ static void tail_end(void *arg)
     pli_tail *tail = arg;
 
     pli_follow_free(tail->follow);
+    pli_notify_close(tail->notify);
     pli_free(tail->path);
     pli_free(tail);
 }
@@ -151,6 +210,7 @@ static pli_tail *tail_make(pl_scope *scope, const pli_tail_options *options)
 
     if (!tail)
         return NULL;
+    tail->notify = tail->names = tail->file = tail->before = -1;
     tail->scope = scope;
     tail->reactor = pl_scope_reactor(scope);
     tail->poll_s = options->poll_s > 0 ? options->poll_s : 1;
@@ -173,6 +233,8 @@ int pli_tail_new(pl_scope *scope, const pli_tail_options *options, pli_tail **re
             tail_end(tail);
         return error;
     }
+    if (!options->poll_only)
+        tail_watch(tail);
     error = pli_follow_survey(tail->follow, pl_now(tail->reactor));
     if (error == -EISDIR || error == -EINVAL)
         return error;

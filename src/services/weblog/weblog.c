@@ -16,7 +16,7 @@
 #include <plait/reactor.h>
 #include <plait/timer.h>
 
-#include "base/memory.h"
+#include "base/list.h"
 #include "hit.h"
 #include "tail.h"
 
@@ -25,6 +25,8 @@
 #define REPORT_S     10   /* between two lines about lines that are no hits */
 #define DRAIN_BYTES  ((size_t) 16 << 20) /* read at the end of the service, at most */
 #define SAMPLE_BYTES 120  /* of a bad line, for the log */
+#define LINGER_MS    200  /* for clients to end after they have been sent all */
+#define CHECK_MS     20
 #define CRAMPED      64   /* the encoder is slow in the last bytes of its room */
 
 typedef struct weblog weblog;
@@ -46,7 +48,10 @@ struct weblog {
     pli_tail **tails;
     pl_port **ports;
     size_t n_tails, n_ports;
+    pli_link clients;
     pl_trigger trigger;
+    pl_deferred *stopped;
+    unsigned rested_ms;     /* since when nothing waits to be sent any more */
     uint64_t bad, bad_told; /* lines that are no hits */
     uint64_t dropped, dropped_told; /* hits that found no room */
     pl_timer report;
@@ -56,6 +61,7 @@ struct weblog {
 
 typedef struct weblog_client {
     pl_protocol base;
+    pli_link link;
     int64_t asked; /* the turn of its last request */
 } weblog_client;
 
@@ -178,6 +184,7 @@ static int client_connection_made(pl_protocol *self)
     weblog *w = door->weblog;
     int error = pl_write_str(self->transport, "<hits>");
 
+    pli_list_push_back(&w->clients, &((weblog_client *) self)->link);
     pl_ignore(pl_set_keepalive(self->transport, KEEPALIVE_S)); /* UNIX sockets need none */
     client_log(self, "connected", NULL);
     client_tell_lost(self);
@@ -189,6 +196,7 @@ static int client_connection_made(pl_protocol *self)
 
 static void client_connection_lost(pl_protocol *self, const pl_failure *reason)
 {
+    pli_list_remove(&((weblog_client *) self)->link);
     client_log(self, "left", pl_error_text(pl_failure_code(reason)));
 }
 
@@ -234,16 +242,52 @@ static void weblog_tick(void *arg)
         pl_log(w->reactor, PL_ERROR, "weblog", "out of memory: clients are told no more");
 }
 
+/* ---- the orderly end ---- */
+
+static bool weblog_has_unsent(const weblog *w)
+{
+    for (const pli_link *link = w->clients.next; link != &w->clients; link = link->next)
+        if (pl_queued(pl_container_of(link, weblog_client, link)->base.transport))
+            return true;
+    return false;
+}
+
+static pl_result weblog_stopped(void *value, void *arg)
+{
+    pl_ignore(pl_deferred_callback(((weblog *) arg)->stopped, NULL));
+    return pl_value(value);
+}
+
+/* A client that has been sent all and does not end for its part holds up nobody: the kernel has the rest. */
+static void weblog_await_clients(void *arg)
+{
+    weblog *w = arg;
+
+    w->rested_ms = weblog_has_unsent(w) ? 0 : w->rested_ms + CHECK_MS;
+    if (w->rested_ms > LINGER_MS)
+        weblog_stopped(NULL, w);
+    else
+        pl_call_later(w->scope, CHECK_MS / 1000.0, weblog_await_clients, w);
+}
+
 /* Nobody new, what is in the logs by now, and the document's end. */
 static pl_deferred *weblog_stop(void *arg)
 {
     weblog *w = arg;
+    pl_deferred *gone;
 
     for (size_t i = 0; i < w->n_ports; ++i)
         pl_port_stop(w->ports[i]);
     for (size_t i = 0; i < w->n_tails; ++i)
         pli_tail_drain(w->tails[i], DRAIN_BYTES);
-    return pl_fanout_finish(w->fanout, pl_str("</hits>"));
+    gone = pl_fanout_finish(w->fanout, pl_str("</hits>"));
+    w->stopped = gone ? pl_deferred_new(w->scope) : NULL;
+    if (!w->stopped)
+        return gone;
+    pl_deferred_ref(w->stopped);
+    pl_ignore(pl_add_callback(gone, weblog_stopped, w));
+    weblog_await_clients(w);
+    return w->stopped;
 }
 
 static int weblog_open_logs(weblog *w, pl_failure **reterr_failure)
@@ -313,6 +357,7 @@ static void weblog_end(void *arg)
     weblog *w = arg;
 
     pl_remove_system_event_trigger(w->reactor, w->trigger);
+    w->stopped = pl_deferred_unref(w->stopped);
 }
 
 static int weblog_start(weblog *w, pl_failure **reterr_failure)
@@ -347,6 +392,7 @@ static int weblog_make(pl_scope *scope, const void *options, pl_failure **reterr
         return -ENOMEM;
     w->options = options;
     w->scope = scope;
+    pli_list_init(&w->clients);
     w->reactor = pl_scope_reactor(scope);
     w->replay = w->options->replay;
     if (w->options->from_start && !w->options->replay_given)
@@ -406,7 +452,7 @@ static const pli_option weblog_options[] = {
     {"backlog", .kind = PLI_OPTION_SIZE, .value = "BYTES", .preset = "64M", .min = BACKLOG_MIN,
      PLI_OPTION(pli_weblog_options, backlog_bytes),
      .help = "What is kept for clients that are slow"},
-    {NULL},
+    {.name = NULL},
 };
 
 const pli_service pli_weblog_service = {
