@@ -4,6 +4,7 @@
 #include <plait/endpoint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -41,8 +42,12 @@ static void parse_as(parse_fn *parse, const char *text)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    char *text = strndup((const char *) data, size);
+    char *text = malloc(size + 1);
 
+    if (!text)
+        return 0;
+    memcpy(text, data, size);
+    text[size] = '\0';
     parse_as(pl_endpoint_parse_server, text);
     parse_as(pl_endpoint_parse_client, text);
     free(text);

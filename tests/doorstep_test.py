@@ -143,6 +143,34 @@ def man_makes_one_page_of_one_comment(folder):
         assert file.read() == ".so man3/pl_x.3\n"
 
 
+# --- tools/lint/docs -------------------------------------------------------------------------------
+
+
+def tree_with_page(folder, listing):
+    subprocess.run(["git", "init", "-q", folder], check=True)
+    write(folder, "x.c", "/* What it is. */\nint y(int x);\n\n/* Adds. */\nint x(int a)\n{\n    int y = a;\n\n    return y + 1;\n}\n\n"
+          "struct y {\n    int x;\n};\n")
+    return write(folder, "page.md", f"<!-- listing: {listing} -->\n```c\n```\n")
+
+
+def docs_see_a_listing_that_is_not_what_the_tree_says(folder):
+    tree_with_page(folder, "x.c")
+    expect(run(f"{TOP}/tools/lint/docs", cwd=folder), 1, "page.md:1: this is not what x.c says")
+
+
+def docs_fill_in_the_definitions_that_are_named(folder):
+    page = tree_with_page(folder, "x.c#y,x")
+    expect(run(f"{TOP}/tools/lint/docs", "--fill", cwd=folder), 0, "0 broken links or listings")
+    with open(page, encoding="utf-8") as file:
+        text = file.read()
+    assert "```c\nstruct y {\n    int x;\n};\n\n/* Adds. */\nint x(int a)\n{\n    int y = a;\n\n    return y + 1;\n}\n```\n" in text, text
+
+
+def docs_see_that_nothing_has_the_name(folder):
+    tree_with_page(folder, "x.c#z")
+    expect(run(f"{TOP}/tools/lint/docs", cwd=folder), 1, "page.md:1: there is no x.c#z")
+
+
 # --- tests/run -------------------------------------------------------------------------------------
 
 
@@ -230,7 +258,7 @@ def manual_pages_are_installed(folder):
 
 
 TESTS = [value for name, value in list(globals().items())
-         if callable(value) and name.startswith(("floors_", "banned_", "man_", "run_", "user_", "shared_", "manual_"))
+         if callable(value) and name.startswith(("floors_", "banned_", "man_", "docs_", "run_", "user_", "shared_", "manual_"))
          and name != "run_one"]
 
 

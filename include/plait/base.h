@@ -30,7 +30,7 @@
 #define PL_STRING(x)  PL_STRING_(x)
 #define PL_HERE       (__FILE__ ":" PL_STRING(__LINE__))
 
-/** The object of which `member` is at `ptr`. */
+/** The object of type `type` whose `member` is at `ptr`. */
 #define pl_container_of(ptr, type, member)                                                         \
     ((type *) (void *) ((char *) (ptr) -offsetof(type, member)))
 
@@ -55,6 +55,7 @@ typedef struct pl_slice {
     size_t len;
 } pl_slice;
 
+/** The `len` bytes at `ptr`. */
 static inline pl_slice pl_slice_of(const void *ptr, size_t len)
 {
     pl_slice s;
@@ -70,6 +71,7 @@ static inline pl_slice pl_str(const char *text)
     return pl_slice_of(text, strlen(text));
 }
 
+/** Whether both have the same bytes. */
 static inline bool pl_slice_equal(pl_slice a, pl_slice b)
 {
     return a.len == b.len && (a.len == 0 || memcmp(a.ptr, b.ptr, a.len) == 0);

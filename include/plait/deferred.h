@@ -9,7 +9,8 @@
  *
  * Lifetime: a Deferred is valid until the end of the turn in which its last callback ran. Whoever keeps the pointer for
  * longer takes a reference with pl_deferred_ref(). A failure that is still the result at that point was handled by nobody: it is
- * logged with the place where the Deferred was made. A Deferred that was never fired fails with PL_E_ENDED when its scope ends.
+ * logged at the end of the turn, with the place where the Deferred was made. A Deferred that was never fired fails with PL_E_ENDED when its scope ends;
+ * its callbacks run within the ending then, and a PL_E_ENDED that nobody handles is not logged. After that its references are good for looking at it, no more.
  */
 #ifndef PLAIT_DEFERRED_H
 #define PLAIT_DEFERRED_H
@@ -59,7 +60,10 @@ static inline pl_result pl_fail_code(int code)
     return pl_fail(pl_failure_of(code));
 }
 
-/** Waits for `deferred`; its result becomes this one's. The chain consumes it: nobody else may add to it afterwards. */
+/**
+ * Waits for `deferred`; its result becomes this one's. The chain consumes it: nobody else may add to it afterwards. NULL, what could not be made, is a failure with -ENOMEM.
+ * A step that chains to its own next round for ever needs neither stack nor memory, within one scope.
+ */
 static inline pl_result pl_chain(pl_deferred *deferred)
 {
     pl_result r;
@@ -76,37 +80,46 @@ typedef pl_result pl_errback_fn(const pl_failure *failure, void *arg);
 /** Asks the producer to give up. It may fire the Deferred itself; if it does not, it fails with PL_E_CANCELLED. */
 typedef void pl_canceller_fn(pl_deferred *deferred, void *arg);
 
-/** A Deferred in `scope`. Returns: NULL when memory is out or the scope has ended. */
+/** A Deferred in `scope`, not fired. Returns: NULL when memory is out or the scope has ended. */
 #define pl_deferred_new(scope) pl_deferred_new_at((scope), NULL, NULL, PL_HERE)
 /** The same, with a canceller. */
 #define pl_deferred_new_cancellable(scope, canceller, arg)                                         \
     pl_deferred_new_at((scope), (canceller), (arg), PL_HERE)
-/** What the two above call. `where` is static text. */
+/** What pl_deferred_new() and pl_deferred_new_cancellable() call. `where` is static text, `canceller` may be NULL. Returns: as these. */
 PL_API pl_deferred *pl_deferred_new_at(pl_scope *scope, pl_canceller_fn *canceller, void *arg,
                                        const char *where);
 
-/** A Deferred that has fired already. NULL when memory is out. */
+/** A Deferred that has fired already. NULL when memory is out or the scope has ended. */
 #define pl_succeed(scope, value) pl_succeed_at((scope), (value), PL_HERE)
 /** The same with a failure, whose reference is taken whatever happens. */
 #define pl_failed(scope, take_failure) pl_failed_at((scope), (take_failure), PL_HERE)
+/** What pl_succeed() calls. `where` is static text. Returns: NULL when memory is out or the scope has ended. */
 PL_API pl_deferred *pl_succeed_at(pl_scope *scope, void *value, const char *where);
+/** What pl_failed() calls. `where` is static text. Returns: NULL when memory is out or the scope has ended; the failure is then given back. */
 PL_API pl_deferred *pl_failed_at(pl_scope *scope, pl_failure *take_failure, const char *where);
 
-/** Fires it with a value. Returns: 0, or PL_E_STATE when it has fired already (after a cancel: 0, and nothing happens). */
+/**
+ * Fires it with a value.
+ * Returns: 0, or PL_E_STATE when it has fired already. Once after a cancel without a canceller, and always after the end of its scope: 0, and nothing happens.
+ */
 PL_API int pl_deferred_callback(pl_deferred *deferred, void *value);
 /** Fires it with a failure, whose reference is taken whatever happens. Returns: as pl_deferred_callback(). */
 PL_API int pl_deferred_errback(pl_deferred *deferred, pl_failure *take_failure);
 
 /**
  * Adds a step: `callback` after success, `errback` after failure; either may be NULL, the result then passes unchanged.
- * Returns: 0, or -ENOMEM: the step will not run.
+ * Returns: 0; -ENOMEM (also for more than 32,770 steps that wait), PL_E_ENDED when its scope has ended: the step will not run.
  */
 PL_API int pl_add_callbacks(pl_deferred *deferred, pl_callback_fn *callback, pl_errback_fn *errback,
                             void *arg);
+
+/** Adds a step after success only. Returns: as pl_add_callbacks(). */
 static inline int pl_add_callback(pl_deferred *deferred, pl_callback_fn *callback, void *arg)
 {
     return pl_add_callbacks(deferred, callback, NULL, arg);
 }
+
+/** Adds a step after failure only. Returns: as pl_add_callbacks(). */
 static inline int pl_add_errback(pl_deferred *deferred, pl_errback_fn *errback, void *arg)
 {
     return pl_add_callbacks(deferred, NULL, errback, arg);
@@ -114,22 +127,27 @@ static inline int pl_add_errback(pl_deferred *deferred, pl_errback_fn *errback, 
 
 /**
  * Asks it to end early: if it waits for another Deferred, that one is cancelled; else its canceller is called, and if that
- * does not fire it, it fails with PL_E_CANCELLED. One that has fired is left alone. After a cancel, one late callback or errback by the
- * producer is swallowed.
+ * does not fire it, it fails with PL_E_CANCELLED. One that has fired is left alone. A producer without a canceller does not know of the cancel: its one late callback or
+ * errback is swallowed, and until it comes the Deferred stays. A producer with a canceller must not fire it any more once that has returned.
+ * Calls: the canceller; callbacks only later, from the loop.
  */
 PL_API void pl_deferred_cancel(pl_deferred *deferred);
 
-/** Cancels it after `seconds` unless it has fired; it then fails with PL_E_TIMED_OUT. Returns: 0 or -ENOMEM. */
+/**
+ * Cancels it after `seconds` unless its result has come by then; what would be PL_E_CANCELLED is then PL_E_TIMED_OUT. On one whose callbacks wait for another Deferred, it is
+ * that one's result that has to come. Replaces an earlier timeout. Returns: 0 or -ENOMEM.
+ */
 PL_API int pl_deferred_timeout(pl_deferred *deferred, double seconds);
 
 /** Whether it has been fired (its callbacks may still be to run, or wait for another). */
 PL_API bool pl_deferred_fired(const pl_deferred *deferred);
 
+/** Takes a reference: it stays valid until that is given back, whatever happens. Returns: `deferred`. */
 PL_API pl_deferred *pl_deferred_ref(pl_deferred *deferred);
 /** Gives back a reference. `deferred` may be NULL. Returns: NULL. */
 PL_API pl_deferred *pl_deferred_unref(pl_deferred *deferred);
 
-/** The scope that owns it. */
+/** The scope that owns it; not to be asked for after that has ended. */
 PL_API pl_scope *pl_deferred_scope(const pl_deferred *deferred);
 
 PL_END

@@ -110,9 +110,10 @@ typedef struct pl_listen_options {
 typedef struct pl_port pl_port;
 
 /**
- * Listens. `ret_port` may be NULL.
+ * Listens. `ret_port` may be NULL. The port belongs to `scope`, and so do the connections that it accepts.
  * Returns: 0; PL_E_SYNTAX: the string (say why with pl_endpoint_parse_server()); -EADDRINUSE, -EACCES and the like; -EINVAL: not exactly
- * one of factory, protocol and fiber; PL_E_ENDED; what start_factory returned.
+ * one of factory, protocol and fiber, or the descriptor of fd: is no listening socket; PL_E_UNSUPPORTED: an endpoint of datagrams; PL_E_LIMIT: the backend takes no such
+ * descriptor (select); -ENOMEM; PL_E_ENDED; what start_factory returned.
  */
 PL_API PL_MUST int pl_listen(pl_scope *scope, const char *endpoint,
                              const pl_listen_options *options, pl_port **ret_port);
@@ -139,34 +140,51 @@ typedef struct pl_connect_options {
 
 /**
  * Connects. The Deferred fires with the pl_protocol * (connection_made has been called), or fails: PL_E_REFUSED, PL_E_TIMED_OUT,
- * PL_E_NAME, PL_E_SYNTAX, or a system error. Cancelling it gives the attempt up. The connection belongs to `scope`.
+ * PL_E_NAME, PL_E_SYNTAX, -EINVAL (not exactly one of factory, protocol and fiber), PL_E_UNSUPPORTED (an endpoint of datagrams), or a system error. Cancelling it gives the
+ * attempt up. The connection belongs to `scope`.
  * Host names are looked up in a thread; their addresses are tried in turn, the next one after 0.3 seconds (RFC 8305).
  * Returns: NULL when memory is out or the scope has ended.
  */
 PL_API pl_deferred *pl_connect(pl_scope *scope, const char *endpoint,
                                const pl_connect_options *options);
 
-/** How a reconnecting client goes about it. All zero is the default. */
+/**
+ * How a reconnecting client goes about it. All zero is the default.
+ *
+ * Each attempt counts, also one that led to a connection, and the delay before the next one grows with each: a peer that accepts and breaks off is no better than one that refuses. Both begin anew
+ * when the protocol calls pl_client_reset_delay(), and when a connection has lasted for `max_s`.
+ */
 typedef struct pl_reconnect_options {
-    double first_s;        /**< first delay; 0: 1 second */
-    double factor;         /**< growth per attempt; 0: 1.5 */
-    double max_s;          /**< longest delay; 0: 60 seconds */
-    double jitter;         /**< each delay varies by up to this share; 0: 0.12; negative: none */
+    double first_s; /**< first delay; 0: 1 second */
+    double factor;  /**< growth per attempt, at least 1; 0: 1.5 */
+    double max_s;   /**< longest delay, before the jitter; 0: 60 seconds */
+    double jitter; /**< each delay varies by up to this share, at most 1; 0: 0.12; negative: none */
     unsigned attempts_max; /**< attempts in a row before it gives up; 0: never */
 } pl_reconnect_options;
 
-/** A client that stays connected. Valid until its scope ends. */
+/** A client that stays connected. Valid until the end of the turn in which its scope ends. */
 typedef struct pl_client pl_client;
 
-/** Connects, and again whenever the connection is lost. Returns: 0, PL_E_SYNTAX, -EINVAL, -ENOMEM, PL_E_ENDED. */
+/**
+ * Connects, and again whenever the connection is lost or could not be made, until it is stopped, gives up, or `scope` ends.
+ *
+ * `options` and `reconnect` (NULL: the defaults) are copied, the factory's start_factory is called once, and its stop_factory when `scope` has ended. `ret_client` may be NULL.
+ * Calls: nothing of the protocol's before returning. Delays and failures are logged under "net.client".
+ * Returns: 0; PL_E_SYNTAX; -EINVAL: not exactly one of factory, protocol and fiber, or delays that are no numbers; -ENOMEM; PL_E_ENDED; what start_factory returned. Since: 0.1
+ */
 PL_API PL_MUST int pl_reconnect(pl_scope *scope, const char *endpoint,
                                 const pl_connect_options *options,
                                 const pl_reconnect_options *reconnect, pl_client **ret_client);
-/** Fires with the pl_protocol * as soon as there is a connection (at once when there is one); fails when it gave up or was stopped. */
+/**
+ * Fires with the pl_protocol * as soon as there is a connection, which may be now.
+ *
+ * Fails with the failure of the last attempt when the client has given up, with PL_E_CLOSED when it was stopped, with PL_E_LIMIT when 65,536 wait already. Any number of times; each is a Deferred of its own,
+ * in the client's scope. Returns: NULL when memory is out or the scope has ended. Since: 0.1
+ */
 PL_API pl_deferred *pl_client_when_connected(pl_client *client);
-/** Connects no more; the present connection is closed. */
+/** Connects no more. The present connection is closed with pl_close(), an attempt is given up. Any number of times. Since: 0.1 */
 PL_API void pl_client_stop(pl_client *client);
-/** Starts the delays anew from the first: for a protocol to call when the peer proved to be well. */
+/** Lets the delays and the count of attempts begin anew: for a protocol to call when the peer proved to be well. Since: 0.1 */
 PL_API void pl_client_reset_delay(pl_client *client);
 
 PL_END

@@ -50,10 +50,10 @@ PL_API const char *pl_error_name(int code);
 /** What a code means, in words, without a full stop. Static. */
 PL_API const char *pl_error_text(int code);
 
-/** Whether doing the same again later may succeed. */
+/** Whether doing the same again later may succeed. False for a code that is not in Plait's table. */
 PL_API bool pl_error_retryable(int code);
 
-/** Whose fault the code is. */
+/** Whose fault the code is; PL_FAULT_SYSTEM for one that is not in Plait's table. */
 PL_API pl_fault pl_error_fault(int code);
 
 /**
@@ -75,11 +75,13 @@ PL_API pl_failure *pl_failure_new(int code, const char *doing, const pl_failure 
 /** The static failure of a code, which knows nothing but the code. Needs no unref, and allows it. */
 PL_API pl_failure *pl_failure_of(int code);
 
+/** Takes a reference. Returns: `failure`. */
 PL_API pl_failure *pl_failure_ref(const pl_failure *failure);
 
 /** Gives back a reference. `failure` may be NULL. Returns: NULL. */
 PL_API pl_failure *pl_failure_unref(pl_failure *failure);
 
+/** Its code: one of PL_E_*, or a negative errno. */
 PL_API int pl_failure_code(const pl_failure *failure);
 /** What was being done, or NULL. */
 PL_API const char *pl_failure_doing(const pl_failure *failure);

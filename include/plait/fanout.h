@@ -20,7 +20,7 @@ typedef struct pl_fanout pl_fanout;
 /** What becomes of a member that is too slow. */
 typedef enum pl_slow_policy {
     PL_SLOW_SKIP, /**< it misses records, and is told how many by the `skipped` function */
-    PL_SLOW_DROP, /**< its connection is aborted with PL_E_LIMIT */
+    PL_SLOW_DROP, /**< its connection is aborted with PL_E_LIMIT, as soon as it has room again */
     PL_SLOW_WAIT, /**< publishing is refused with PL_E_LIMIT until it has caught up: for few and trusted members */
 } pl_slow_policy;
 
@@ -45,14 +45,14 @@ PL_API PL_MUST int pl_fanout_new(pl_scope *scope, const pl_fanout_options *optio
 
 /**
  * Appends a record for all who are members now.
- * Returns: 0; -ENOMEM; PL_E_LIMIT: under PL_SLOW_WAIT a member is behind, or the record alone is larger than the backlog. On failure nothing is appended.
+ * Returns: 0; -ENOMEM; PL_E_CLOSED: after pl_fanout_finish(); PL_E_LIMIT: under PL_SLOW_WAIT a member is behind, or the record alone is larger than the backlog. On failure nothing is appended.
  * Cost: one copy; constant time.
  */
 PL_API PL_MUST int pl_fanout_publish(pl_fanout *fanout, pl_slice record);
 
 /**
  * Room for a record of up to `size_max` bytes, at the end of the backlog, to be written in place and then published with pl_fanout_commit().
- * Valid until the next call on the fan-out. Returns: NULL when memory is out or under the conditions of PL_E_LIMIT above.
+ * Valid until the next call on the fan-out. Returns: NULL when pl_fanout_publish() would fail.
  */
 PL_API char *pl_fanout_reserve(pl_fanout *fanout, size_t size_max);
 /** Publishes the first `size` bytes of what was reserved. */
@@ -99,6 +99,7 @@ typedef struct pl_fanout_stats {
     uint64_t backlog_records;
 } pl_fanout_stats;
 
+/** How things stand now. Constant time. */
 PL_API void pl_fanout_get_stats(const pl_fanout *fanout, pl_fanout_stats *ret_stats);
 
 PL_END

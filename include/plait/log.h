@@ -35,8 +35,14 @@ typedef struct pl_log_field {
     int64_t number;
 } pl_log_field;
 
-#define PL_LOG_STR(name, text)   {(name), (text), 0}
-#define PL_LOG_INT(name, number) {(name), NULL, (int64_t) (number)}
+#define PL_LOG_STR(name, text)                                                                     \
+    {                                                                                              \
+        (name), (text), 0                                                                          \
+    }
+#define PL_LOG_INT(name, number)                                                                   \
+    {                                                                                              \
+        (name), NULL, (int64_t) (number)                                                           \
+    }
 
 /**
  * What becomes of a finished line (it ends in a newline, there is a NUL after it). Called on the reactor's thread. Must not
@@ -53,11 +59,11 @@ typedef struct pl_log_options {
     void *sink_arg;
 } pl_log_options;
 
-/** Changes how the reactor logs, from the next entry on. */
+/** Changes how the reactor logs, from the next entry on. Levels of namespaces stay. A line is cut at 2 KiB. */
 PL_API void pl_log_configure(pl_reactor *reactor, const pl_log_options *options);
 
 /**
- * A level of its own for a namespace and those below it ("net" also covers "net.tcp"). Twelve at most.
+ * A level of its own for a namespace and those below it ("net" also covers "net.tcp"; of several the longest counts). Twelve at most, their names up to 31 bytes.
  * Returns: 0, or PL_E_LIMIT.
  */
 PL_API int pl_log_set_level(pl_reactor *reactor, const char *ns, pl_log_level level);

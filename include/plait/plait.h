@@ -8,12 +8,17 @@
 #include <plait/address.h>
 #include <plait/base.h>
 #include <plait/buffer.h>
+#include <plait/combine.h>
 #include <plait/datagram.h>
 #include <plait/deferred.h>
 #include <plait/endpoint.h>
 #include <plait/error.h>
 #include <plait/fanout.h>
+#include <plait/lock.h>
+#include <plait/fiber.h>
+#include <plait/fiber_io.h>
 #include <plait/log.h>
+#include <plait/looping_call.h>
 #include <plait/producer.h>
 #include <plait/protocol.h>
 #include <plait/reactor.h>

@@ -3,7 +3,8 @@
  * Producers: what writes more than fits into a queue, and is told when to go on.
  *
  * A push producer writes whenever it likes; it is paused when the write queue is full and resumed when there is room. A pull producer writes
- * only when it is asked to: once at registration, and again whenever what it wrote is on its way.
+ * only when it is asked to: once at registration, and again whenever what it wrote is on its way. One that writes nothing when asked is not asked again until
+ * somebody has written to the transport.
  */
 #ifndef PLAIT_PRODUCER_H
 #define PLAIT_PRODUCER_H

@@ -20,7 +20,7 @@ typedef struct pl_protocol_ops {
     size_t instance_size; /**< of the struct that begins with a pl_protocol; PL_PROTOCOL sets it */
     const char *name;     /**< for messages; PL_PROTOCOL sets it */
 
-    /** The connection is there: self->transport can be written to. Less than 0 refuses it: it is aborted with that code. */
+    /** The connection is there: self->transport can be written to. Less than 0 refuses it: it is aborted, and connection_lost gets that code. */
     int (*connection_made)(pl_protocol *self);
 
     /** Bytes arrived. `in` is valid until this returns; pl_slice_keep() keeps it. NULL: what arrives is discarded. */
@@ -68,6 +68,7 @@ typedef struct pl_factory_ops {
     void (*stop_factory)(pl_factory *self);
 } pl_factory_ops;
 
+/** The first line of a factory's table: its size and name. */
 #define PL_FACTORY(kind) .size = sizeof(pl_factory_ops), .name = #kind
 
 /** What a factory's own struct begins with. The program allocates it, and keeps it until stop_factory. */

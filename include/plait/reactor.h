@@ -16,12 +16,14 @@ PL_BEGIN
 
 /** What a reactor is made with. All zero is the default. */
 typedef struct pl_reactor_options {
-    const char *backend;  /**< "uring", "epoll", "poll", "select" or "auto"; NULL: $PLAIT_REACTOR, else auto */
+    const char *
+        backend; /**< "uring", "epoll", "poll", "select" or "auto"; NULL: $PLAIT_REACTOR, else auto */
     const pl_log_options *log; /**< NULL: the default log */
     bool ignore_signals;  /**< SIGINT and SIGTERM are left alone; default: they stop the reactor */
-    double shutdown_s;    /**< how long shutdown waits for Deferreds and connections; 0: 10 seconds */
+    double shutdown_s;    /**< how long each phase of a system event waits for the Deferreds of its triggers; 0: 10 seconds */
     uint64_t seed;        /**< of the jitter and the like; 0: from the system */
     unsigned threads_max; /**< of the pool behind pl_defer_to_thread(); 0: 10 */
+    size_t fiber_stack_bytes; /**< of each fiber's stack, of which only what is touched takes memory; 0: 256 KiB; at least 16 KiB */
 } pl_reactor_options;
 
 /**
@@ -35,7 +37,8 @@ PL_API PL_MUST int pl_reactor_new(const pl_reactor_options *options, pl_reactor 
 PL_API pl_reactor *pl_reactor_free(pl_reactor *reactor);
 
 /**
- * Runs until pl_reactor_stop(): startup events, turns, shutdown events. Can be called again afterwards.
+ * Runs until pl_reactor_stop(): startup events, turns, shutdown events. Can be called again afterwards: ports and connections live on until pl_reactor_free(), unless a
+ * shutdown trigger has ended them.
  * Returns: 0 after a stop, the signal's number (> 0) when a signal stopped it, PL_E_STATE when it runs already, or a system error.
  */
 PL_API int pl_reactor_run(pl_reactor *reactor);
@@ -43,24 +46,33 @@ PL_API int pl_reactor_run(pl_reactor *reactor);
 /** Lets pl_reactor_run() shut down and return. The shutdown events run first. Returns: 0, or PL_E_STATE when it does not run. */
 PL_API int pl_reactor_stop(pl_reactor *reactor);
 
-/** One turn: waits up to `seconds` for something to happen, and handles it. For embedding and for tests; no system events. */
+/**
+ * One turn: waits up to `seconds` for something to happen (for ever when negative), and handles it. For embedding and for tests; no system events.
+ * Not from within a callback. Returns: 0, or a system error.
+ */
 PL_API int pl_reactor_turn(pl_reactor *reactor, double seconds);
 
 typedef void pl_reactor_fn(void *arg);
 
-/** Calls `fn(arg)` in the first turn after startup, or in the next turn when it runs. Returns: 0 or -ENOMEM. */
+/**
+ * Calls `fn(arg)` in the next turn: for a reactor that does not run yet that is the first one of pl_reactor_run(). It never runs within this call.
+ * Returns: 0, or -ENOMEM, also once the reactor is being freed.
+ */
 PL_API PL_MUST int pl_call_when_running(pl_reactor *reactor, pl_reactor_fn *fn, void *arg);
 
 /**
  * The one entry for other threads: calls `fn(arg)` on the reactor's thread, in order of asking.
- * Any thread; also within callbacks. Returns: 0, -ENOMEM, or PL_E_ENDED once the reactor is being freed (fn will not run).
+ * Any thread; also within callbacks. What is still waiting when the reactor is freed is not called.
+ * Returns: 0, -ENOMEM, or PL_E_ENDED once the reactor is being freed (fn will not run).
  */
 PL_API PL_MUST int pl_call_from_thread(pl_reactor *reactor, pl_reactor_fn *fn, void *arg);
 
+/** The three phases of a system event; each begins when all that the one before has to wait for is over. */
 typedef enum pl_phase { PL_BEFORE, PL_DURING, PL_AFTER } pl_phase;
+/** PL_STARTUP is at the beginning of pl_reactor_run(), PL_SHUTDOWN at its end, after pl_reactor_stop(). */
 typedef enum pl_event { PL_STARTUP, PL_SHUTDOWN } pl_event;
 
-/** What a system event calls. The Deferred that a "before" trigger returns is awaited, to a deadline; NULL is none. */
+/** What a system event calls. The Deferred that it returns is awaited before the next phase, up to pl_reactor_options.shutdown_s; NULL is none. */
 typedef pl_deferred *pl_trigger_fn(void *arg);
 
 /** A trigger, by value; {0} is none. */
@@ -68,18 +80,19 @@ typedef struct pl_trigger {
     uint32_t id;
 } pl_trigger;
 
-/** Calls `fn(arg)` at that phase of each such event. Returns: {0} when memory is out. */
+/** Calls `fn(arg)` at that phase of each such event; those of one phase in the order of asking. Returns: {0} when memory is out. */
 PL_API pl_trigger pl_add_system_event_trigger(pl_reactor *reactor, pl_phase phase, pl_event event,
                                               pl_trigger_fn *fn, void *arg);
-/** Returns: whether it was there. */
+/** Takes a trigger back. Returns: whether it was there. */
 PL_API bool pl_remove_system_event_trigger(pl_reactor *reactor, pl_trigger trigger);
 
 typedef void pl_signal_fn(int signal, void *arg);
 
 /**
  * Calls `fn(signal, arg)` from the loop when the process gets `signal`, until `scope` ends. The signal is blocked in this
- * thread from then on; one reactor of a process should handle a given signal.
- * Returns: 0, -EINVAL for a signal that can't be caught, -ENOMEM, or PL_E_ENDED.
+ * thread from then on, until the reactor is freed, and in threads that this one starts; a thread that was started before and does not block it may get it instead, and
+ * the reactor then does not hear of it. One reactor of a process should handle a given signal.
+ * Returns: 0, -EINVAL for a signal that can't be caught, -ENOMEM, PL_E_ENDED, or a system error.
  */
 PL_API PL_MUST int pl_on_signal(pl_scope *scope, int signal, pl_signal_fn *fn, void *arg);
 

@@ -30,8 +30,9 @@ typedef struct pl_transport_id {
     uint32_t slot, gen;
 } pl_transport_id;
 
+/** Its id, to keep where the pointer may not be kept. */
 PL_API pl_transport_id pl_transport_get_id(const pl_transport *transport);
-/** The transport of that id, or NULL when it is gone. Constant time. */
+/** The transport of that id, or NULL when it is gone: from connection_lost() on. Constant time. */
 PL_API pl_transport *pl_transport_find(pl_reactor *reactor, pl_transport_id id);
 
 /**
@@ -50,10 +51,10 @@ PL_API int pl_write(pl_transport *transport, pl_slice bytes);
  */
 PL_API int pl_write_buf(pl_transport *transport, pl_buf *take_buf);
 
-/** The same for a part of a buffer; `bytes` must lie within it. */
+/** Queues a part of `take_buf`, without a copy: `bytes` must lie within it. The reference is taken whatever is returned. Returns: as pl_write(). */
 PL_API int pl_write_buf_slice(pl_transport *transport, pl_buf *take_buf, pl_slice bytes);
 
-/** Queues a C string. */
+/** Queues a C string, without its NUL. Returns: as pl_write(). */
 static inline int pl_write_str(pl_transport *transport, const char *text)
 {
     return pl_write(transport, pl_str(text));
@@ -61,12 +62,16 @@ static inline int pl_write_str(pl_transport *transport, const char *text)
 
 /**
  * Ends the connection in good order: no more data_received(), what is queued is sent, then FIN; what the peer still sends is
- * discarded until it ends too or the deadline (pl_transport_options.close_s) passes. connection_lost() follows, from the loop.
+ * discarded until it ends too, or the deadline (pl_transport_options.close_s) passes. connection_lost() follows, from the loop, with PL_E_CLEAN, with PL_E_TIMED_OUT
+ * after the deadline, or with what broke the connection.
  * Legal at any time and any number of times.
  */
 PL_API void pl_close(pl_transport *transport);
 
-/** Ends the connection at once: what is queued is dropped, TCP sends RST. connection_lost(PL_E_ABORTED) follows, from the loop. */
+/**
+ * Ends the connection at once: what is queued is dropped, TCP sends RST. connection_lost(PL_E_ABORTED) follows, from the loop. Legal at any time and any number of times; after
+ * pl_close() it cuts the closing short.
+ */
 PL_API void pl_abort(pl_transport *transport);
 
 /** Ends the connection at once, as pl_abort(), with a reason of the caller's whose reference is taken. */
@@ -86,12 +91,13 @@ PL_API bool pl_closing(const pl_transport *transport);
 
 /** Stops data_received() until pl_resume(). What has arrived already is kept. Not counted: one resume undoes any number of pauses. */
 PL_API void pl_pause(pl_transport *transport);
+/** Goes on with data_received(), from the loop: first with what was kept. */
 PL_API void pl_resume(pl_transport *transport);
 
 /** By default reading pauses while the write queue is full. False turns that off, for a protocol that heeds PL_FULL itself. */
 PL_API void pl_set_pause_when_full(pl_transport *transport, bool on);
 
-/** Bytes that wait to be sent. */
+/** Bytes that wait to be sent, in this process; not those that the kernel has taken. */
 PL_API size_t pl_queued(const pl_transport *transport);
 
 /** Sets the limits of the write queue for this connection; `marks` must stay valid as long as it (a static const). Returns: 0 or -ENOMEM. */
@@ -104,7 +110,9 @@ PL_API int pl_host(const pl_transport *transport, pl_address *ret_address);
 
 /** What belongs to this connection: timers, Deferreds, memory. Ends after connection_lost(). */
 PL_API pl_scope *pl_transport_scope(pl_transport *transport);
+/** The reactor that it runs on. */
 PL_API pl_reactor *pl_transport_reactor(const pl_transport *transport);
+/** The protocol that is at this end of it. */
 PL_API pl_protocol *pl_transport_protocol(const pl_transport *transport);
 
 /** TCP only. Returns: 0, PL_E_UNSUPPORTED for other transports, PL_E_CLOSED, or a system error. */

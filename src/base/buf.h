@@ -12,10 +12,10 @@ typedef struct pli_buf_owner pli_buf_owner;
 struct pl_buf {
     uint32_t refs;
     uint32_t size;
-    bool for_turn;              /* must be let go by the end of the turn: others wait for the memory */
+    bool for_turn; /* must be let go by the end of the turn: others wait for the memory */
     char *data;
-    pli_buf_owner *owner;       /* NULL: free with pli_free; data follows the header or is foreign */
-    pl_buf_free *release;       /* foreign data: told at the end; may be NULL */
+    pli_buf_owner *owner; /* NULL: free with pli_free; data follows the header or is foreign */
+    pl_buf_free *release; /* foreign data: told at the end; may be NULL */
     void *arg;
 };
 
@@ -27,10 +27,10 @@ struct pli_buf_owner {
 /* A stack of idle buffers of one size. */
 typedef struct pli_buf_pool {
     pli_buf_owner owner;
-    uint32_t size;              /* of each buffer */
-    uint32_t idle_max;          /* more than so many idle ones are freed */
+    uint32_t size;     /* of each buffer */
+    uint32_t idle_max; /* more than so many idle ones are freed */
     uint32_t idle, lent;
-    pl_buf *first;              /* chained through arg */
+    pl_buf *first; /* chained through arg */
 } pli_buf_pool;
 
 void pli_buf_pool_init(pli_buf_pool *pool, uint32_t size, uint32_t idle_max);

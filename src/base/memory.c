@@ -1,6 +1,9 @@
 #include "base/memory.h"
 
 #include <stdlib.h>
+#include <sys/mman.h>
+
+#define HUGE_PAGE ((size_t) 2 << 20)
 
 static _Thread_local uint64_t count;
 static _Thread_local uint64_t fail_at; /* of `count`; 0: never */
@@ -21,6 +24,16 @@ void *pli_alloc(size_t size)
 void *pli_alloc_zero(size_t size)
 {
     return refused() ? NULL : calloc(1, size ? size : 1);
+}
+
+void *pli_alloc_huge(size_t size)
+{
+    size_t whole = (size + HUGE_PAGE - 1) & ~(HUGE_PAGE - 1);
+    void *memory = refused() ? NULL : aligned_alloc(HUGE_PAGE, whole);
+
+    if (memory)
+        madvise(memory, whole, MADV_HUGEPAGE);
+    return memory;
 }
 
 void *pli_realloc(void *memory, size_t size)

@@ -12,6 +12,8 @@
 PL_MUST void *pli_alloc(size_t size);
 /* Zeroed; NULL when memory is out. */
 PL_MUST void *pli_alloc_zero(size_t size);
+/* The same for megabytes that are looked at all over: of huge pages, where the system has them. Freed with pli_free(). */
+PL_MUST void *pli_alloc_huge(size_t size);
 /* As realloc; on failure the old memory stays. */
 PL_MUST void *pli_realloc(void *memory, size_t size);
 void pli_free(void *memory);

@@ -71,8 +71,7 @@ int pli_outbox_share(pli_outbox_pool *pool, pli_outbox *box, pl_buf *take_buf, p
     pli_piece *last = box->last, *piece;
 
     PLI_ASSERT(pli_buf_holds(take_buf, bytes));
-    if (bytes.len == 0 ||
-        (last && last->buf == take_buf && last->ptr + last->len == bytes.ptr)) {
+    if (bytes.len == 0 || (last && last->buf == take_buf && last->ptr + last->len == bytes.ptr)) {
         if (bytes.len)
             last->len += bytes.len;
         box->bytes += (uint32_t) bytes.len;
@@ -136,6 +135,7 @@ static int copy_kept(pli_outbox_pool *pool, pli_outbox *box, pl_slice bytes)
     char *at = NULL;
     size_t room = chunk_room(pool, box, &at), head = bytes.len < room ? bytes.len : room;
     pl_slice rest = pl_slice_from(bytes, head);
+    pli_piece *last = box->last; /* which has the room, if there is any */
     pl_buf *buf = NULL;
 
     if (rest.len) {
@@ -146,15 +146,9 @@ static int copy_kept(pli_outbox_pool *pool, pli_outbox *box, pl_slice bytes)
     }
     if (buf && pli_outbox_share(pool, box, buf, pl_slice_of(buf->data, rest.len)) < 0)
         return -ENOMEM;
-    if (head) {
-        /* The piece that has the room is the last, or by now the last but one. */
-        pli_piece *piece = box->last;
-
-        if (buf)
-            for (piece = box->first; piece->next != box->last; piece = piece->next)
-                continue;
+    if (last && head) {
         memcpy(at, bytes.ptr, head);
-        piece->len += head;
+        last->len += head;
         box->bytes += (uint32_t) head;
     }
     return 0;

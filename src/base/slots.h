@@ -20,7 +20,7 @@ typedef struct __attribute__((packed)) pli_slot {
 typedef struct pli_slots {
     pli_slot *slots;
     uint32_t size, used;
-    uint32_t free;    /* PLI_NO_SLOT: none */
+    uint32_t free; /* PLI_NO_SLOT: none */
 } pli_slots;
 
 /* Puts `thing` into a slot. Returns: 0 or -ENOMEM. Constant time, amortised. */

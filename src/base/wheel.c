@@ -5,12 +5,21 @@
 
 #define CHUNK_BITS 9
 #define CHUNK_SIZE (1u << CHUNK_BITS)
-#define DUE        (PLI_WHEEL_LEVELS * PLI_WHEEL_SLOTS) /* the first of the two rings of what is due */
-#define TOP        (PLI_WHEEL_LEVELS - 1)
+_Static_assert(CHUNK_SIZE == PLI_WHEEL_CHUNK, "a chunk's number is the upper bits of a timer's");
+
+/* From so many chunks on, that many more are allocated at once. */
+#define BLOCK_CHUNKS 64u
+#define DUE          (PLI_WHEEL_LEVELS * PLI_WHEEL_SLOTS) /* the first of the two rings of what is due */
+#define TOP          (PLI_WHEEL_LEVELS - 1)
 
 static pli_wheel_node *node_at(const pli_wheel *wheel, uint32_t number)
 {
-    return &wheel->chunks[number >> CHUNK_BITS][number & (CHUNK_SIZE - 1)];
+    return &wheel->chunks[number >> CHUNK_BITS]->nodes[number & (CHUNK_SIZE - 1)];
+}
+
+static pli_wheel_call *call_at(const pli_wheel *wheel, uint32_t number)
+{
+    return &wheel->chunks[number >> CHUNK_BITS]->calls[number & (CHUNK_SIZE - 1)];
 }
 
 void pli_wheel_init(pli_wheel *wheel, int64_t now)
@@ -22,16 +31,22 @@ void pli_wheel_init(pli_wheel *wheel, int64_t now)
 void pli_wheel_done(pli_wheel *wheel)
 {
     for (uint32_t i = 0; i < wheel->n_chunks; ++i)
-        pli_free(wheel->chunks[i]);
+        if (i < BLOCK_CHUNKS || i % BLOCK_CHUNKS == 0) /* the others lie within a block */
+            pli_free(wheel->chunks[i]);
     pli_free(wheel->chunks);
     memset(wheel, 0, sizeof *wheel);
 }
 
-static bool wheel_grow_table(pli_wheel *wheel)
+static bool wheel_grow_table(pli_wheel *wheel, uint32_t more)
 {
     uint32_t size = wheel->chunks_size ? wheel->chunks_size * 2 : 8;
-    pli_wheel_node **grown = pli_realloc(wheel->chunks, size * sizeof *grown);
+    pli_wheel_chunk **grown;
 
+    if (wheel->n_chunks + more <= wheel->chunks_size)
+        return true;
+    if (size < wheel->n_chunks + more)
+        size = wheel->n_chunks + more;
+    grown = pli_realloc(wheel->chunks, size * sizeof(pli_wheel_chunk *)); /* NOLINT(bugprone-sizeof-expression) */
     if (!grown)
         return false;
     wheel->chunks = grown;
@@ -39,25 +54,43 @@ static bool wheel_grow_table(pli_wheel *wheel)
     return true;
 }
 
-/* A chunk more of free nodes, chained so that the lowest number is used first. */
-static bool wheel_grow(pli_wheel *wheel)
+/* Chains the timers of a chunk so that the lowest number is used first, and before those that are free already. */
+static void chunk_join(pli_wheel *wheel, pli_wheel_chunk *chunk)
 {
     uint32_t base = wheel->n_chunks << CHUNK_BITS;
-    pli_wheel_node *chunk;
 
-    if (wheel->n_chunks >= UINT32_MAX >> CHUNK_BITS)
-        return false;
-    if (wheel->n_chunks == wheel->chunks_size && !wheel_grow_table(wheel))
-        return false;
-    chunk = pli_alloc_zero(CHUNK_SIZE * sizeof *chunk);
-    if (!chunk)
-        return false;
     wheel->chunks[wheel->n_chunks++] = chunk;
     for (uint32_t i = CHUNK_SIZE; i-- > (base ? 0 : 1);) {
-        chunk[i].gen = 1;
-        chunk[i].next = wheel->free;
+        chunk->nodes[i].gen = 1;
+        chunk->nodes[i].active = 0;
+        chunk->nodes[i].next = wheel->free;
         wheel->free = base + i;
     }
+}
+
+static bool wheel_grow(pli_wheel *wheel)
+{
+    uint32_t more = wheel->n_chunks < BLOCK_CHUNKS ? 1 : BLOCK_CHUNKS;
+    pli_wheel_chunk *block;
+
+    if (wheel->n_chunks + more >= UINT32_MAX >> CHUNK_BITS || !wheel_grow_table(wheel, more))
+        return false;
+    block = more == 1 ? pli_alloc(sizeof *block) : pli_alloc_huge(more * sizeof *block);
+    if (!block)
+        return false;
+    wheel->spare = more == 1 ? NULL : block + 1;
+    wheel->n_spare = more - 1;
+    chunk_join(wheel, block);
+    return true;
+}
+
+/* Free timers: the next chunk of the block, or a new one. */
+static bool wheel_more(pli_wheel *wheel)
+{
+    if (!wheel->n_spare)
+        return wheel_grow(wheel);
+    chunk_join(wheel, wheel->spare++);
+    --wheel->n_spare;
     return true;
 }
 
@@ -114,7 +147,7 @@ static uint32_t slot_of(const pli_wheel *wheel, int64_t due)
 
 static void owner_add(pli_wheel *wheel, pli_wheel_node *node, uint32_t number, uint32_t *owner)
 {
-    node->owner = owner;
+    call_at(wheel, number)->owner = owner;
     node->owner_prev = 0;
     node->owner_next = *owner;
     if (*owner)
@@ -122,19 +155,19 @@ static void owner_add(pli_wheel *wheel, pli_wheel_node *node, uint32_t number, u
     *owner = number;
 }
 
-static void owner_remove(pli_wheel *wheel, pli_wheel_node *node)
+static void owner_remove(pli_wheel *wheel, pli_wheel_node *node, uint32_t number)
 {
     if (node->owner_prev)
         node_at(wheel, node->owner_prev)->owner_next = node->owner_next;
     else
-        *node->owner = node->owner_next;
+        *call_at(wheel, number)->owner = node->owner_next;
     if (node->owner_next)
         node_at(wheel, node->owner_next)->owner_prev = node->owner_prev;
 }
 
 static void node_free(pli_wheel *wheel, pli_wheel_node *node, uint32_t number)
 {
-    owner_remove(wheel, node);
+    owner_remove(wheel, node, number);
     node->active = 0;
     if (++node->gen == 0)
         node->gen = 1;
@@ -149,14 +182,14 @@ uint32_t pli_wheel_add(pli_wheel *wheel, uint32_t *owner, int64_t due, pli_wheel
     pli_wheel_node *node;
     uint32_t number;
 
-    if (!wheel->free && !wheel_grow(wheel))
+    if (!wheel->free && !wheel_more(wheel))
         return 0;
     number = wheel->free;
     node = node_at(wheel, number);
     wheel->free = node->next;
     node->due = due;
-    node->fn = fn;
-    node->arg = arg;
+    call_at(wheel, number)->fn = fn;
+    call_at(wheel, number)->arg = arg;
     node->active = 1;
     owner_add(wheel, node, number, owner);
     ring_append(wheel, slot_of(wheel, due), number);
@@ -293,13 +326,18 @@ void pli_wheel_begin_round(pli_wheel *wheel)
 bool pli_wheel_pop(pli_wheel *wheel, pli_wheel_fn **ret_fn, void **ret_arg)
 {
     uint32_t number = wheel->first[DUE + !wheel->gathering];
-    pli_wheel_node *node;
+    const pli_wheel_call *call;
+    uint32_t next;
 
     if (!number)
         return false;
-    node = node_at(wheel, number);
-    *ret_fn = node->fn;
-    *ret_arg = node->arg;
+    call = call_at(wheel, number);
+    *ret_fn = call->fn;
+    *ret_arg = call->arg;
+    /* The next one is fetched while this one is being called. */
+    next = node_at(wheel, number)->next;
+    __builtin_prefetch(call_at(wheel, next));
+    __builtin_prefetch(node_at(wheel, node_at(wheel, next)->next));
     pli_wheel_remove(wheel, number);
     return true;
 }

@@ -7,8 +7,9 @@
  * lie beyond the turn of its digit. What is further away than the wheel reaches (49 days) waits in the slot that comes round last and
  * is looked at again there.
  *
- * Nodes are numbers, not pointers, and live in chunks that never move: a node is one cache line, which holds its links in the wheel and in
- * its owner's list, so that cancelling at random touches as few lines as can be.
+ * Timers are numbers, not pointers, and live in chunks that never move. What cancelling touches (the links in the slot and in the owner's list) is 32
+ * bytes, apart from what only firing needs: so cancelling at random touches as few cache lines as can be. Neighbours in an owner's list tend to be
+ * neighbours in memory. When there are many timers, their chunks come in blocks of huge pages.
  *
  * What is due waits in one of two rings: one gathers, the other is being run. So what a timer adds without delay runs in the next round and
  * can't keep a round from ending.
@@ -27,21 +28,34 @@ typedef struct pli_wheel_node {
     uint32_t prev, next;             /* in the slot; next also in the free list */
     uint32_t owner_prev, owner_next; /* in the owner's list; 0 ends */
     int64_t due;                     /* the tick */
+    uint32_t gen;
+    uint16_t slot; /* level * 256 + digit, or one of the two special slots */
+    uint16_t active;
+} pli_wheel_node;
+
+/* The other half of a timer. */
+typedef struct pli_wheel_call {
     pli_wheel_fn *fn;
     void *arg;
-    uint32_t *owner;                 /* the head of the owner's list */
-    uint32_t gen;
-    uint16_t slot;                   /* level * 256 + digit, or one of the special slots */
-    uint16_t active;
-} __attribute__((aligned(64))) pli_wheel_node;
+    uint32_t *owner; /* the head of the owner's list */
+} pli_wheel_call;
+
+#define PLI_WHEEL_CHUNK 512
+
+typedef struct pli_wheel_chunk {
+    pli_wheel_node nodes[PLI_WHEEL_CHUNK];
+    pli_wheel_call calls[PLI_WHEEL_CHUNK];
+} pli_wheel_chunk;
 
 typedef struct pli_wheel {
-    int64_t now;                     /* the tick that was advanced to */
-    pli_wheel_node **chunks;
+    int64_t now; /* the tick that was advanced to */
+    pli_wheel_chunk **chunks;
     uint32_t n_chunks, chunks_size;
-    uint32_t free;                   /* node numbers; 0 is none: node 0 is never used */
+    pli_wheel_chunk *spare; /* what is left of the last block */
+    uint32_t n_spare;
+    uint32_t free; /* timers' numbers; 0 is none: timer 0 is never used */
     uint32_t pending;
-    uint32_t gathering;              /* which of the two rings of what is due gathers */
+    uint32_t gathering; /* which of the two rings of what is due gathers */
     uint64_t bits[PLI_WHEEL_LEVELS][PLI_WHEEL_SLOTS / 64]; /* slots that are not empty */
     /* First of each slot's ring (its prev is the last), and of the two rings of what is due; 0: empty. */
     uint32_t first[PLI_WHEEL_LEVELS * PLI_WHEEL_SLOTS + 2];

@@ -29,6 +29,7 @@ enum {
     NO_FULL_PAUSE = 1 << 10, /* pl_set_pause_when_full(false) */
     FULL_TOLD = 1 << 11,    /* a write was answered with PL_FULL: drained() is owed */
     FAILED = 1 << 12,       /* `failure` says why it has to end */
+    DOOMED = LOST | FAILED, /* nothing is told any more but connection_lost */
     ATTENTION = 1 << 13,    /* connection_task() has something to see to */
     PULL = 1 << 14,         /* the producer writes when it is asked to */
     ASK = 1 << 15,          /* and is to be asked */
@@ -94,6 +95,8 @@ static pli_connection *connection_of_io(pli_io *io)
 {
     return pl_container_of(io, pli_connection, io);
 }
+
+/* ---- limits ---- */
 
 static const pl_marks *marks_of(const pli_connection *c)
 {
@@ -244,7 +247,9 @@ static void connection_lose(pli_connection *c, pl_failure *take_reason)
 {
     pl_protocol *protocol = c->transport.protocol;
     pli_backend *backend = reactor_of(c)->backend;
-    bool orderly = pl_failure_code(take_reason) == PL_E_CLEAN;
+    int code = pl_failure_code(take_reason);
+    /* Closed and all handed over: what the kernel still holds is for the peer, also when the owner ends before the peer does. */
+    bool orderly = code == PL_E_CLEAN || (code == PL_E_ENDED && c->flags & FIN_SENT);
 
     if (c->flags & LOST) {
         pl_failure_unref(take_reason);
@@ -337,7 +342,7 @@ static void deliver(pli_connection *c, pl_buf *buf, pl_slice in)
     pl_protocol *protocol = c->transport.protocol;
     pl_reactor *reactor = reactor_of(c);
 
-    if (c->flags & (CLOSING | FAILED) || !protocol->ops->data_received)
+    if (c->flags & (CLOSING | DOOMED) || !protocol->ops->data_received)
         return;
     reactor->receiving = buf;
     protocol->ops->data_received(protocol, in);
@@ -385,11 +390,6 @@ static void connection_receive_ended(pli_io *io, int error)
     connection_attend(c);
 }
 
-static size_t connection_gather(pli_io *io, struct iovec *pieces, size_t max)
-{
-    return pli_outbox_gather(&connection_of_io(io)->out, pieces, max);
-}
-
 /* Whether somebody has to know how the sending goes, as soon as it is known. */
 static bool waits_for_sending(const pli_connection *c)
 {
@@ -398,6 +398,16 @@ static bool waits_for_sending(const pli_connection *c)
     if (c->producer)
         return c->flags & (PULL | PRODUCER_PAUSED);
     return c->flags & FULL_TOLD && protocol_ops(c)->drained;
+}
+
+/* Also when it is the backend that goes on after it was blocked: whoever waits must not wait for the next event from outside. */
+static size_t connection_gather(pli_io *io, struct iovec *pieces, size_t max)
+{
+    pli_connection *c = connection_of_io(io);
+
+    if (waits_for_sending(c))
+        reactor_of(c)->settle = true; /* connection_sent() sees to what comes of it */
+    return pli_outbox_gather(&c->out, pieces, max);
 }
 
 static void connection_sent(pli_io *io, ssize_t n)
@@ -501,7 +511,7 @@ static void tell_drained(pli_connection *c)
 
 static void deliver_held(pli_connection *c)
 {
-    while (has_held(c) && !is_paused(c) && !(c->flags & (FAILED | CLOSING))) {
+    while (has_held(c) && !is_paused(c) && !(c->flags & (DOOMED | CLOSING))) {
         pl_buf *buf = pl_buf_ref(c->extra->first_held->buf);
 
         drop_first_held(c->extra);
@@ -548,20 +558,20 @@ static bool end_if_over(pli_connection *c)
     return true;
 }
 
-/* Each step may call the program, and so may close or abort it. */
+/* Each step may call the program, and so may close or abort it, or end the scope that owns it. */
 static void attend_steps(pli_connection *c)
 {
     if (c->flags & CLOSING)
         stop_producer(c);
-    if (!(c->flags & FAILED))
+    if (!(c->flags & DOOMED))
         tell_drained(c);
-    if (!(c->flags & FAILED))
+    if (!(c->flags & DOOMED))
         tell_producer(c);
-    if (!(c->flags & FAILED))
+    if (!(c->flags & DOOMED))
         deliver_held(c);
-    if (!(c->flags & FAILED))
+    if (!(c->flags & DOOMED))
         tell_ended(c);
-    if (!(c->flags & FAILED))
+    if (!(c->flags & DOOMED))
         send_fin(c);
 }
 
@@ -594,9 +604,7 @@ static void connection_flush(pli_task *task)
     }
     if (c->out.bytes)
         backend->ops->send(backend, &c->io);
-    if (waits_for_sending(c))
-        reactor_of(c)->settle = true;
-    if (waits_for_sending(c) || c->flags & ATTENTION)
+    if (c->flags & ATTENTION)
         connection_attend(c);
 }
 
@@ -620,7 +628,7 @@ static int may_write(const pli_connection *c, size_t n)
     pli_check_thread(reactor_of(c));
     if (c->flags & (CLOSING | HALF_CLOSING | LOST | FAILED))
         return PL_E_CLOSED;
-    return n + c->out.bytes > max_mark(c) ? PL_E_LIMIT : 0;
+    return c->out.bytes > max_mark(c) || n > max_mark(c) - c->out.bytes ? PL_E_LIMIT : 0;
 }
 
 /* From this size on, what has just been received is sent on from where it lies. */
@@ -947,14 +955,14 @@ static int connection_join(pli_connection *c, pl_scope *owner, const pl_address 
     return error;
 }
 
-static int connection_begin(pli_connection *c)
+static int connection_begin(pli_connection *c, pl_scope *owner)
 {
     pl_protocol *protocol = c->transport.protocol;
     int error = 0;
 
     c->flags |= MADE;
     if (c->origin->fiber)
-        pli_fiber_protocol_set(protocol, c->origin->fiber, c->origin->fiber_arg);
+        pli_fiber_protocol_set(protocol, owner, c->origin->fiber, c->origin->fiber_arg);
     if (protocol->ops->connection_made)
         error = protocol->ops->connection_made(protocol);
     if (error < 0)
@@ -989,5 +997,5 @@ int pli_connection_new(pl_scope *owner, int take_fd, const pl_address *peer,
     }
     if (ret_protocol)
         *ret_protocol = c->transport.protocol;
-    return connection_begin(c);
+    return connection_begin(c, owner);
 }

@@ -55,7 +55,7 @@ void pli_factory_stop(pl_factory *factory);
 
 /* The kind of protocol that a fiber serves (fiber_io.c). */
 extern const pl_protocol_ops pli_fiber_protocol_ops;
-/* Gives a connection of that kind its fiber. */
-void pli_fiber_protocol_set(pl_protocol *protocol, pl_serve_fn *serve, void *arg);
+/* Gives a connection of that kind its fiber, which belongs to `owner` as the connection does. */
+void pli_fiber_protocol_set(pl_protocol *protocol, pl_scope *owner, pl_serve_fn *serve, void *arg);
 
 #endif

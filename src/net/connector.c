@@ -13,11 +13,12 @@
 #include "base/assert.h"
 #include "base/memory.h"
 #include "net/address.h"
-#include "net/connection.h"
+#include "net/connector.h"
 #include "net/resolver.h"
 #include "os/socket.h"
 
 #define NEXT_ATTEMPT_S 0.3
+#define BACKLOG_S      0.02
 
 typedef struct connector connector;
 
@@ -32,9 +33,11 @@ typedef struct attempt {
 
 struct connector {
     pli_connection_origin origin;
-    pl_scope *owner;   /* of the connection */
+    pl_scope *owner;   /* of the connection; gone before the kernel has let go of the last attempt */
+    pl_reactor *reactor;
     pl_scope *scope;   /* of the attempts */
     pl_deferred *done;
+    pli_connection_watcher *watcher; /* may be NULL */
     pl_endpoint endpoint;
     pl_transport_options options;
     pli_addresses numeric;
@@ -70,7 +73,7 @@ static void connector_bury_when_over(connector *self)
     pli_owned_remove(&self->owned);
     pli_factory_stop(self->origin.factory);
     self->task.run = connector_bury;
-    pli_task_queue(&self->owner->reactor->graves, &self->task);
+    pli_task_queue(&self->reactor->graves, &self->task);
 }
 
 static void attempt_bury(pli_task *task)
@@ -87,12 +90,12 @@ static void attempt_removed(pli_io *io)
 {
     attempt *a = pl_container_of(io, attempt, io);
 
-    pli_task_queue(&a->connector->owner->reactor->graves, &a->task);
+    pli_task_queue(&a->connector->reactor->graves, &a->task);
 }
 
 static void attempt_end(attempt *a, bool close_fd)
 {
-    pli_backend *backend = a->connector->owner->reactor->backend;
+    pli_backend *backend = a->connector->reactor->backend;
 
     if (a->over)
         return;
@@ -163,7 +166,9 @@ static void connector_connection_lost(pli_connection_watcher *watcher)
     connector *self = pl_container_of(origin, connector, origin);
 
     self->connected = false;
-    connector_bury_when_over(self);
+    connector_bury_when_over(self); /* at the end of the turn */
+    if (self->watcher)
+        self->watcher->lost(self->watcher);
 }
 
 static void set_options(const connector *self, int fd)
@@ -243,7 +248,7 @@ static int open_socket(const connector *self, const pl_address *peer,
     if (error < 0)
         return error;
     fd = pli_socket_open(ret_address->ss_family, SOCK_STREAM,
-                         self->owner->reactor->backend->ops->nonblocking);
+                         self->reactor->backend->ops->nonblocking);
     if (fd < 0)
         return fd;
     error = bind_own(self, fd, peer);
@@ -256,7 +261,7 @@ static int open_socket(const connector *self, const pl_address *peer,
 
 static int attempt_start(connector *self, attempt *a)
 {
-    pli_backend *backend = self->owner->reactor->backend;
+    pli_backend *backend = self->reactor->backend;
     struct sockaddr_storage address;
     socklen_t size;
     int fd = open_socket(self, a->address, &address, &size), error;
@@ -315,17 +320,27 @@ static bool is_trying(const connector *self)
     return false;
 }
 
+/* A UNIX socket without room in its backlog says so at once, and nothing tells when there is room. Returns: whether it is tried again. */
+static bool connector_wait_for_backlog(connector *self)
+{
+    if (self->endpoint.kind != PL_ENDPOINT_UNIX || self->error != -EAGAIN)
+        return false;
+    self->next = 0;
+    self->stagger = pl_call_later(self->scope, BACKLOG_S, connector_staggered, self);
+    return self->stagger.slot != 0;
+}
+
 static void connector_try(connector *self)
 {
     if (self->over)
         return;
-    pl_timer_cancel(self->owner->reactor, self->stagger);
+    pl_timer_cancel(self->reactor, self->stagger);
     if (try_next(self)) {
         if (self->next < self->addresses->n)
             self->stagger = pl_call_later(self->scope, NEXT_ATTEMPT_S, connector_staggered, self);
         return;
     }
-    if (!is_trying(self))
+    if (!is_trying(self) && !connector_wait_for_backlog(self))
         connector_fail(self, code_of(self->error));
 }
 
@@ -399,7 +414,7 @@ static int connector_start(connector *self, const char *text, const pl_connect_o
         !pl_call_later(self->scope, self->endpoint.timeout_s, connector_timed_out, self).slot)
         error = -ENOMEM;
     if (error == 0)
-        error = pli_factory_start(options->factory, self->owner->reactor);
+        error = pli_factory_start(options->factory, self->reactor);
     if (error < 0)
         pl_scope_end(self->scope);
     return error;
@@ -411,13 +426,15 @@ static void connector_init(connector *self, pl_scope *scope, const char *text,
     size_t len = strlen(text);
 
     self->owner = scope;
+    self->reactor = scope->reactor;
     self->owned.end = connector_owner_end;
     self->options = *options;
     self->done = pl_deferred_new_cancellable(scope, connector_cancelled, self);
     memcpy(self->text, text, len < sizeof self->text ? len : sizeof self->text - 1);
 }
 
-pl_deferred *pl_connect(pl_scope *scope, const char *endpoint, const pl_connect_options *options)
+pl_deferred *pli_connect(pl_scope *scope, const char *endpoint, const pl_connect_options *options,
+                         pli_connection_watcher *watcher)
 {
     connector *self = scope->ended ? NULL : pli_alloc_zero(sizeof *self);
     pl_deferred *done;
@@ -439,7 +456,13 @@ pl_deferred *pl_connect(pl_scope *scope, const char *endpoint, const pl_connect_
         return pl_failed(scope, pl_failure_new(error, "connecting to", NULL, "%s", endpoint));
     }
     pl_deferred_ref(done);
+    self->watcher = watcher;
     self->origin.watcher.lost = connector_connection_lost;
     pli_owned_add(scope, &self->owned);
     return done;
+}
+
+pl_deferred *pl_connect(pl_scope *scope, const char *endpoint, const pl_connect_options *options)
+{
+    return pli_connect(scope, endpoint, options, NULL);
 }

@@ -204,6 +204,8 @@ int pl_fanout_publish(pl_fanout *fanout, pl_slice record)
 {
     char *room = pl_fanout_reserve(fanout, record.len);
 
+    if (fanout->ended || fanout->finishing)
+        return PL_E_CLOSED;
     if (!room)
         return record.len <= fanout->options.backlog_bytes_max &&
                        fanout->options.slow != PL_SLOW_WAIT

@@ -16,6 +16,7 @@
 #include "os/socket.h"
 
 #define REST_S      0.1 /* after descriptors ran out */
+#define TELL_NS     60000000000 /* the log is told once a minute */
 #define REFUSES_MAX 64  /* connections turned away at one go */
 
 struct pl_port {
@@ -30,23 +31,32 @@ struct pl_port {
     pl_address address;
     size_t connections;
     uint32_t connections_max;
+    uint8_t wants; /* when it accepts */
     int reserve;
-    bool tcp, stopping, removed, short_of_fds, ended;
+    int64_t told_at; /* when the log was told that it rests */
+    bool tcp, stopping, removed, resting, ended;
     char *unlink; /* the file of a UNIX socket */
 };
 
-static void port_accept(pl_port *port)
+/* Accepts, or rests, as things are. */
+static int port_adjust(pl_port *port)
 {
     bool full = port->connections_max && port->connections >= port->connections_max;
     pli_backend *backend = port->reactor->backend;
-    int error = 0;
 
-    if (!port->stopping)
-        error = backend->ops->want(backend, &port->io,
-                                   full || port->short_of_fds ? 0 : PLI_WANT_ACCEPT);
+    if (port->stopping)
+        return 0;
+    return backend->ops->want(backend, &port->io, full || port->resting ? 0 : port->wants);
+}
+
+static void port_rest(pl_port *port, int error);
+
+static void port_accept(pl_port *port)
+{
+    int error = port_adjust(port);
+
     if (error < 0)
-        pl_log(port->reactor, PL_ERROR, "net", "cannot accept",
-               PL_LOG_STR("error", pl_error_text(error)));
+        port_rest(port, error);
 }
 
 /* ---- the end ---- */
@@ -142,14 +152,13 @@ static void port_rested(void *arg)
 {
     pl_port *port = arg;
 
+    port->resting = false;
     if (port->reserve < 0)
         port->reserve = pli_fd_open_reserve();
-    if (port->reserve < 0) {
-        port->rest = pl_call_later(port->scope, REST_S, port_rested, port);
-        return;
-    }
-    port->short_of_fds = false;
-    port_accept(port);
+    if (port->reserve < 0)
+        port_rest(port, port->reserve);
+    else
+        port_accept(port);
 }
 
 /* Takes what waits with the descriptor in reserve, and turns it away. */
@@ -179,21 +188,51 @@ static void turn_away(pl_port *port)
         pl_ignore(pli_fd_set_nonblocking(port->io.fd, false));
 }
 
+static void port_log_rest(pl_port *port, int error)
+{
+    if (port->told_at && pl_now(port->reactor) - port->told_at < TELL_NS)
+        return;
+    port->told_at = pl_now(port->reactor);
+    pl_log(port->reactor, PL_WARNING, "net", "cannot accept more connections for now",
+           PL_LOG_STR("error", pl_error_text(error)));
+}
+
+/* Without memory for the timer it can't rest, and tries again at once. */
 static void port_rest(pl_port *port, int error)
 {
-    if (!port->short_of_fds)
-        pl_log(port->reactor, PL_WARNING, "net", "cannot accept more connections for now",
-               PL_LOG_STR("error", pl_error_text(error)));
-    port->short_of_fds = true;
-    turn_away(port);
-    port_accept(port);
+    port_log_rest(port, error);
+    if (port->resting)
+        return;
     port->rest = pl_call_later(port->scope, REST_S, port_rested, port);
+    port->resting = port->rest.slot != 0;
+    pl_ignore(port_adjust(port));
 }
 
 static bool is_shortage(int error)
 {
-    return error == -EMFILE || error == -ENFILE || error == -ENOMEM || error == -ENOBUFS ||
-           error == PL_E_LIMIT;
+    return error == -EMFILE || error == -ENFILE || error == -ENOMEM || error == -ENOBUFS;
+}
+
+/* Whether it concerns only the connection that was about to be; accept(2) lists them. All else would come again at once. */
+static bool is_of_peer(int error)
+{
+    switch (error) {
+    case -ECONNABORTED:
+    case -EPROTO:
+    case -EPERM:
+    case -EAGAIN:
+    case -EINTR:
+    case -ENETDOWN:
+    case -ENOPROTOOPT:
+    case -EHOSTDOWN:
+    case -ENONET:
+    case -EHOSTUNREACH:
+    case -EOPNOTSUPP:
+    case -ENETUNREACH:
+        return true;
+    default:
+        return false;
+    }
 }
 
 static void peer_of(int fd, const struct sockaddr *address, socklen_t size, pl_address *ret_peer)
@@ -210,22 +249,25 @@ static void peer_of(int fd, const struct sockaddr *address, socklen_t size, pl_a
 static void port_accepted(pli_io *io, int fd, const struct sockaddr *address, socklen_t size)
 {
     pl_port *port = pl_container_of(io, pl_port, io);
+    pl_protocol *protocol = NULL;
     pl_address peer;
     int error;
 
     if (fd < 0) {
-        /* Anything else concerns only the connection that was about to be: the peer is gone already. */
         if (is_shortage(fd))
+            turn_away(port);
+        if (!is_of_peer(fd))
             port_rest(port, fd);
         return;
     }
     peer_of(fd, address, size, &peer);
     ++port->connections;
-    error = pli_connection_new(port->scope, fd, &peer, &port->origin, NULL);
-    if (error == PL_E_REFUSED || error == PL_E_LIMIT || error == -ENOMEM || error == PL_E_ENDED)
-        --port->connections; /* there was none; in all other cases connection_lost follows */
-    if (error == PL_E_LIMIT)
-        port_rest(port, error);
+    error = pli_connection_new(port->scope, fd, &peer, &port->origin, &protocol);
+    if (!protocol) {
+        --port->connections; /* there was none; otherwise connection_lost follows, also when connection_made refused it */
+        if (error == PL_E_LIMIT)
+            port_rest(port, error);
+    }
     if (port->connections_max && port->connections >= port->connections_max)
         port_accept(port);
 }
@@ -305,7 +347,11 @@ static int open_unix(pl_port *port, const pl_endpoint *endpoint)
         return fd;
     pl_ignore(pli_path_chmod(endpoint->path, endpoint->mode));
     port->unlink = pli_strdup(endpoint->path);
-    return fd;
+    if (port->unlink)
+        return fd;
+    pli_socket_close(fd);
+    pl_ignore(pli_path_unlink(endpoint->path));
+    return -ENOMEM;
 }
 
 /* A descriptor that somebody has opened, bound and handed to this process; the original stays the caller's. */
@@ -417,15 +463,23 @@ int pl_listen(pl_scope *scope, const char *endpoint, const pl_listen_options *op
     port->owned.end = port_scope_end;
     port->reserve = -1;
     port->connections_max = options->connections_max;
+    /* Who may take just so many must not be given those that came meanwhile. */
+    port->wants = PLI_WANT_ACCEPT | (port->connections_max ? PLI_WANT_ONE : 0);
     error = port_start(port, endpoint, options);
     if (error < 0) {
+        if (port->unlink)
+            pl_ignore(pli_path_unlink(port->unlink));
         pli_free(port->unlink);
         pli_free(port);
         return error;
     }
     port->origin.watcher.lost = port_connection_lost;
+    error = port_adjust(port);
+    if (error < 0) {
+        port_close(port); /* buried as any other */
+        return error;
+    }
     pli_owned_add(scope, &port->owned);
-    port_accept(port);
     if (ret_port)
         *ret_port = port;
     return 0;

@@ -9,7 +9,7 @@
 static const pli_backend_ops *const backends[] = {
     &pli_uring_ops, &pli_epoll_ops, &pli_poll_ops, &pli_select_ops, /* best first */
 };
-#define N_BACKENDS (sizeof backends / sizeof *backends)
+#define N_BACKENDS (sizeof backends / sizeof backends[0])
 
 static int backend_open(const pli_backend_ops *ops, pli_backend **ret_backend)
 {

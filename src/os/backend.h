@@ -50,6 +50,7 @@ enum {
     PLI_WANT_CONNECT = 8,
     PLI_WANT_READ = 16, /* watch */
     PLI_WANT_WRITE = 32,
+    PLI_WANT_ONE = 64, /* with PLI_WANT_ACCEPT: none is accepted but the one that is told, so that not wanting keeps the rest waiting */
 };
 
 struct pli_io {

@@ -88,11 +88,11 @@ static size_t pieces_size(const struct iovec *pieces, size_t n)
 }
 
 /* Sends until all is gone or the kernel takes no more; then the interest in writing sees to the rest. */
-void pli_readiness_send(pli_backend *base, pli_io *io)
+static void send_all(pli_readiness *self, pli_io *io)
 {
-    pli_readiness *self = (pli_readiness *) base;
     struct iovec pieces[PIECES_MAX];
     size_t n;
+    int error;
 
     while ((n = io->ops->gather(io, pieces, PIECES_MAX)) > 0) {
         size_t size = pieces_size(pieces, n);
@@ -101,7 +101,9 @@ void pli_readiness_send(pli_backend *base, pli_io *io)
         if (sent == -EAGAIN || (sent >= 0 && (size_t) sent < size)) {
             io->ops->sent(io, sent < 0 ? 0 : sent);
             io->ops->blocked(io);
-            pl_ignore(set_wants(self, io, io->wants | PLI_WANT_SEND));
+            error = set_wants(self, io, io->wants | PLI_WANT_SEND);
+            if (error < 0)
+                io->ops->sent(io, error); /* nobody would tell when there is room */
             return;
         }
         io->ops->sent(io, sent);
@@ -110,6 +112,12 @@ void pli_readiness_send(pli_backend *base, pli_io *io)
     }
     if (io->wants & PLI_WANT_SEND)
         pl_ignore(set_wants(self, io, io->wants & ~(unsigned) PLI_WANT_SEND));
+}
+
+void pli_readiness_send(pli_backend *base, pli_io *io)
+{
+    if (!(io->wants & PLI_WANT_SEND)) /* else there is no room, and it will be told when there is */
+        send_all((pli_readiness *) base, io);
 }
 
 void pli_readiness_flush(pli_backend *base)
@@ -219,7 +227,7 @@ void pli_readiness_ready(pli_readiness *self, pli_io *io, unsigned ready)
     if (io->wants & PLI_WANT_ACCEPT && ready & (PLI_READABLE | PLI_HUNG_UP))
         ready_accept(io);
     if (io->wants & PLI_WANT_SEND && ready & (PLI_WRITABLE | PLI_HUNG_UP))
-        pli_readiness_send(&self->base, io);
+        send_all(self, io);
     if (io->wants & (PLI_WANT_READ | PLI_WANT_WRITE))
         ready_watch(io, ready);
 }

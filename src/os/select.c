@@ -26,6 +26,8 @@ static int select_set(pli_readiness *base, pli_io *io, unsigned interest)
 {
     select_backend *self = (select_backend *) base;
 
+    if (self->ios[io->fd] && self->ios[io->fd] != io)
+        return interest ? -EEXIST : 0; /* somebody else has it */
     set_bit(&self->reads, io->fd, interest & PLI_READABLE);
     set_bit(&self->writes, io->fd, interest & PLI_WRITABLE);
     FD_CLR(io->fd, &self->can_read);

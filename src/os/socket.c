@@ -102,6 +102,15 @@ int pli_fd_dup(int fd)
     return result(fcntl(fd, F_DUPFD_CLOEXEC, 0));
 }
 
+int pli_fd_pollable(int fd)
+{
+    struct stat st;
+
+    if (fstat(fd, &st) < 0)
+        return -errno;
+    return S_ISREG(st.st_mode) || S_ISDIR(st.st_mode) || S_ISBLK(st.st_mode) ? -EPERM : 0;
+}
+
 int pli_socket_type(int fd)
 {
     int type, r = pli_socket_get(fd, SOL_SOCKET, SO_TYPE, &type);

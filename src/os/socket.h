@@ -30,6 +30,8 @@ int pli_fd_set_nonblocking(int fd, bool on);
 /* A descriptor that is kept so that there is one to give up when there are no more. */
 PL_MUST int pli_fd_open_reserve(void);
 PL_MUST int pli_fd_dup(int fd);
+/* Whether the descriptor can be waited for. Returns: 0, -EPERM for files and folders, -EBADF. */
+PL_MUST int pli_fd_pollable(int fd);
 /* The type of what `fd` is (SOCK_STREAM, ...), or a negative errno. */
 PL_MUST int pli_socket_type(int fd);
 /* Removes the file of a UNIX socket on which nobody listens any more. Returns: 0, or -EADDRINUSE when somebody does. */

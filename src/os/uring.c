@@ -205,18 +205,19 @@ static int backlog_add(uring_backend *self, const struct io_uring_cqe *cqe)
 /* The kernel has more completions than the ring holds: makes room for them, so that none of a batch stays unseen. */
 static void ring_relieve(uring_backend *self)
 {
-    struct io_uring_cqe *cqe;
-    unsigned head, n = 0;
+    while (io_uring_cq_has_overflow(&self->ring)) {
+        struct io_uring_cqe *cqe;
+        unsigned head, n = 0;
 
-    if (!io_uring_cq_has_overflow(&self->ring))
-        return;
-    io_uring_for_each_cqe(&self->ring, head, cqe) {
-        if (backlog_add(self, cqe) < 0)
-            break;
-        ++n;
+        io_uring_for_each_cqe(&self->ring, head, cqe) {
+            if (backlog_add(self, cqe) < 0)
+                break;
+            ++n;
+        }
+        io_uring_cq_advance(&self->ring, n);
+        if (io_uring_get_events(&self->ring) < 0 || !n)
+            return;
     }
-    io_uring_cq_advance(&self->ring, n);
-    io_uring_get_events(&self->ring);
 }
 
 /* Submits all that is there, and settles the sends among it. */
@@ -273,7 +274,10 @@ static void arm_accept(uring_backend *self, pli_io *io)
 {
     struct io_uring_sqe *sqe = ring_sqe(self);
 
-    io_uring_prep_multishot_accept(sqe, io->fd, NULL, NULL, SOCK_CLOEXEC);
+    if (io->wants & PLI_WANT_ONE)
+        io_uring_prep_accept(sqe, io->fd, NULL, NULL, SOCK_CLOEXEC);
+    else
+        io_uring_prep_multishot_accept(sqe, io->fd, NULL, NULL, SOCK_CLOEXEC);
     io_armed(io, sqe, OP_ACCEPT);
 }
 
@@ -293,6 +297,24 @@ static void arm_poll(uring_backend *self, pli_io *io, uring_op op, unsigned mask
 
     io_uring_prep_poll_add(sqe, io->fd, mask);
     io_armed(io, sqe, op);
+}
+
+/*
+ * The ring's polls also tell that the peer has ended its half (POLLRDHUP), for ever and at once, although nobody asked. When there is nothing else to tell, one that is
+ * told of changes only takes its place, and is given up as soon as there is something.
+ */
+static void arm_poll_changes(uring_backend *self, pli_io *io, uring_op op, unsigned mask)
+{
+    struct io_uring_sqe *sqe = ring_sqe(self);
+
+    io_uring_prep_poll_multishot(sqe, io->fd, mask);
+    io_armed(io, sqe, op);
+}
+
+/* Whether a poll for `mask` has found what it was for. */
+static bool poll_found(int result, unsigned mask)
+{
+    return result < 0 || (unsigned) result & (mask | POLLERR | POLLHUP | POLLNVAL);
 }
 
 static unsigned watch_mask(const pli_io *io)
@@ -350,16 +372,26 @@ static int uring_connect(pli_backend *base, pli_io *io, const struct sockaddr *a
     return 0;
 }
 
+/* A port's descriptor at once: whoever is told that it is removed may want its address. Others with the next submission, which costs less. */
+static void io_close(uring_backend *self, const pli_io *io)
+{
+    struct io_uring_sqe *sqe;
+
+    if (io->ops->accepted) {
+        pli_socket_close(io->fd);
+        return;
+    }
+    sqe = ring_sqe(self);
+    io_uring_prep_close(sqe, io->fd);
+    io_uring_sqe_set_data64(sqe, pack(OP_NONE, 0, 0));
+    sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
+}
+
 /* The kernel holds nothing of it any more. */
 static void io_finish(uring_backend *self, pli_io *io)
 {
-    if (io->state & CLOSE_FD) {
-        struct io_uring_sqe *sqe = ring_sqe(self);
-
-        io_uring_prep_close(sqe, io->fd);
-        io_uring_sqe_set_data64(sqe, pack(OP_NONE, 0, 0));
-        sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
-    }
+    if (io->state & CLOSE_FD)
+        io_close(self, io);
     if (io->state & STARVED)
         --self->starved;
     pli_slots_drop(&self->base.ios, io->slot);
@@ -463,6 +495,14 @@ static void note_send(uring_backend *self, struct io_uring_cqe *cqe)
     cqe->user_data = pack(OP_NONE, 0, 0);
 }
 
+/* There was no memory to look at all completions, so whose send failed can't be known: none that was not told of counts as done. */
+static void batch_doubt(uring_backend *self, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; ++i)
+        if (self->batch[i].result == self->batch[i].size)
+            self->batch[i].result = -ENOMEM;
+}
+
 /* Right after a submission: whoever's send made no completion is done. */
 static void batch_settle(uring_backend *self)
 {
@@ -478,6 +518,8 @@ static void batch_settle(uring_backend *self)
         note_send(self, &self->backlog[i]);
     io_uring_for_each_cqe(&self->ring, head, cqe)
         note_send(self, cqe);
+    if (io_uring_cq_has_overflow(&self->ring))
+        batch_doubt(self, n);
     /* Settling may send more, into the batch's places from the first on, but never past the one that is being settled. */
     self->n_batch = self->n_messages = 0;
     self->more = false;
@@ -544,19 +586,27 @@ static void done_receive(uring_backend *self, pli_io *io, const struct io_uring_
     io->ops->receive_ended(io, cqe->res);
 }
 
-static void done_poll_send(uring_backend *self, pli_io *io)
+static void done_poll_send(uring_backend *self, pli_io *io, const struct io_uring_cqe *cqe)
 {
-    io->wants &= (uint8_t) ~PLI_WANT_SEND;
-    if (!(io->state & REMOVED))
+    bool found = poll_found(cqe->res, POLLOUT), last = !is_armed(io, OP_POLL_SEND);
+
+    if (io->state & REMOVED)
+        return;
+    if (!last) {
+        if (found)
+            io_cancel(self, io, OP_POLL_SEND);
+    } else if (!found) {
+        arm_poll_changes(self, io, OP_POLL_SEND, POLLOUT);
+    } else {
+        io->wants &= (uint8_t) ~PLI_WANT_SEND;
         uring_send_start(&self->base, io);
+    }
 }
 
-static void done_watch(pli_io *io, const struct io_uring_cqe *cqe)
+static void watch_tell(pli_io *io, const struct io_uring_cqe *cqe)
 {
     unsigned watched = io->wants & (PLI_WANT_READ | PLI_WANT_WRITE), events = 0;
 
-    if (cqe->res == -ECANCELED || io->state & REMOVED)
-        return;
     /* What can't be polled is ready for everything: trying will say what is wrong with it. */
     if (cqe->res < 0 || cqe->res & (POLLIN | POLLERR | POLLHUP))
         events |= watched & PLI_WANT_READ;
@@ -564,6 +614,22 @@ static void done_watch(pli_io *io, const struct io_uring_cqe *cqe)
         events |= watched & PLI_WANT_WRITE;
     if (events)
         io->ops->ready(io, events);
+}
+
+static void done_watch(uring_backend *self, pli_io *io, const struct io_uring_cqe *cqe)
+{
+    bool found = poll_found(cqe->res, io->at), last = !is_armed(io, OP_POLL_WATCH);
+
+    if (io->state & REMOVED)
+        return;
+    if (!last) {
+        if (found)
+            io_cancel(self, io, OP_POLL_WATCH);
+    } else if (found && cqe->res != -ECANCELED) {
+        watch_tell(io, cqe);
+    } else if (!found && io->at == watch_mask(io)) {
+        arm_poll_changes(self, io, OP_POLL_WATCH, io->at);
+    }
 }
 
 /* Called while the operation still counts as held, so that the io stays whatever is called. */
@@ -581,10 +647,10 @@ static void done(uring_backend *self, pli_io *io, uring_op op, const struct io_u
             io->ops->connected(io, cqe->res);
         break;
     case OP_POLL_SEND:
-        done_poll_send(self, io);
+        done_poll_send(self, io, cqe);
         break;
     case OP_POLL_WATCH:
-        done_watch(io, cqe);
+        done_watch(self, io, cqe);
         break;
     default:
         break;

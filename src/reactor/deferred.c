@@ -2,7 +2,8 @@
  * Deferreds.
  *
  * Steps run from the loop: firing and adding only queue the Deferred as a task. Waiting for another one is two pointers; when the inner one has run out of
- * steps it hands its result to the waiter and queues that. So chains use no stack, in either direction.
+ * steps it hands its result to the waiter and queues that. So chains use no stack, in either direction. One in the middle that has no steps left steps aside: so a loop that
+ * chains to its own next round for ever uses no memory either.
  *
  * Life: it is freed at the end of a turn in which it has fired, has no steps left, and nobody waits, refers to it or may still fire it:
  *
@@ -11,7 +12,7 @@
  *   waiter   whoever it hands its result to
  *
  * When its scope ends, whatever has not fired fails with PL_E_ENDED, and the steps run at once, inside the ending: nothing of it happens later. A step that runs
- * just then (it ended the scope itself) has its result thrown away.
+ * just then (it ended the scope itself) has its result thrown away. Who still refers to it may look at it, but its scope is gone.
  */
 #include <plait/deferred.h>
 
@@ -24,6 +25,16 @@
 #include "reactor/reactor.h"
 
 #define STEPS_INSIDE 3
+#define STEPS_MAX    32767u /* of those that do not fit inside */
+
+/* More than so many are not kept for the next ones. */
+#define SPARES_MAX 1024
+
+/* So many links are looked at for a Deferred that waits for itself: longer circles are not made by mistake, and chains may be long. */
+#define CIRCLE_MAX 8
+
+/* Not what most Deferreds come to: out of the way of what all do. */
+#define RARE __attribute__((noinline))
 
 typedef struct deferred_step {
     pl_callback_fn *callback;
@@ -37,7 +48,7 @@ struct pl_deferred {
     pl_scope *scope;
     pl_reactor *reactor;
     const char *where;
-    pl_result result; /* while fired and not waiting */
+    pl_result result;     /* while fired and not waiting */
     pl_deferred *waiting; /* for this one */
     pl_deferred *waiter;
     pl_canceller_fn *canceller;
@@ -45,6 +56,7 @@ struct pl_deferred {
     pl_timer timer;
     uint32_t refs;
     bool fired, cancelled, owed, timed_out, running, ended;
+    bool postponed; /* cancelled, and the producer will say when it is over */
     bool ignored; /* its waiter has ended: nobody will look at a failure, and that is no oversight */
     uint16_t next_step, n_steps;
     uint16_t steps_size; /* of `more` */
@@ -57,6 +69,24 @@ static void deferred_end(pli_owned *owned);
 
 /* ---- birth and death ---- */
 
+/* One by one, without the steps inside, which need no zeros: a memset() would cost a quarter of a Deferred's whole life. */
+static inline void deferred_init(pl_deferred *d, pl_scope *scope, const char *where)
+{
+    d->owned.end = deferred_end;
+    d->task = (pli_task){NULL, deferred_run};
+    d->scope = scope;
+    d->reactor = scope->reactor;
+    d->where = where;
+    d->result = (pl_result){PL_RESULT_VALUE, NULL};
+    d->waiting = d->waiter = NULL;
+    d->timer = (pl_timer){0, 0};
+    d->refs = 0;
+    d->fired = d->cancelled = d->owed = d->timed_out = d->running = d->ended = false;
+    d->postponed = d->ignored = false;
+    d->next_step = d->n_steps = d->steps_size = 0;
+    d->more = NULL;
+}
+
 pl_deferred *pl_deferred_new_at(pl_scope *scope, pl_canceller_fn *canceller, void *arg,
                                 const char *where)
 {
@@ -66,18 +96,13 @@ pl_deferred *pl_deferred_new_at(pl_scope *scope, pl_canceller_fn *canceller, voi
     pli_check_thread(reactor);
     if (scope->ended)
         return NULL;
-    if (d)
+    if (d) {
         reactor->spare_deferreds = d->waiter;
-    else if (!(d = pli_alloc(sizeof *d)))
+        --reactor->n_spare_deferreds;
+    } else if (!(d = pli_alloc(sizeof *d))) {
         return NULL;
-    /* Not as one literal: the steps inside need no zeros. */
-    memset(d, 0, offsetof(pl_deferred, inside));
-    d->more = NULL;
-    d->owned.end = deferred_end;
-    d->task.run = deferred_run;
-    d->scope = scope;
-    d->reactor = reactor;
-    d->where = where;
+    }
+    deferred_init(d, scope, where);
     d->canceller = canceller;
     d->canceller_arg = arg;
     pli_owned_add(scope, &d->owned);
@@ -92,16 +117,16 @@ void pli_deferreds_free_spares(pl_reactor *reactor)
         reactor->spare_deferreds = d->waiter;
         pli_free(d);
     }
+    reactor->n_spare_deferreds = 0;
 }
 
-static void result_drop(pl_result *result)
+static void result_drop(pl_result result)
 {
-    if (result->kind == PL_RESULT_FAILURE)
-        pl_failure_unref(result->data);
-    *result = (pl_result){PL_RESULT_VALUE, NULL};
+    if (result.kind == PL_RESULT_FAILURE)
+        pl_failure_unref(result.data);
 }
 
-static void log_unhandled(const pl_deferred *d)
+RARE static void log_unhandled(const pl_deferred *d)
 {
     char text[512];
 
@@ -115,7 +140,29 @@ static bool is_spent(const pl_deferred *d)
     return d->fired && !d->running && !d->waiting && !d->waiter && d->next_step == d->n_steps;
 }
 
-/* The end of a turn, or of its scope: frees it if nothing keeps it. */
+/* Whether nobody has to hear of its failure: it failed because its scope ended, or whoever waited for it did. */
+static bool is_silent(const pl_deferred *d)
+{
+    int code = pl_failure_code(d->result.data);
+
+    return d->ignored || (d->ended && (code == PL_E_ENDED || code == PL_E_CANCELLED));
+}
+
+static void deferred_free(pl_deferred *d)
+{
+    pl_reactor *reactor = d->reactor;
+
+    pli_free(d->more);
+    if (reactor->n_spare_deferreds >= SPARES_MAX) {
+        pli_free(d);
+        return;
+    }
+    ++reactor->n_spare_deferreds;
+    d->waiter = reactor->spare_deferreds;
+    reactor->spare_deferreds = d;
+}
+
+/* The end of a turn: frees it if nothing keeps it. */
 static void deferred_bury(pli_task *task)
 {
     pl_deferred *d = pl_container_of(task, pl_deferred, task);
@@ -126,15 +173,13 @@ static void deferred_bury(pli_task *task)
             pli_ready(d->reactor, &d->task);
         return;
     }
-    if (d->result.kind == PL_RESULT_FAILURE && !d->ended && !d->ignored)
+    if (d->result.kind == PL_RESULT_FAILURE && !is_silent(d))
         log_unhandled(d);
-    result_drop(&d->result);
+    result_drop(d->result);
     pli_owned_remove(&d->owned);
     if (d->timer.slot)
         pl_timer_cancel(d->reactor, d->timer);
-    pli_free(d->more);
-    d->waiter = d->reactor->spare_deferreds;
-    d->reactor->spare_deferreds = d;
+    deferred_free(d);
 }
 
 static void deferred_doom(pl_deferred *d)
@@ -168,11 +213,14 @@ static deferred_step *step_at(pl_deferred *d, unsigned i)
     return i < STEPS_INSIDE ? &d->inside[i] : &d->more[i - STEPS_INSIDE];
 }
 
-static bool steps_grow(pl_deferred *d)
+RARE static bool steps_grow(pl_deferred *d)
 {
     unsigned size = d->steps_size ? d->steps_size * 2u : 8;
-    deferred_step *grown = size > 0x7fff ? NULL : pli_realloc(d->more, size * sizeof *grown);
+    deferred_step *grown;
 
+    if (size > STEPS_MAX)
+        size = STEPS_MAX;
+    grown = size > d->steps_size ? pli_realloc(d->more, size * sizeof *grown) : NULL;
     if (!grown)
         return false;
     d->more = grown;
@@ -187,92 +235,165 @@ static void deferred_wake(pl_deferred *d)
         pli_ready(d->reactor, &d->task);
 }
 
+/* A step that does not fit inside, or comes after the end of the scope. */
+RARE static int add_outside(pl_deferred *d, deferred_step step)
+{
+    if (d->ended && !d->running)
+        return PL_E_ENDED;
+    if (d->n_steps >= STEPS_INSIDE + d->steps_size && !steps_grow(d))
+        return -ENOMEM;
+    *step_at(d, d->n_steps++) = step;
+    deferred_wake(d);
+    return 0;
+}
+
 int pl_add_callbacks(pl_deferred *d, pl_callback_fn *callback, pl_errback_fn *errback, void *arg)
 {
+    deferred_step step = {callback, errback, arg};
+
     pli_check_thread(d->reactor);
     if (d->next_step == d->n_steps)
         d->next_step = d->n_steps = 0;
-    if (d->n_steps >= STEPS_INSIDE + d->steps_size && !steps_grow(d))
-        return -ENOMEM;
-    *step_at(d, d->n_steps++) = (deferred_step){callback, errback, arg};
+    if (d->ended || d->n_steps >= STEPS_INSIDE)
+        return add_outside(d, step);
+    d->inside[d->n_steps++] = step;
     deferred_wake(d);
     return 0;
 }
 
 /* What the step makes of the result; it takes the result. */
-static pl_result step_run(const deferred_step *step, pl_result result)
+static pl_result step_run(deferred_step step, uintptr_t kind, void *data)
 {
-    pl_result next = result;
+    if (kind == PL_RESULT_VALUE && step.callback)
+        return step.callback(data, step.arg);
+    if (kind == PL_RESULT_FAILURE && step.errback) {
+        pl_result next = step.errback(data, step.arg);
 
-    if (result.kind == PL_RESULT_VALUE && step->callback) {
-        next = step->callback(result.data, step->arg);
-    } else if (result.kind == PL_RESULT_FAILURE && step->errback) {
-        next = step->errback(result.data, step->arg);
-        pl_failure_unref(result.data);
+        pl_failure_unref(data);
+        return next;
     }
-    return next;
+    return (pl_result){kind, data};
 }
 
-/* A cancel by a timer is told as what it is. */
-static pl_result timed_out_result(pl_deferred *d, pl_result result)
+/* The result has come. A cancel by a timer is told as what it is. */
+static void deferred_take(pl_deferred *d, pl_result result)
 {
-    if (!d->timed_out || result.kind != PL_RESULT_FAILURE ||
-        pl_failure_code(result.data) != PL_E_CANCELLED)
-        return result;
+    bool timed_out = d->timed_out;
+
     d->timed_out = false;
+    d->result = result;
+    if (d->timer.slot) {
+        pl_timer_cancel(d->reactor, d->timer);
+        d->timer = (pl_timer){0, 0};
+    }
+    if (!timed_out || result.kind != PL_RESULT_FAILURE ||
+        pl_failure_code(result.data) != PL_E_CANCELLED)
+        return;
     pl_failure_unref(result.data);
-    return pl_fail_code(PL_E_TIMED_OUT);
+    d->result = pl_fail_code(PL_E_TIMED_OUT);
+}
+
+static bool waits_for(const pl_deferred *d, const pl_deferred *other)
+{
+    for (int i = 0; d && i < CIRCLE_MAX; ++i, d = d->waiting)
+        if (d == other)
+            return true;
+    return false;
+}
+
+/*
+ * `d` only passes on what another will give it: then whoever waits for it may as well wait for that one. Not when somebody can tell the difference: who refers to it, or a scope whose end
+ * would come between the two.
+ */
+RARE static void step_aside(pl_deferred *d)
+{
+    pl_deferred *waiter = d->waiter, *inner = d->waiting;
+
+    if (!waiter || !inner || d->next_step < d->n_steps || d->refs || d->owed || d->timer.slot ||
+        d->timed_out || d->running || (d->scope != waiter->scope && d->scope != inner->scope))
+        return;
+    d->waiter = d->waiting = NULL;
+    waiter->waiting = inner;
+    inner->waiter = waiter;
+    deferred_doom(d);
 }
 
 /* `d` has got a result that is another Deferred: takes that one's result, or waits for it. */
-static void deferred_wait(pl_deferred *d, pl_deferred *inner)
+RARE static void deferred_wait(pl_deferred *d, pl_deferred *inner)
 {
-    PLI_ASSERT(inner != d);
-    if (inner->waiter || inner == d) {
+    if (!inner) { /* what could not be made */
+        d->result = pl_fail_code(-ENOMEM);
+        return;
+    }
+    if (inner->waiter || waits_for(inner, d)) {
         pli_misuse("a Deferred was chained twice, or to itself");
         d->result = pl_fail_code(PL_E_STATE);
         return;
     }
     if (is_spent(inner)) {
-        d->result = timed_out_result(d, inner->result);
+        d->result = inner->result;
         inner->result = (pl_result){PL_RESULT_VALUE, NULL};
         deferred_doom(inner);
         return;
     }
     d->waiting = inner;
     inner->waiter = d;
+    step_aside(inner);
+}
+
+/* What a step returned after its scope had ended: the other steps have run inside that, and this comes too late. */
+RARE static void result_discard(pl_result result)
+{
+    pl_deferred *inner = result.data;
+
+    if (result.kind != PL_RESULT_DEFERRED) {
+        result_drop(result);
+    } else if (inner) {
+        inner->ignored = true;
+        pl_deferred_cancel(inner);
+    }
+}
+
+bool pli_deferred_take(pl_deferred *d, pl_result *ret_result)
+{
+    if (!is_spent(d))
+        return false;
+    *ret_result = d->result;
+    d->result = (pl_result){PL_RESULT_VALUE, NULL};
+    deferred_doom(d);
+    return true;
 }
 
 static void run_step(pl_deferred *d)
 {
     deferred_step step = *step_at(d, d->next_step++); /* adding may move them */
     bool had_ended = d->ended;
-    pl_result result = d->result;
+    /* Its halves one by one, as they were stored: read as a whole, the processor waits until both are out of its way. */
+    uintptr_t kind = d->result.kind;
+    void *data = d->result.data;
+    pl_result result;
 
-    d->result = (pl_result){PL_RESULT_VALUE, NULL};
-    result = step_run(&step, result);
-    if (d->ended && !had_ended) {
-        /* The step ended the scope: the rest ran inside that, and this comes too late. */
-        if (result.kind == PL_RESULT_DEFERRED)
-            pl_deferred_cancel(result.data);
-        else
-            result_drop(&result);
-        return;
-    }
-    if (result.kind == PL_RESULT_DEFERRED)
+    d->result.kind = PL_RESULT_VALUE;
+    d->result.data = NULL;
+    result = step_run(step, kind, data);
+    if (d->ended && !had_ended)
+        result_discard(result);
+    else if (result.kind == PL_RESULT_DEFERRED)
         deferred_wait(d, result.data);
-    else
-        d->result = result;
+    else {
+        d->result.kind = result.kind;
+        d->result.data = result.data;
+    }
 }
 
 /* Hands the result to whoever waits for it. */
-static void deferred_deliver(pl_deferred *d)
+RARE static void deferred_deliver(pl_deferred *d)
 {
     pl_deferred *waiter = d->waiter;
 
     d->waiter = NULL;
     waiter->waiting = NULL;
-    waiter->result = timed_out_result(waiter, d->result);
+    deferred_take(waiter, d->result);
     d->result = (pl_result){PL_RESULT_VALUE, NULL};
     deferred_wake(waiter);
 }
@@ -291,6 +412,8 @@ static void deferred_run(pli_task *task)
 
     if (d->fired && !d->waiting)
         run_steps(d);
+    if (d->waiting)
+        step_aside(d);
     if (d->waiting || !d->fired)
         return;
     if (d->waiter)
@@ -305,19 +428,17 @@ static int deferred_fire(pl_deferred *d, pl_result result)
     pli_check_thread(d->reactor);
     if (d->owed) {
         d->owed = false;
-        result_drop(&result);
+        result_drop(result);
         if (is_spent(d))
             deferred_doom(d);
         return 0;
     }
     if (d->fired) {
-        result_drop(&result);
-        return PL_E_STATE;
+        result_drop(result);
+        return d->ended ? 0 : PL_E_STATE;
     }
     d->fired = true;
-    d->result = timed_out_result(d, result);
-    if (d->timer.slot)
-        pl_timer_cancel(d->reactor, d->timer);
+    deferred_take(d, result);
     pli_ready(d->reactor, &d->task);
     return 0;
 }
@@ -360,10 +481,15 @@ static void give_up(pl_deferred *d, int code)
     d->cancelled = true;
     if (knows)
         d->canceller(d, d->canceller_arg);
-    if (d->fired)
+    if (d->fired || (d->postponed && code == PL_E_CANCELLED))
         return;
     deferred_fire(d, pl_fail_code(code));
     d->owed = !knows;
+}
+
+void pli_deferred_postpone(pl_deferred *deferred)
+{
+    deferred->postponed = true;
 }
 
 void pl_deferred_cancel(pl_deferred *deferred)
@@ -386,6 +512,7 @@ static void deferred_timer(void *arg)
 
 int pl_deferred_timeout(pl_deferred *deferred, double seconds)
 {
+    pli_check_thread(deferred->reactor);
     if (deferred->fired && !deferred->waiting)
         return 0;
     pl_timer_cancel(deferred->reactor, deferred->timer);

@@ -63,8 +63,7 @@ static void add_time(line *l, int64_t wall_ns)
 
     gmtime_r(&seconds, &tm);
     add_format(l, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", tm.tm_year + 1900, tm.tm_mon + 1,
-               tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec,
-               (int) (wall_ns / 1000000 % 1000));
+               tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, (int) (wall_ns / 1000000 % 1000));
 }
 
 static const char *const level_names[] = {"debug", "info", "warning", "error"};

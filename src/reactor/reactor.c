@@ -136,6 +136,7 @@ static void reactor_init(pl_reactor *reactor, const pl_reactor_options *options)
     reactor->ignore_signals = options->ignore_signals;
     reactor->shutdown_s = options->shutdown_s > 0 ? options->shutdown_s : 10;
     reactor->threads_max = options->threads_max ? options->threads_max : 10;
+    reactor->fiber_stack_bytes = options->fiber_stack_bytes;
     reactor->now = pli_clock_now();
     pli_log_init(&reactor->logger, options->log);
     pli_rand_seed(&reactor->rand, options->seed ? options->seed : pli_clock_seed());
@@ -161,7 +162,8 @@ int pl_reactor_new(const pl_reactor_options *options, pl_reactor **ret_reactor)
         pl_reactor_free(reactor);
         return error;
     }
-    pl_log(reactor, PL_DEBUG, "reactor", "made", PL_LOG_STR("backend", pl_reactor_backend(reactor)));
+    pl_log(reactor, PL_DEBUG, "reactor", "made",
+           PL_LOG_STR("backend", pl_reactor_backend(reactor)));
     *ret_reactor = reactor;
     return 0;
 }
@@ -171,7 +173,8 @@ static void last_turns(pl_reactor *reactor)
 {
     for (int i = 0; i < LAST_TURNS_MAX && reactor->backend->ios.used; ++i)
         pl_ignore(pli_reactor_turn(reactor, 1000000));
-    run_turn(reactor);
+    while (reactor->ready.first || reactor->graves.first)
+        run_turn(reactor);
     PLI_ASSERT(reactor->backend->ios.used == 0);
 }
 
@@ -195,6 +198,8 @@ pl_reactor *pl_reactor_free(pl_reactor *reactor)
         last_turns(reactor);
     }
     pli_deferreds_free_spares(reactor);
+    if (reactor->fibers)
+        reactor->fibers->free(reactor->fibers);
     while (reactor->triggers)
         pl_remove_system_event_trigger(reactor, pli_first_trigger(reactor));
     pli_backend_close(reactor->backend);

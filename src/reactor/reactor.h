@@ -49,8 +49,15 @@ typedef struct pli_posted pli_posted;
 /* Something that another thread wants done here. It is whoever posts it that keeps the memory, until it is run. */
 struct pli_posted {
     pli_posted *next;
-    void (*run)(pli_posted *self, bool ended); /* ended: the reactor is being freed, and this is all that becomes of it */
+    void (*run)(
+        pli_posted *self,
+        bool ended); /* ended: the reactor is being freed, and this is all that becomes of it */
 };
+
+/* What a higher floor keeps for a reactor; freed after all else has ended. */
+typedef struct pli_annex {
+    void (*free)(struct pli_annex *self);
+} pli_annex;
 
 struct pl_reactor {
     pl_scope scope; /* the root */
@@ -69,6 +76,11 @@ struct pl_reactor {
 
     /* What the Deferreds leave behind for the next ones */
     struct pl_deferred *spare_deferreds;
+    uint32_t n_spare_deferreds;
+
+    pli_annex *fibers; /* NULL until there is one */
+    size_t fiber_stack_bytes;
+    unsigned fibers_lent; /* receive buffers that fibers keep for longer than a turn */
 
     /* Calls from other threads: a stack, newest first */
     _Atomic(pli_posted *) posted;
@@ -88,7 +100,7 @@ struct pl_reactor {
     int stop_signal;
     double shutdown_s;
     unsigned threads_max;
-    struct pli_thread_pool *threads; /* NULL until it is used */
+    struct pli_thread_pool *threads;                      /* NULL until it is used */
     void (*threads_end)(struct pli_thread_pool *threads); /* that floor is above this one */
     uintptr_t thread;
 };
@@ -150,6 +162,10 @@ void pli_signals_close(pl_reactor *reactor);
 
 /* deferred.c */
 void pli_deferreds_free_spares(pl_reactor *reactor);
+/* For a canceller: the producer will fire it, but not at once. The end of the scope does not wait for that. */
+void pli_deferred_postpone(pl_deferred *deferred);
+/* Takes the result of one that has nothing left to run, and consumes it. Returns: whether that is so. */
+bool pli_deferred_take(pl_deferred *deferred, pl_result *ret_result);
 
 /* log.c */
 void pli_log_init(pli_logger *logger, const pl_log_options *options);

@@ -95,7 +95,7 @@ static int run_phase(pl_reactor *reactor, pl_phase phase, pl_event event)
 
     if (!wait)
         return -ENOMEM;
-    for (uint32_t id = 0; (entry = next_trigger(reactor, id, phase, event)); ) {
+    for (uint32_t id = 0; (entry = next_trigger(reactor, id, phase, event));) {
         pl_deferred *d;
 
         id = entry->id;

@@ -133,6 +133,17 @@ void *pl_scope_alloc(pl_scope *scope, size_t size)
     return block ? block->bytes : NULL;
 }
 
+void pl_scope_free(void *memory)
+{
+    owned_block *block = memory ? pl_container_of(memory, owned_block, bytes) : NULL;
+
+    if (!block || !block->owned.at)
+        return; /* the scope has ended, and frees it at the end of the turn */
+    pli_check_thread(block->reactor);
+    pli_owned_remove(&block->owned);
+    pli_free(block);
+}
+
 int pl_scope_on_end(pl_scope *scope, pl_scope_fn *fn, void *arg)
 {
     owned_block *block = block_new(scope, 0);

@@ -31,9 +31,9 @@ pl_timer pl_call_later(pl_scope *scope, double seconds, pl_timer_fn *fn, void *a
     if (scope->ended)
         return timer;
     /* No delay is due now, although now is not on a tick. */
-    timer.slot = pli_wheel_add(&reactor->wheel, &scope->timers,
-                               ns ? tick_after(reactor->now + ns) : reactor->wheel.now, fn, arg,
-                               &timer.gen);
+    timer.slot =
+        pli_wheel_add(&reactor->wheel, &scope->timers,
+                      ns ? tick_after(reactor->now + ns) : reactor->wheel.now, fn, arg, &timer.gen);
     return timer;
 }
 

@@ -1,0 +1,872 @@
+#include <malloc.h>
+
+#include "tests/net_kit.h"
+
+/* ---- the plain way ---- */
+
+PL_TEST_EACH_BACKEND(bytes_come_and_go)
+{
+    kit k;
+    int peer;
+
+    kit_open(&k);
+    k.server.echo = true;
+    peer = kit_dial(&k);
+    peer_say(peer, "hello");
+    kit_expect(&k, peer, "hello");
+    close(peer);
+    k.server.on[ON_EOF] = kit_close;
+    KIT_UNTIL(&k, k.server.lost);
+    PL_STR_EQ(k.server.trace, "made data(hello) eof lost(PL_E_CLEAN)");
+    kit_done(&k);
+}
+
+PL_TEST_EACH_BACKEND(without_an_opinion_on_half_close_the_end_of_the_peer_closes)
+{
+    kit k;
+    int peer;
+
+    kit_open_reactor(&k);
+    kit_listen(&k, "tcp:0:interface=127.0.0.1", &(pl_listen_options){.protocol = &kit_plain_ops});
+    k.server.echo = true;
+    peer = kit_dial(&k);
+    peer_say(peer, "last words");
+    shutdown(peer, SHUT_WR);
+    kit_expect(&k, peer, "last words");
+    KIT_UNTIL(&k, k.server.lost);
+    PL_EQ(kit_hear(&k, peer, (char[1]){0}, 1), 0);
+    PL_EQ(k.server.reason, PL_E_CLEAN);
+    close(peer);
+    kit_done(&k);
+}
+
+PL_TEST_EACH_BACKEND(unix_streams_work_as_tcp_does)
+{
+    kit k;
+    int peer;
+
+    kit_open_reactor(&k);
+    kit_listen(&k, "unix:@plait-connection-test",
+               &(pl_listen_options){.protocol = &kit_server_ops});
+    k.server.echo = true;
+    k.server.on[ON_EOF] = kit_close;
+    peer = kit_dial(&k);
+    peer_say(peer, "abc");
+    kit_expect(&k, peer, "abc");
+    close(peer);
+    KIT_UNTIL(&k, k.server.lost);
+    PL_STR_EQ(k.server.trace, "made data(abc) eof lost(PL_E_CLEAN)");
+    kit_done(&k);
+}
+
+/* ---- closing ---- */
+
+static void fill(kit_side *side)
+{
+    char bytes[4096];
+    int r = 0;
+
+    memset(bytes, 'f', sizeof bytes);
+    while (r == 0)
+        r = pl_write(side->transport, pl_slice_of(bytes, sizeof bytes));
+    PL_EQ(r, PL_FULL);
+}
+
+/* Fills the queue for as long as the kernel takes it: in the end the peer's window is full, and far more waits than it could still open. */
+static void fill_up(kit *k)
+{
+    static const char bytes[1 << 20];
+
+    for (int still = 0; still < 5; ++still) {
+        if (pl_queued(k->server.transport) < 2 << 20) {
+            PL_EQ(pl_write(k->server.transport, pl_slice_of(bytes, sizeof bytes)), PL_FULL);
+            still = 0;
+        }
+        PL_EQ(pl_reactor_turn(k->reactor, 0.002), 0);
+    }
+}
+
+static char pattern(size_t i)
+{
+    return (char) (i * 2654435761u >> 13);
+}
+
+static char *pattern_new(size_t size)
+{
+    char *bytes = malloc(size);
+
+    for (size_t i = 0; i < size; ++i)
+        bytes[i] = pattern(i);
+    return bytes;
+}
+
+/* Reads all there is until the end of the stream. Returns: how many bytes, all of which were right. */
+static size_t hear_pattern(kit *k, int peer)
+{
+    static char bytes[65536];
+    size_t at = 0;
+    ssize_t n;
+
+    while ((n = kit_hear(k, peer, bytes, sizeof bytes)) > 0)
+        for (ssize_t i = 0; i < n; ++i, ++at)
+            if (bytes[i] != pattern(at))
+                check_fail(__FILE__, __LINE__, "byte %zu is wrong", at);
+    PL_EQ(n, 0);
+    return at;
+}
+
+static void write_3mb_and_close(kit_side *side)
+{
+    size_t size = 3 << 20;
+    char *bytes = pattern_new(size);
+
+    PL_EQ(pl_write(side->transport, pl_slice_of(bytes, size)), PL_FULL);
+    pl_close(side->transport);
+    free(bytes);
+}
+
+PL_TEST_EACH_BACKEND(close_first_sends_what_is_queued)
+{
+    kit k;
+    int peer;
+
+    kit_open(&k);
+    k.server.on[ON_MADE] = write_3mb_and_close;
+    peer = kit_dial_made(&k);
+    PL_EQ(hear_pattern(&k, peer), 3 << 20);
+    close(peer);
+    KIT_UNTIL(&k, k.server.lost);
+    PL_STR_EQ(k.server.trace, "made lost(PL_E_CLEAN)");
+    kit_done(&k);
+}
+
+PL_TEST_EACH_BACKEND(closing_to_a_peer_that_does_not_read_rests)
+{
+    kit k;
+    int peer;
+
+    kit_open(&k);
+    k.server.count_only = true;
+    peer = kit_dial_made(&k);
+    fill_up(&k);
+    pl_close(k.server.transport);
+    PL_CHECK(kit_rests(&k));
+    PL_EQ(k.server.lost, 0);
+    close(peer);
+    kit_done(&k);
+}
+
+PL_TEST_EACH_BACKEND(close_to_a_peer_that_does_not_read_ends_at_its_deadline)
+{
+    kit k;
+    int peer;
+
+    kit_open_hasty(&k, 0.03);
+    k.server.count_only = true;
+    peer = kit_dial_made(&k);
+    fill_up(&k);
+    pl_close(k.server.transport);
+    KIT_UNTIL(&k, k.server.lost);
+    PL_EQ(k.server.reason, PL_E_TIMED_OUT);
+    close(peer);
+    kit_done(&k);
+}
+
+PL_TEST_EACH_BACKEND(close_discards_what_the_peer_still_says)
+{
+    kit k;
+    int peer;
+
+    kit_open(&k);
+    k.server.on[ON_DATA] = kit_close;
+    peer = kit_dial(&k);
+    peer_say(peer, "one");
+    PL_EQ(kit_hear(&k, peer, (char[1]){0}, 1), 0);
+    peer_say(peer, "two");
+    PL_CHECK(kit_rests(&k));
+    PL_EQ(k.server.lost, 0);
+    close(peer);
+    KIT_UNTIL(&k, k.server.lost);
+    PL_STR_EQ(k.server.trace, "made data(one) lost(PL_E_CLEAN)");
+    kit_done(&k);
+}
+
+static void write_and_abort(kit_side *side)
+{
+    pl_ignore(pl_write_str(side->transport, "never sent"));
+    pl_abort(side->transport);
+}
+
+PL_TEST_EACH_BACKEND(abort_drops_the_queue_and_resets)
+{
+    kit k;
+    int peer;
+
+    kit_open(&k);
+    k.server.on[ON_DATA] = write_and_abort;
+    peer = kit_dial(&k);
+    peer_say(peer, "x");
+    PL_EQ(kit_hear(&k, peer, (char[1]){0}, 1), -ECONNRESET);
+    close(peer);
+    PL_STR_EQ(k.server.trace, "made data(x) lost(PL_E_ABORTED)");
+    kit_done(&k);
+}
+
+static void abort_with_protocol_error(kit_side *side)
+{
+    pl_abort_with(side->transport, pl_failure_new(PL_E_PROTOCOL, "parsing", NULL, NULL));
+    pl_abort(side->transport);
+    pl_close(side->transport);
+}
+
+PL_TEST_EACH_BACKEND(the_first_reason_is_the_one_that_is_told)
+{
+    kit k;
+    int peer;
+
+    kit_open(&k);
+    k.server.on[ON_DATA] = abort_with_protocol_error;
+    peer = kit_dial(&k);
+    peer_say(peer, "x");
+    KIT_UNTIL(&k, k.server.lost);
+    PL_EQ(k.server.reason, PL_E_PROTOCOL);
+    close(peer);
+    kit_done(&k);
+}
+
+PL_TEST_EACH_BACKEND(a_reset_by_the_peer_is_lost_and_not_clean)
+{
+    kit k;
+    int peer;
+
+    kit_open(&k);
+    peer = kit_dial_made(&k);
+    peer_reset(peer);
+    KIT_UNTIL(&k, k.server.lost);
+    PL_STR_EQ(k.server.trace, "made lost(PL_E_LOST)");
+    kit_done(&k);
+}
+
+PL_TEST_EACH_BACKEND(what_the_peer_said_before_its_reset_is_heard)
+{
+    kit k;
+    int peer;
+
+    kit_open(&k);
+    peer = kit_dial(&k);
+    peer_say(peer, "words");
+    KIT_UNTIL(&k, k.server.bytes == 5);
+    peer_reset(peer);
+    KIT_UNTIL(&k, k.server.lost);
+    PL_STR_EQ(k.server.trace, "made data(words) lost(PL_E_LOST)");
+    kit_done(&k);
+}
+
+/* ---- half-close ---- */
+
+PL_TEST_EACH_BACKEND(after_close_write_the_peer_can_still_talk)
+{
+    kit k;
+    int peer;
+
+    kit_open(&k);
+    k.server.on[ON_MADE] = kit_close_write;
+    peer = kit_dial_made(&k);
+    PL_EQ(kit_hear(&k, peer, (char[1]){0}, 1), 0);
+    peer_say(peer, "still here");
+    KIT_UNTIL(&k, k.server.bytes);
+    PL_EQ(pl_write_str(k.server.transport, "no"), PL_E_CLOSED);
+    PL_EQ(pl_close_write(k.server.transport), 0);
+    close(peer);
+    KIT_UNTIL(&k, k.server.lost);
+    PL_STR_EQ(k.server.trace, "made fin data(still here) eof lost(PL_E_CLEAN)");
+    kit_done(&k);
+}
+
+PL_TEST_EACH_BACKEND(after_the_peers_half_close_it_can_still_be_talked_to)
+{
+    kit k;
+    int peer;
+
+    kit_open(&k);
+    peer = kit_dial_made(&k);
+    shutdown(peer, SHUT_WR);
+    KIT_UNTIL(&k, strstr(k.server.trace, "eof"));
+    PL_CHECK(kit_rests(&k));
+    PL_EQ(pl_write_str(k.server.transport, "late"), 0);
+    kit_expect(&k, peer, "late");
+    pl_close(k.server.transport);
+    PL_EQ(kit_hear(&k, peer, (char[1]){0}, 1), 0);
+    KIT_UNTIL(&k, k.server.lost);
+    PL_STR_EQ(k.server.trace, "made eof lost(PL_E_CLEAN)");
+    close(peer);
+    kit_done(&k);
+}
+
+/* ---- pausing ---- */
+
+PL_TEST_EACH_BACKEND(pause_holds_input_and_resume_delivers_it_with_the_end_behind_it)
+{
+    kit k;
+    int peer;
+
+    kit_open(&k);
+    k.server.on[ON_MADE] = kit_pause;
+    peer = kit_dial_made(&k);
+    peer_say(peer, "one");
+    PL_CHECK(kit_rests(&k));
+    peer_say(peer, "two");
+    PL_CHECK(kit_rests(&k));
+    close(peer);
+    PL_CHECK(kit_rests(&k));
+    PL_STR_EQ(k.server.trace, "made");
+    pl_resume(k.server.transport);
+    KIT_UNTIL(&k, strstr(k.server.trace, "eof"));
+    PL_EQ(k.server.bytes, 6);
+    pl_close(k.server.transport);
+    KIT_UNTIL(&k, k.server.lost);
+    PL_EQ(k.server.reason, PL_E_CLEAN);
+    kit_done(&k);
+}
+
+PL_TEST_EACH_BACKEND(pause_in_data_received_holds_what_comes_next)
+{
+    kit k;
+    int peer;
+
+    kit_open(&k);
+    k.server.on[ON_DATA] = kit_pause;
+    peer = kit_dial_made(&k);
+    for (unsigned i = 0; i < 5; ++i) {
+        peer_say(peer, (char[2]){(char) ('a' + (int) i), 0});
+        PL_CHECK(kit_rests(&k));
+    }
+    PL_STR_EQ(k.server.trace, "made data(a)");
+    /* Each resume delivers one piece; the pause within stops the next. */
+    for (unsigned i = 0; i < 5 && k.server.bytes < 5; ++i) {
+        size_t before = k.server.bytes;
+
+        pl_resume(k.server.transport);
+        KIT_UNTIL(&k, k.server.bytes > before);
+    }
+    PL_EQ(k.server.bytes, 5);
+    close(peer);
+    kit_done(&k);
+}
+
+PL_TEST_EACH_BACKEND(resume_and_pause_in_one_go_delivers_nothing)
+{
+    kit k;
+    int peer;
+
+    kit_open(&k);
+    k.server.on[ON_MADE] = kit_pause;
+    peer = kit_dial_made(&k);
+    peer_say(peer, "held");
+    PL_CHECK(kit_rests(&k));
+    pl_resume(k.server.transport);
+    pl_pause(k.server.transport);
+    PL_CHECK(kit_rests(&k));
+    PL_STR_EQ(k.server.trace, "made");
+    pl_resume(k.server.transport);
+    KIT_UNTIL(&k, k.server.bytes == 4);
+    close(peer);
+    kit_done(&k);
+}
+
+PL_TEST_EACH_BACKEND(close_while_paused_forgets_what_is_held)
+{
+    kit k;
+    int peer;
+
+    kit_open(&k);
+    k.server.on[ON_MADE] = kit_pause;
+    peer = kit_dial_made(&k);
+    peer_say(peer, "held");
+    PL_CHECK(kit_rests(&k));
+    pl_close(k.server.transport);
+    PL_EQ(kit_hear(&k, peer, (char[1]){0}, 1), 0);
+    peer_say(peer, "more");
+    close(peer);
+    KIT_UNTIL(&k, k.server.lost);
+    PL_STR_EQ(k.server.trace, "made lost(PL_E_CLEAN)");
+    kit_done(&k);
+}
+
+/* ---- back-pressure ---- */
+
+PL_TEST_EACH_BACKEND(drained_follows_a_full_queue)
+{
+    kit k;
+    int peer;
+
+    kit_open(&k);
+    k.server.on[ON_MADE] = fill;
+    peer = kit_dial_made(&k);
+    KIT_UNTIL(&k, strstr(k.server.trace, "drained"));
+    PL_CHECK(kit_rests(&k));
+    PL_STR_EQ(k.server.trace, "made drained");
+    close(peer);
+    kit_done(&k);
+}
+
+PL_TEST_EACH_BACKEND(waiting_for_a_peer_that_does_not_read_rests)
+{
+    kit k;
+    int peer;
+
+    kit_open(&k);
+    k.server.count_only = true;
+    peer = kit_dial_made(&k);
+    fill_up(&k);
+    PL_CHECK(kit_rests(&k));
+    close(peer);
+    kit_done(&k);
+}
+
+PL_TEST_EACH_BACKEND(reading_pauses_while_the_queue_is_full)
+{
+    kit k;
+    int peer;
+
+    kit_open(&k);
+    k.server.count_only = true;
+    peer = kit_dial_made(&k);
+    fill_up(&k);
+    peer_say(peer, "question");
+    PL_CHECK(kit_rests(&k));
+    PL_EQ(k.server.bytes, 0);
+    pl_set_pause_when_full(k.server.transport, false);
+    KIT_UNTIL(&k, k.server.bytes == 8);
+    close(peer);
+    kit_done(&k);
+}
+
+PL_TEST_EACH_BACKEND(reading_goes_on_when_the_queue_has_drained)
+{
+    static char sink[1 << 16];
+    kit k;
+    int peer;
+
+    kit_open(&k);
+    k.server.count_only = true;
+    peer = kit_dial_made(&k);
+    fill_up(&k);
+    peer_say(peer, "question");
+    PL_CHECK(kit_rests(&k));
+    shutdown(peer, SHUT_WR);
+    PL_CHECK(kit_rests(&k));
+    PL_EQ(k.server.bytes, 0);
+    while (!strstr(k.server.trace, "eof")) {
+        pl_ignore((int) peer_hear(peer, sink, sizeof sink));
+        PL_EQ(pl_reactor_turn(k.reactor, 0.001), 0);
+    }
+    PL_EQ(k.server.bytes, 8);
+    close(peer);
+    kit_done(&k);
+}
+
+PL_TEST_EACH_BACKEND(a_write_beyond_the_hard_mark_is_refused_whole)
+{
+    static const pl_marks marks = {
+        .queue_bytes_low = 10, .queue_bytes_high = 100, .queue_bytes_max = 200};
+    char bytes[201] = "";
+    kit k;
+    int peer;
+
+    kit_open(&k);
+    peer = kit_dial_made(&k);
+    pl_set_marks(k.server.transport, &marks);
+    PL_EQ(pl_write(k.server.transport, pl_slice_of(bytes, 99)), 0);
+    PL_EQ(pl_write(k.server.transport, pl_slice_of(bytes, 1)), PL_FULL);
+    PL_EQ(pl_write(k.server.transport, pl_slice_of(bytes, 101)), PL_E_LIMIT);
+    PL_EQ(pl_queued(k.server.transport), 100);
+    PL_EQ(pl_write(k.server.transport, pl_slice_of(bytes, 100)), PL_FULL);
+    close(peer);
+    kit_done(&k);
+}
+
+PL_TEST_EACH_BACKEND(a_mark_of_zero_is_the_default)
+{
+    static const pl_marks marks = {.queue_bytes_high = 1000};
+    char bytes[1000] = "";
+    kit k;
+    int peer;
+
+    kit_open(&k);
+    peer = kit_dial_made(&k);
+    pl_set_marks(k.server.transport, &marks);
+    PL_EQ(pl_write(k.server.transport, pl_slice_of(bytes, 999)), 0);
+    PL_EQ(pl_write(k.server.transport, pl_slice_of(bytes, 1)), PL_FULL);
+    KIT_UNTIL(&k, strstr(k.server.trace, "drained"));
+    close(peer);
+    kit_done(&k);
+}
+
+PL_TEST_EACH_BACKEND(marks_below_what_is_queued_refuse_all)
+{
+    static const pl_marks marks = {
+        .queue_bytes_low = 1, .queue_bytes_high = 2, .queue_bytes_max = 3};
+    char bytes[1000] = "";
+    kit k;
+    int peer;
+
+    kit_open(&k);
+    peer = kit_dial_made(&k);
+    PL_EQ(pl_write(k.server.transport, pl_slice_of(bytes, 1000)), 0);
+    pl_set_marks(k.server.transport, &marks);
+    PL_EQ(pl_write(k.server.transport, pl_slice_of(bytes, 1)), PL_E_LIMIT);
+    close(peer);
+    kit_done(&k);
+}
+
+/* ---- how bytes are written ---- */
+
+PL_TEST_EACH_BACKEND(many_separate_buffers_arrive_in_order)
+{
+    kit k;
+    int peer;
+
+    kit_open(&k);
+    k.server.count_only = true;
+    peer = kit_dial_made(&k);
+    for (size_t i = 0; i < 300; ++i) {
+        char bytes[10];
+
+        for (size_t j = 0; j < 10; ++j)
+            bytes[j] = pattern(i * 10 + j);
+        PL_EQ(pl_write_buf(k.server.transport, pl_buf_copy(pl_slice_of(bytes, 10))), 0);
+    }
+    pl_close(k.server.transport);
+    PL_EQ(hear_pattern(&k, peer), 3000);
+    close(peer);
+    kit_done(&k);
+}
+
+PL_TEST_EACH_BACKEND(bytes_written_one_by_one_arrive_in_order)
+{
+    kit k;
+    int peer;
+
+    kit_open(&k);
+    k.server.count_only = true;
+    peer = kit_dial_made(&k);
+    for (size_t i = 0; i < 50000; ++i) {
+        char byte = pattern(i);
+
+        PL_EQ(pl_write(k.server.transport, pl_slice_of(&byte, 1)), 0);
+        if (i % 1000 == 0)
+            PL_EQ(pl_reactor_turn(k.reactor, 0), 0);
+    }
+    pl_close(k.server.transport);
+    PL_EQ(hear_pattern(&k, peer), 50000);
+    close(peer);
+    kit_done(&k);
+}
+
+/* Large and small, shared and copied, while the peer reads now and then: all of it, in order. */
+PL_TEST_EACH_BACKEND(a_slow_reader_gets_every_byte)
+{
+    enum { total = 50 << 20 };
+    static char chunk[100000], sink[50000];
+    uint32_t dice = (uint32_t) check_seed();
+    size_t sent = 0, heard = 0;
+    kit k;
+    int peer;
+
+    kit_open(&k);
+    k.server.count_only = true;
+    peer = kit_dial_made(&k);
+    while (heard < total) {
+        ssize_t n;
+        int r = 0;
+
+        while (r == 0 && sent < total && pl_queued(k.server.transport) < 65536) {
+            size_t size = 1 + dice % (dice >> 31 ? 200 : sizeof chunk);
+
+            dice = dice * 1664525 + 1013904223;
+            if (size > total - sent)
+                size = total - sent;
+            for (size_t i = 0; i < size; ++i)
+                chunk[i] = pattern(sent + i);
+            if (dice & 0x4000000)
+                r = pl_write(k.server.transport, pl_slice_of(chunk, size));
+            else
+                r = pl_write_buf(k.server.transport, pl_buf_copy(pl_slice_of(chunk, size)));
+            PL_SUCCEEDS(r);
+            sent += size;
+        }
+        PL_EQ(pl_reactor_turn(k.reactor, 0), 0);
+        dice = dice * 1664525 + 1013904223;
+        if (dice & 0x8000000) /* sometimes it lets the queue stand */
+            continue;
+        n = peer_hear(peer, sink, sizeof sink);
+        if (n == -EAGAIN)
+            continue;
+        PL_CHECK(n > 0);
+        for (ssize_t i = 0; i < n; ++i, ++heard)
+            if (sink[i] != pattern(heard))
+                check_fail(__FILE__, __LINE__, "byte %zu is wrong", heard);
+    }
+    close(peer);
+    kit_done(&k);
+}
+
+PL_TEST_EACH_BACKEND(a_peer_that_never_reads_costs_no_more_than_the_marks)
+{
+    static char junk[65536];
+    kit k;
+    size_t most = 0, said = 0;
+    int peer;
+
+    kit_open(&k);
+    k.server.echo = k.server.count_only = true;
+    peer = kit_dial_made(&k);
+    for (int i = 0, stuck = 0; stuck < 50; ++i) {
+        ssize_t n = send(peer, junk, sizeof junk, MSG_DONTWAIT);
+
+        said += n > 0 ? (size_t) n : 0;
+        stuck = n > 0 ? 0 : stuck + 1;
+        PL_EQ(pl_reactor_turn(k.reactor, 0), 0);
+        if (pl_queued(k.server.transport) > most)
+            most = pl_queued(k.server.transport);
+    }
+    PL_CHECK(said > 65536);
+    PL_CHECK(most <= 65536 + 65536); /* the high mark and one receive on top of it */
+    PL_CHECK(kit_rests(&k));
+    close(peer);
+    kit_done(&k);
+}
+
+/* ---- after the end ---- */
+
+static void try_everything(kit_side *side)
+{
+    pl_address address;
+
+    PL_EQ(pl_write_str(side->transport, "x"), PL_E_CLOSED);
+    PL_EQ(pl_write_buf(side->transport, pl_buf_copy(pl_str("x"))), PL_E_CLOSED);
+    PL_EQ(pl_close_write(side->transport), PL_E_CLOSED);
+    pl_close(side->transport);
+    pl_abort(side->transport);
+    pl_pause(side->transport);
+    pl_resume(side->transport);
+    pl_set_pause_when_full(side->transport, false);
+    PL_EQ(pl_host(side->transport, &address), PL_E_CLOSED);
+    pl_peer(side->transport, &address);
+    PL_EQ(address.family, PL_IPV4);
+    PL_CHECK(!pl_transport_find(side->kit->reactor, side->id));
+}
+
+PL_TEST_EACH_BACKEND(in_connection_lost_everything_is_allowed_and_nothing_happens)
+{
+    kit k;
+    int peer;
+
+    kit_open(&k);
+    k.server.on[ON_EOF] = kit_close;
+    k.server.on[ON_LOST] = try_everything;
+    peer = kit_dial_made(&k);
+    close(peer);
+    KIT_UNTIL(&k, k.server.lost);
+    PL_STR_EQ(k.server.trace, "made eof lost(PL_E_CLEAN)");
+    kit_done(&k);
+}
+
+PL_TEST_EACH_BACKEND(an_id_finds_its_connection_until_that_is_lost)
+{
+    kit k;
+    int peer;
+
+    kit_open(&k);
+    k.server.on[ON_EOF] = kit_close;
+    peer = kit_dial_made(&k);
+    PL_CHECK(pl_transport_find(k.reactor, k.server.id) == k.server.transport);
+    close(peer);
+    KIT_UNTIL(&k, k.server.lost);
+    PL_CHECK(!pl_transport_find(k.reactor, k.server.id));
+    peer = kit_dial_made(&k);
+    PL_CHECK(pl_transport_find(k.reactor, k.server.id) == k.server.transport);
+    close(peer);
+    kit_done(&k);
+}
+
+/* ---- the owner ends ---- */
+
+static void end_scope_test(int event)
+{
+    kit k;
+    int peer;
+
+    kit_open(&k);
+    k.server.on[ON_MADE] = fill;
+    k.server.on[event] = kit_end_scope;
+    if (event == ON_FIN)
+        k.server.on[ON_MADE] = kit_close_write;
+    peer = kit_dial(&k);
+    if (event != ON_FIN && event != ON_DRAINED)
+        peer_say(peer, "x");
+    KIT_UNTIL(&k, k.server.made);
+    if (event == ON_EOF || event == ON_LOST)
+        shutdown(peer, SHUT_WR);
+    if (event == ON_LOST)
+        pl_abort(k.server.transport);
+    KIT_UNTIL(&k, k.server.lost);
+    PL_EQ(k.server.reason, event == ON_LOST ? PL_E_ABORTED : PL_E_ENDED);
+    close(peer);
+    kit_done(&k);
+}
+
+PL_TEST_EACH_BACKEND(scope_ended_in_connection_made_ends_the_connection)
+{
+    end_scope_test(ON_MADE);
+}
+
+PL_TEST_EACH_BACKEND(scope_ended_in_data_received_ends_the_connection)
+{
+    end_scope_test(ON_DATA);
+}
+
+PL_TEST_EACH_BACKEND(scope_ended_in_read_connection_lost_ends_the_connection)
+{
+    end_scope_test(ON_EOF);
+}
+
+PL_TEST_EACH_BACKEND(scope_ended_in_write_connection_lost_ends_the_connection)
+{
+    end_scope_test(ON_FIN);
+}
+
+PL_TEST_EACH_BACKEND(scope_ended_in_drained_ends_the_connection)
+{
+    end_scope_test(ON_DRAINED);
+}
+
+PL_TEST_EACH_BACKEND(scope_ended_in_connection_lost_changes_nothing)
+{
+    end_scope_test(ON_LOST);
+}
+
+/* There is more to tell in the very step in which the scope ends: it is not told. */
+PL_TEST_EACH_BACKEND(after_a_scope_ended_in_drained_held_input_is_not_delivered)
+{
+    kit k;
+    int peer;
+
+    kit_open(&k);
+    k.server.on[ON_MADE] = kit_pause;
+    peer = kit_dial_made(&k);
+    peer_say(peer, "held");
+    shutdown(peer, SHUT_WR);
+    PL_CHECK(kit_rests(&k));
+    k.server.on[ON_DRAINED] = kit_end_scope;
+    fill(&k.server);
+    pl_resume(k.server.transport);
+    PL_EQ(pl_close_write(k.server.transport), 0);
+    KIT_UNTIL(&k, k.server.lost);
+    PL_STR_EQ(k.server.trace, "made drained lost(PL_E_ENDED)");
+    close(peer);
+    kit_done(&k);
+}
+
+/* ---- what it costs ---- */
+
+PL_TEST_EACH_BACKEND(echo_in_the_steady_state_allocates_nothing)
+{
+    kit k;
+    uint64_t before = 0;
+    int peer;
+
+    kit_open(&k);
+    k.server.echo = k.server.count_only = true;
+    peer = kit_dial_made(&k);
+    for (int i = 0; i < 300; ++i) {
+        if (i == 100)
+            before = pli_alloc_count();
+        peer_say(peer, "a message that is neither long nor short");
+        kit_expect(&k, peer, "a message that is neither long nor short");
+    }
+    PL_EQ(pli_alloc_count() - before, 0);
+    close(peer);
+    kit_done(&k);
+}
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define MEASURABLE false
+#else
+#define MEASURABLE true
+#endif
+
+/* A protocol of 16 bytes on top of its base, as of an echo that counts. Everything that malloc knows of is counted, the ids and all else. */
+PL_TEST_EACH_BACKEND(an_idle_connection_costs_at_most_256_bytes_and_its_protocol)
+{
+    enum { warm = 100, most = 1000 };
+    static int peers[warm + most];
+    int n = strcmp(check_backend, "select") == 0 ? 300 : most;
+    size_t before = 0, each, budget = 256 + sizeof(recorder);
+    kit k;
+
+    if (!MEASURABLE)
+        PL_SKIP("a sanitizer's memory is not ours");
+    kit_open(&k);
+    k.server.echo = k.server.count_only = true;
+    for (int i = 0; i < warm + n; ++i) {
+        if (i == warm)
+            before = mallinfo2().uordblks;
+        peers[i] = kit_dial_made(&k);
+        k.server.trace[0] = '\0';
+        peer_say(peers[i], "x");
+        kit_expect(&k, peers[i], "x");
+    }
+    each = (mallinfo2().uordblks - before) / (size_t) n;
+    printf("%zu bytes per idle connection\n", each);
+    if (strcmp(check_backend, "poll") == 0)
+        budget += 48; /* what poll(2) is given, and its doubling */
+    PL_CHECK(each <= budget);
+    for (int i = 0; i < warm + n; ++i)
+        close(peers[i]);
+    kit_done(&k);
+}
+
+/* More connections that all talk in one turn than the ring has places and buffers. */
+PL_TEST_EACH_BACKEND(three_thousand_are_answered_at_once)
+{
+    enum { n = 3000 };
+    static int peers[n];
+    unsigned some = strcmp(check_backend, "select") == 0 ? 400 : n;
+    static char bytes[3000];
+    struct rlimit limit;
+    kit k;
+
+    PL_EQ(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    limit.rlim_cur = limit.rlim_max;
+    PL_EQ(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    if (limit.rlim_cur < 2 * n + 100)
+        PL_SKIP("too few descriptors are allowed here");
+    kit_open(&k);
+    k.server.echo = k.server.count_only = true;
+    for (unsigned i = 0; i < some; ++i) {
+        peers[i] = kit_dial(&k);
+        k.server.trace[0] = '\0';
+        if (i % 100 == 99)
+            KIT_UNTIL(&k, k.server.made == i + 1);
+    }
+    for (int round = 0; round < 2; ++round) {
+        for (unsigned i = 0; i < some; ++i)
+            PL_EQ(send(peers[i], bytes, sizeof bytes, 0), sizeof bytes);
+        KIT_UNTIL(&k, k.server.bytes == (size_t) (round + 1) * some * sizeof bytes);
+        for (unsigned i = 0; i < some; ++i)
+            for (size_t left = sizeof bytes; left;) {
+                ssize_t r = kit_hear(&k, peers[i], bytes, left);
+
+                PL_CHECK(r > 0);
+                left -= (size_t) r;
+            }
+    }
+    for (unsigned i = 0; i < some; ++i)
+        close(peers[i]);
+    k.server.trace[0] = '\0';
+    kit_done(&k);
+}
+
+PL_TEST_MAIN

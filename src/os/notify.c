@@ -1,0 +1,63 @@
+#include "os/notify.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <sys/inotify.h>
+#include <unistd.h>
+
+#define ROOM_BYTES (16u << 10)
+#define READS_MAX  16 /* whoever writes without a pause must not keep us here */
+
+int pli_notify_open(void)
+{
+    int fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+
+    return fd < 0 ? -errno : fd;
+}
+
+static int add(int fd, const char *path, uint32_t events)
+{
+    int watch = inotify_add_watch(fd, path, events);
+
+    return watch < 0 ? -errno : watch;
+}
+
+int pli_notify_file(int fd, const char *path)
+{
+    return add(fd, path, IN_MODIFY | IN_ATTRIB | IN_MOVE_SELF | IN_DELETE_SELF);
+}
+
+int pli_notify_names(int fd, const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    size_t len = slash ? (size_t) (slash - path) : 0;
+    char folder[PATH_MAX];
+
+    if (len >= sizeof folder)
+        return -ENAMETOOLONG;
+    memcpy(folder, path, len);
+    folder[len] = '\0';
+    return add(fd, !slash ? "." : len ? folder : "/",
+               IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_ONLYDIR);
+}
+
+void pli_notify_forget(int fd, int watch)
+{
+    if (watch >= 0)
+        inotify_rm_watch(fd, watch);
+}
+
+void pli_notify_hush(int fd)
+{
+    _Alignas(struct inotify_event) char events[ROOM_BYTES];
+    ssize_t n = 1;
+
+    for (int i = 0; i < READS_MAX && n > 0; ++i)
+        n = read(fd, events, sizeof events);
+}
+
+void pli_notify_close(int fd)
+{
+    if (fd >= 0)
+        close(fd);
+}

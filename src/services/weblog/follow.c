@@ -1,0 +1,403 @@
+/*
+ * Files stand in a list, oldest first; the last one has the log's name. All before it are rotated away and linger.
+ *
+ * Each file keeps the last bytes that were read from it. A read begins with them, and when they are not what they were, the file has been truncated and
+ * written again, however long it is by now.
+ */
+#include "follow.h"
+
+#include <errno.h>
+#include <sys/types.h>
+
+#include "base/assert.h"
+#include "base/list.h"
+#include "base/memory.h"
+#include "os/file.h"
+
+enum {
+    SEEN = 64,         /* bytes before the offset that are compared */
+    CHUNK = 64 << 10,  /* read at one go */
+    OLD_MAX = 8,       /* files that were rotated away */
+};
+
+#define LINE_DEFAULT   ((size_t) 1 << 20)
+#define LINGER_DEFAULT ((int64_t) 60 * 1000000000)
+
+typedef struct log_file {
+    pli_link link;
+    int fd;
+    uint64_t device, inode;
+    uint64_t offset;     /* of the next byte to read */
+    uint64_t limit;      /* how far the survey saw it reach */
+    int64_t modified_ns; /* at the survey */
+    int64_t grown_ns;    /* when it was seen to have grown */
+    char *buf;           /* `have` bytes of a line without its newline, and room */
+    size_t have, room;
+    bool skipping;       /* the rest of a line that is too long */
+    unsigned seen_len;
+    char seen[SEEN];
+} log_file;
+
+struct pli_follow {
+    pli_follow_options options;
+    char *path;
+    pli_link files;
+    size_t n_files;
+    bool started; /* it is settled where the first file is read from */
+    pli_follow_counts counts;
+};
+
+static log_file *file_of(pli_link *link)
+{
+    return pl_container_of(link, log_file, link);
+}
+
+static bool is_newest(const pli_follow *follow, const log_file *file)
+{
+    return follow->files.prev == &file->link;
+}
+
+/* ---- lines ---- */
+
+static void give_line(pli_follow *follow, const char *start, const char *end)
+{
+    while (start < end && !*start)
+        ++start;
+    if ((size_t) (end - start) > follow->options.line_bytes_max) {
+        ++follow->counts.too_long;
+        return;
+    }
+    ++follow->counts.lines;
+    follow->options.line(pl_slice_of(start, (size_t) (end - start)), follow->options.arg);
+}
+
+/* Keeps what stands behind the last newline, unless that is too long already. */
+static void keep_rest(pli_follow *follow, log_file *file, const char *start, const char *end)
+{
+    while (start < end && !*start)
+        ++start;
+    file->have = file->skipping ? 0 : (size_t) (end - start);
+    if (file->have > follow->options.line_bytes_max) {
+        ++follow->counts.too_long;
+        file->skipping = true;
+        file->have = 0;
+    }
+    memmove(file->buf, start, file->have);
+}
+
+/* Takes the lines out of the `n` bytes that were read behind what was kept. */
+static void take_lines(pli_follow *follow, log_file *file, size_t n)
+{
+    const char *start = file->buf, *from = start + file->have, *end = from + n, *newline;
+
+    while (from < end && (newline = memchr(from, '\n', (size_t) (end - from)))) {
+        if (!file->skipping)
+            give_line(follow, start, newline);
+        file->skipping = false;
+        start = from = newline + 1;
+    }
+    keep_rest(follow, file, start, end);
+}
+
+/* Nobody will complete what stands behind the last newline. */
+static void end_line(pli_follow *follow, log_file *file)
+{
+    if (file->have && !file->skipping)
+        give_line(follow, file->buf, file->buf + file->have);
+    file->have = 0;
+    file->skipping = false;
+}
+
+/* ---- reading ---- */
+
+static void remember(log_file *file, const char *bytes, size_t n)
+{
+    size_t keep = n >= SEEN ? 0 : file->seen_len + n > SEEN ? SEEN - n : file->seen_len;
+
+    if (n > SEEN) {
+        bytes += n - SEEN;
+        n = SEEN;
+    }
+    memmove(file->seen, file->seen + file->seen_len - keep, keep);
+    memcpy(file->seen + keep, bytes, n);
+    file->seen_len = (unsigned) (keep + n);
+}
+
+static void begin_again(pli_follow *follow, log_file *file)
+{
+    ++follow->counts.truncated;
+    end_line(follow, file);
+    file->offset = 0;
+    file->seen_len = 0;
+}
+
+/* Room for a chunk behind what is kept. Returns: whether there is some. */
+static bool make_room(pli_follow *follow, log_file *file)
+{
+    size_t room = file->have + CHUNK;
+    char *buf;
+
+    if (file->room >= room)
+        return true;
+    if (room < file->room * 2)
+        room = file->room * 2; /* a long line is not copied once per chunk */
+    buf = pli_realloc(file->buf, room);
+    if (!buf && file->have) { /* the line is given up, the log is not */
+        ++follow->counts.too_long;
+        file->have = 0;
+        file->skipping = true;
+    }
+    if (!buf)
+        return file->room >= CHUNK;
+    file->buf = buf;
+    file->room = room;
+    return true;
+}
+
+/* A buffer that holds nothing goes when it is large, or when little will come. */
+static void drop_room(const pli_follow *follow, log_file *file)
+{
+    if (file->have || (file->room <= CHUNK && is_newest(follow, file)))
+        return;
+    pli_free(file->buf);
+    file->buf = NULL;
+    file->room = 0;
+}
+
+/* Reads up to `n` bytes, at most a chunk. Returns: how many, 0 when there is nothing to be had now. */
+static size_t read_chunk(pli_follow *follow, log_file *file, size_t n)
+{
+    char head[SEEN];
+    ssize_t got;
+
+    if (!make_room(follow, file))
+        return 0;
+    got = pli_file_read_at(file->fd, file->offset - file->seen_len, head, file->seen_len,
+                           file->buf + file->have, n < CHUNK ? n : CHUNK);
+    if (got < 0)
+        return 0;
+    if (got < (ssize_t) file->seen_len || memcmp(head, file->seen, file->seen_len) != 0) {
+        begin_again(follow, file);
+        return 0;
+    }
+    n = (size_t) got - file->seen_len;
+    remember(file, file->buf + file->have, n);
+    file->offset += n;
+    follow->counts.bytes += n;
+    take_lines(follow, file, n);
+    return n;
+}
+
+static void read_file(pli_follow *follow, log_file *file, size_t *budget)
+{
+    while (*budget && file->offset < file->limit) {
+        uint64_t left = file->limit - file->offset;
+        uint64_t truncated = follow->counts.truncated;
+        size_t n = read_chunk(follow, file, left < *budget ? (size_t) left : *budget);
+
+        if (!n && truncated == follow->counts.truncated)
+            file->limit = file->offset; /* the next survey will say what has become of it */
+        *budget -= n;
+    }
+    drop_room(follow, file);
+}
+
+bool pli_follow_read(pli_follow *follow, size_t bytes_max)
+{
+    for (pli_link *link = follow->files.next; link != &follow->files; link = link->next)
+        read_file(follow, file_of(link), &bytes_max);
+    return pli_follow_pending(follow);
+}
+
+bool pli_follow_pending(const pli_follow *follow)
+{
+    for (pli_link *link = follow->files.next; link != &follow->files; link = link->next)
+        if (file_of(link)->offset < file_of(link)->limit)
+            return true;
+    return false;
+}
+
+/* ---- which files there are ---- */
+
+static void give_up(pli_follow *follow, log_file *file)
+{
+    end_line(follow, file);
+    pli_list_remove(&file->link);
+    --follow->n_files;
+    pli_file_close(file->fd);
+    pli_free(file->buf);
+    pli_free(file);
+}
+
+/* The place behind the last newline; when there is none near, the end, and the rest of that line is passed over. */
+static void start_at_last_line(pli_follow *follow, log_file *file)
+{
+    uint64_t end = file->limit, at = end;
+    char block[4096];
+
+    while (at > 0 && end - at <= follow->options.line_bytes_max) {
+        size_t n = at < sizeof block ? (size_t) at : sizeof block;
+        const char *newline;
+
+        if (pli_file_read_at(file->fd, at - n, NULL, 0, block, n) != (ssize_t) n)
+            break;
+        newline = memrchr(block, '\n', n);
+        if (newline) {
+            file->offset = at - n + (uint64_t) (newline - block) + 1;
+            remember(file, block, (size_t) (newline - block) + 1);
+            return;
+        }
+        at -= n;
+    }
+    file->offset = at ? end : 0;
+    file->skipping = at != 0;
+}
+
+static log_file *file_new(int take_fd, const pli_file_info *info, int64_t now_ns)
+{
+    log_file *file = pli_alloc_zero(sizeof *file);
+
+    if (!file) {
+        pli_file_close(take_fd);
+        return NULL;
+    }
+    pli_list_init(&file->link);
+    file->fd = take_fd;
+    file->device = info->device;
+    file->inode = info->inode;
+    file->limit = info->size;
+    file->modified_ns = info->modified_ns;
+    file->grown_ns = now_ns;
+    return file;
+}
+
+/* Opens what stands under the name now. Returns: 0 or an errno. */
+static int open_newest(pli_follow *follow, int64_t now_ns)
+{
+    int fd = pli_file_open(follow->path), error;
+    pli_file_info info;
+    log_file *file;
+
+    if (fd < 0)
+        return fd;
+    error = pli_file_info_of_fd(fd, &info);
+    if (error == 0 && !info.regular)
+        error = info.directory ? -EISDIR : -EINVAL;
+    if (error < 0) {
+        pli_file_close(fd);
+        return error;
+    }
+    file = file_new(fd, &info, now_ns);
+    if (!file)
+        return -ENOMEM;
+    if (!follow->started && !follow->options.from_start)
+        start_at_last_line(follow, file);
+    follow->started = true;
+    if (follow->n_files)
+        file_of(follow->files.prev)->grown_ns = now_ns; /* it rests from now on, and not since its last line */
+    pli_list_push_back(&follow->files, &file->link);
+    ++follow->n_files;
+    ++follow->counts.opened;
+    return 0;
+}
+
+/* Makes the file that has the log's name the newest: the same as before, mostly. Returns: 0 or an errno. */
+static int find_newest(pli_follow *follow, int64_t now_ns)
+{
+    pli_file_info info;
+    int error = pli_file_info_of(follow->path, &info);
+
+    if (error == -ENOENT)
+        follow->started = true; /* whatever appears from now on is new */
+    if (error < 0)
+        return error;
+    for (pli_link *link = follow->files.prev; link != &follow->files; link = link->prev) {
+        log_file *file = file_of(link);
+
+        if (file->device != info.device || file->inode != info.inode)
+            continue;
+        pli_list_remove(link); /* one that was moved away may have been moved back */
+        pli_list_push_back(&follow->files, link);
+        return 0;
+    }
+    return open_newest(follow, now_ns);
+}
+
+static void survey_file(pli_follow *follow, log_file *file, int64_t now_ns)
+{
+    pli_file_info info;
+
+    if (pli_file_info_of_fd(file->fd, &info) < 0)
+        return;
+    if (info.size < file->offset)
+        begin_again(follow, file);
+    else if (info.size == file->offset && info.modified_ns != file->modified_ns)
+        read_chunk(follow, file, 0); /* as long as before, but is it the same? */
+    if (info.size != file->offset)
+        file->grown_ns = now_ns;
+    file->limit = info.size;
+    file->modified_ns = info.modified_ns;
+}
+
+/* Old files that are read to their end go when they have rested long enough, or when they are too many. */
+static void survey_old(pli_follow *follow, int64_t now_ns)
+{
+    for (pli_link *link = follow->files.next, *next; link != follow->files.prev; link = next) {
+        log_file *file = file_of(link);
+        bool rested = now_ns - file->grown_ns >= follow->options.linger_ns;
+
+        next = link->next;
+        if (file->offset == file->limit && (rested || follow->n_files > OLD_MAX + 1))
+            give_up(follow, file);
+    }
+}
+
+int pli_follow_survey(pli_follow *follow, int64_t now_ns)
+{
+    int error = find_newest(follow, now_ns);
+
+    for (pli_link *link = follow->files.next; link != &follow->files; link = link->next)
+        survey_file(follow, file_of(link), now_ns);
+    if (follow->n_files > 1)
+        survey_old(follow, now_ns);
+    return error;
+}
+
+/* ---- life ---- */
+
+pli_follow *pli_follow_new(const pli_follow_options *options)
+{
+    pli_follow *follow = pli_alloc_zero(sizeof *follow);
+
+    PLI_ASSERT(options->path && options->line);
+    if (!follow)
+        return NULL;
+    pli_list_init(&follow->files);
+    follow->options = *options;
+    follow->path = pli_strdup(options->path);
+    if (!follow->options.line_bytes_max)
+        follow->options.line_bytes_max = LINE_DEFAULT;
+    if (!follow->options.linger_ns)
+        follow->options.linger_ns = LINGER_DEFAULT;
+    return follow->path ? follow : pli_follow_free(follow);
+}
+
+pli_follow *pli_follow_free(pli_follow *follow)
+{
+    if (!follow)
+        return NULL;
+    while (!pli_list_empty(&follow->files)) {
+        log_file *file = file_of(follow->files.next);
+
+        file->have = 0; /* it is not the log that ends */
+        give_up(follow, file);
+    }
+    pli_free(follow->path);
+    pli_free(follow);
+    return NULL;
+}
+
+const pli_follow_counts *pli_follow_counted(const pli_follow *follow)
+{
+    return &follow->counts;
+}

@@ -1,0 +1,592 @@
+/* Following logs, with real files in a folder of their own. */
+#include "services/weblog/follow.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <sys/stat.h>
+
+#include "base/rand.h"
+#include "tests/check.h"
+
+#define SECOND ((int64_t) 1000000000)
+
+static char folder[64];
+static char log_path[96];
+static char got[1 << 16]; /* the lines that came, each with a newline */
+static size_t got_len;
+
+static void collect(pl_slice line, void *arg)
+{
+    (void) arg;
+    PL_CHECK(got_len + line.len + 2 < sizeof got);
+    memcpy(got + got_len, line.ptr, line.len);
+    got_len += line.len;
+    got[got_len++] = '\n';
+    got[got_len] = '\0';
+}
+
+static void clean_up(void)
+{
+    char command[128];
+
+    snprintf(command, sizeof command, "rm -rf %s", folder);
+    pl_ignore(system(command));
+}
+
+static void make_folder(void)
+{
+    snprintf(folder, sizeof folder, "/tmp/plait-follow-XXXXXX");
+    PL_CHECK(mkdtemp(folder));
+    atexit(clean_up);
+    snprintf(log_path, sizeof log_path, "%s/log", folder);
+}
+
+/* Appends to a file, which is made when it is not there. */
+static void append(const char *path, const char *text)
+{
+    int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
+
+    PL_EQ(write(fd, text, strlen(text)), strlen(text));
+    close(fd);
+}
+
+static void rotate(void)
+{
+    char old[PATH_MAX];
+
+    snprintf(old, sizeof old, "%s.1", log_path);
+    PL_EQ(rename(log_path, old), 0);
+}
+
+static pli_follow *follow_log(bool from_start, size_t line_bytes_max)
+{
+    pli_follow *follow = pli_follow_new(&(pli_follow_options){.path = log_path,
+                                                              .from_start = from_start,
+                                                              .line_bytes_max = line_bytes_max,
+                                                              .line = collect});
+
+    PL_CHECK(follow);
+    return follow;
+}
+
+static void read_all(pli_follow *follow)
+{
+    while (pli_follow_read(follow, 4096))
+        continue;
+}
+
+/* What has come since the last time. */
+static const char *look(pli_follow *follow, int64_t now)
+{
+    got_len = 0;
+    got[0] = '\0';
+    pl_ignore(pli_follow_survey(follow, now));
+    read_all(follow);
+    return got;
+}
+
+PL_TEST(lines_that_were_there_before_are_not_given)
+{
+    pli_follow *follow;
+
+    make_folder();
+    append(log_path, "a\nb\n");
+    follow = follow_log(false, 0);
+    PL_STR_EQ(look(follow, 0), "");
+    append(log_path, "c\nd\n");
+    PL_STR_EQ(look(follow, 0), "c\nd\n");
+    pli_follow_free(follow);
+}
+
+PL_TEST(from_start_gives_what_was_there_before)
+{
+    pli_follow *follow;
+
+    make_folder();
+    append(log_path, "a\nb\n");
+    follow = follow_log(true, 0);
+    PL_STR_EQ(look(follow, 0), "a\nb\n");
+    pli_follow_free(follow);
+}
+
+PL_TEST(line_that_is_being_written_at_the_beginning_is_given_whole)
+{
+    pli_follow *follow;
+
+    make_folder();
+    append(log_path, "a\nbegin");
+    follow = follow_log(false, 0);
+    PL_STR_EQ(look(follow, 0), "");
+    append(log_path, " and end\n");
+    PL_STR_EQ(look(follow, 0), "begin and end\n");
+    pli_follow_free(follow);
+}
+
+PL_TEST(partial_line_waits_for_its_newline)
+{
+    pli_follow *follow;
+
+    make_folder();
+    follow = follow_log(false, 0);
+    PL_EQ(pli_follow_survey(follow, 0), -ENOENT);
+    append(log_path, "a\nb");
+    PL_STR_EQ(look(follow, 0), "a\n");
+    append(log_path, "c");
+    PL_STR_EQ(look(follow, 0), "");
+    append(log_path, "d\n");
+    PL_STR_EQ(look(follow, 0), "bcd\n");
+    pli_follow_free(follow);
+}
+
+PL_TEST(missing_file_is_read_from_its_start_when_it_appears)
+{
+    pli_follow *follow;
+
+    make_folder();
+    follow = follow_log(false, 0);
+    PL_EQ(pli_follow_survey(follow, 0), -ENOENT);
+    append(log_path, "a\n");
+    PL_STR_EQ(look(follow, 0), "a\n");
+    pli_follow_free(follow);
+}
+
+PL_TEST(folder_is_no_log)
+{
+    pli_follow *follow;
+
+    make_folder();
+    PL_EQ(mkdir(log_path, 0755), 0);
+    follow = follow_log(false, 0);
+    PL_EQ(pli_follow_survey(follow, 0), -EISDIR);
+    pli_follow_free(follow);
+}
+
+PL_TEST(fifo_is_no_log_and_does_not_block)
+{
+    pli_follow *follow;
+
+    make_folder();
+    PL_EQ(mkfifo(log_path, 0644), 0);
+    follow = follow_log(false, 0);
+    PL_EQ(pli_follow_survey(follow, 0), -EINVAL);
+    pli_follow_free(follow);
+}
+
+PL_TEST(unreadable_file_is_tried_again)
+{
+    pli_follow *follow;
+
+    make_folder();
+    PL_EQ(symlink("log", log_path), 0); /* to itself: not even root can read that */
+    follow = follow_log(false, 0);
+    PL_EQ(pli_follow_survey(follow, 0), -ELOOP);
+    PL_EQ(unlink(log_path), 0);
+    PL_EQ(pli_follow_survey(follow, 0), -ENOENT);
+    append(log_path, "a\n");
+    PL_STR_EQ(look(follow, 0), "a\n");
+    pli_follow_free(follow);
+}
+
+PL_TEST(rename_rotation_finishes_the_old_file_before_the_new)
+{
+    pli_follow *follow;
+
+    make_folder();
+    append(log_path, "a\n");
+    follow = follow_log(true, 0);
+    PL_STR_EQ(look(follow, 0), "a\n");
+    append(log_path, "b\n");
+    rotate();
+    append(log_path, "c\n");
+    PL_STR_EQ(look(follow, 0), "b\nc\n");
+    pli_follow_free(follow);
+}
+
+PL_TEST(renamed_file_is_still_read_while_its_writer_goes_on)
+{
+    pli_follow *follow;
+    char old[PATH_MAX];
+
+    make_folder();
+    append(log_path, "a\n");
+    follow = follow_log(true, 0);
+    rotate();
+    append(log_path, "c\n");
+    PL_STR_EQ(look(follow, 0), "c\n"); /* the first file was never seen */
+    rotate();
+    snprintf(old, sizeof old, "%s.1", log_path);
+    append(old, "d\n");
+    append(log_path, "e\n");
+    PL_STR_EQ(look(follow, 100 * SECOND), "d\ne\n");
+    append(old, "f\n");
+    PL_STR_EQ(look(follow, 130 * SECOND), "f\n");
+    PL_STR_EQ(look(follow, 200 * SECOND), "");
+    append(old, "too late\n");
+    PL_STR_EQ(look(follow, 201 * SECOND), "");
+    pli_follow_free(follow);
+}
+
+PL_TEST(log_that_was_quiet_for_long_lingers_all_the_same)
+{
+    pli_follow *follow;
+    char old[PATH_MAX];
+
+    make_folder();
+    append(log_path, "a\n");
+    follow = follow_log(true, 0);
+    PL_STR_EQ(look(follow, 0), "a\n");
+    rotate();
+    append(log_path, "b\n");
+    PL_STR_EQ(look(follow, 1000 * SECOND), "b\n");
+    snprintf(old, sizeof old, "%s.1", log_path);
+    append(old, "c\n");
+    PL_STR_EQ(look(follow, 1001 * SECOND), "c\n");
+    pli_follow_free(follow);
+}
+
+PL_TEST(last_words_of_an_old_file_count_as_a_line_when_it_is_given_up)
+{
+    pli_follow *follow;
+
+    make_folder();
+    append(log_path, "a\nlast words");
+    follow = follow_log(true, 0);
+    PL_STR_EQ(look(follow, 0), "a\n");
+    rotate();
+    append(log_path, "b\n");
+    PL_STR_EQ(look(follow, 0), "b\n");
+    PL_STR_EQ(look(follow, 61 * SECOND), "last words\n");
+    pli_follow_free(follow);
+}
+
+PL_TEST(file_that_is_moved_back_is_not_read_again)
+{
+    pli_follow *follow;
+    char old[PATH_MAX];
+
+    make_folder();
+    append(log_path, "a\n");
+    follow = follow_log(true, 0);
+    PL_STR_EQ(look(follow, 0), "a\n");
+    rotate();
+    append(log_path, "b\n");
+    PL_STR_EQ(look(follow, 0), "b\n");
+    snprintf(old, sizeof old, "%s.1", log_path);
+    PL_EQ(rename(old, log_path), 0);
+    append(log_path, "c\n");
+    PL_STR_EQ(look(follow, 0), "c\n");
+    pli_follow_free(follow);
+}
+
+PL_TEST(truncated_file_is_read_from_its_start)
+{
+    pli_follow *follow;
+
+    make_folder();
+    append(log_path, "a\nb\n");
+    follow = follow_log(true, 0);
+    PL_STR_EQ(look(follow, 0), "a\nb\n");
+    PL_EQ(truncate(log_path, 0), 0);
+    append(log_path, "c\n");
+    PL_STR_EQ(look(follow, 0), "c\n");
+    PL_EQ(pli_follow_counted(follow)->truncated, 1);
+    pli_follow_free(follow);
+}
+
+PL_TEST(truncation_is_seen_although_the_file_is_longer_by_now)
+{
+    pli_follow *follow;
+
+    make_folder();
+    append(log_path, "a\nb\n");
+    follow = follow_log(true, 0);
+    PL_STR_EQ(look(follow, 0), "a\nb\n");
+    PL_EQ(truncate(log_path, 0), 0);
+    append(log_path, "c\nd\ne\nf\n");
+    PL_STR_EQ(look(follow, 0), "c\nd\ne\nf\n");
+    pli_follow_free(follow);
+}
+
+PL_TEST(truncation_is_seen_although_the_file_is_as_long_as_before)
+{
+    const struct timespec later[2] = {{.tv_sec = 2000000000}, {.tv_sec = 2000000000}};
+    pli_follow *follow;
+
+    make_folder();
+    append(log_path, "a\nb\n");
+    follow = follow_log(true, 0);
+    PL_STR_EQ(look(follow, 0), "a\nb\n");
+    PL_EQ(truncate(log_path, 0), 0);
+    append(log_path, "c\nd\n");
+    PL_EQ(utimensat(AT_FDCWD, log_path, later, 0), 0); /* the kernel's clock is coarser than this test is fast */
+    PL_STR_EQ(look(follow, 0), "c\nd\n");
+    pli_follow_free(follow);
+}
+
+PL_TEST(hole_that_a_careless_writer_leaves_after_truncation_is_passed_over)
+{
+    pli_follow *follow;
+    int fd;
+
+    make_folder();
+    fd = open(log_path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644); /* does not append */
+    PL_EQ(write(fd, "a\nb\n", 4), 4);
+    follow = follow_log(true, 0);
+    PL_STR_EQ(look(follow, 0), "a\nb\n");
+    PL_EQ(ftruncate(fd, 0), 0);
+    PL_EQ(write(fd, "c\n", 2), 2);
+    close(fd);
+    PL_STR_EQ(look(follow, 0), "c\n");
+    pli_follow_free(follow);
+}
+
+PL_TEST(too_long_a_line_is_passed_over_and_counted_once)
+{
+    pli_follow *follow;
+    char line[1001];
+
+    make_folder();
+    memset(line, 'x', 1000);
+    line[1000] = '\0';
+    follow = follow_log(true, 300);
+    append(log_path, "a\n");
+    append(log_path, line);
+    PL_STR_EQ(look(follow, 0), "a\n");
+    append(log_path, line);
+    PL_STR_EQ(look(follow, 0), "");
+    append(log_path, "\nb\n");
+    PL_STR_EQ(look(follow, 0), "b\n");
+    PL_EQ(pli_follow_counted(follow)->too_long, 1);
+    pli_follow_free(follow);
+}
+
+PL_TEST(line_of_exactly_the_limit_is_given)
+{
+    pli_follow *follow;
+
+    make_folder();
+    follow = follow_log(true, 4);
+    append(log_path, "abcd\nabcde\nabc\n");
+    PL_STR_EQ(look(follow, 0), "abcd\nabc\n");
+    pli_follow_free(follow);
+}
+
+PL_TEST(read_takes_no_more_than_it_is_told_to)
+{
+    pli_follow *follow;
+
+    make_folder();
+    append(log_path, "aaa\nbbb\nccc\n");
+    follow = follow_log(true, 0);
+    PL_EQ(pli_follow_survey(follow, 0), 0);
+    PL_CHECK(pli_follow_read(follow, 8));
+    PL_STR_EQ(got, "aaa\nbbb\n");
+    PL_CHECK(!pli_follow_read(follow, 8));
+    PL_STR_EQ(got, "aaa\nbbb\nccc\n");
+    pli_follow_free(follow);
+}
+
+PL_TEST(what_was_written_after_the_survey_waits_for_the_next)
+{
+    pli_follow *follow;
+
+    make_folder();
+    append(log_path, "a\n");
+    follow = follow_log(true, 0);
+    PL_EQ(pli_follow_survey(follow, 0), 0);
+    append(log_path, "b\n");
+    read_all(follow);
+    PL_STR_EQ(got, "a\n");
+    PL_STR_EQ(look(follow, 0), "b\n");
+    pli_follow_free(follow);
+}
+
+/* ---- any schedule, against a model ---- */
+
+enum { FILES_MAX = 64, LIMIT = 100, PARTIAL_MAX = 400 };
+
+/* A file of the model: what it is to give, in order, and how far that has come. */
+typedef struct model_file {
+    char path[PATH_MAX];
+    unsigned lines; /* numbers given out */
+    char partial[PARTIAL_MAX + 1];
+    size_t partial_len;
+    char expected[1 << 15];
+    size_t expected_len, seen;
+} model_file;
+
+static model_file files[FILES_MAX];
+static unsigned n_files;
+static uint64_t too_long;
+static pli_rand dice;
+
+static unsigned roll(unsigned sides)
+{
+    return (unsigned) (pli_rand_next(&dice) % sides);
+}
+
+/* A line that came must be the next of its file. */
+static void compare(pl_slice line, void *arg)
+{
+    unsigned number = 0;
+    model_file *file;
+
+    (void) arg;
+    for (size_t i = 0; i < line.len && line.ptr[i] != ' '; ++i)
+        number = number * 10 + (unsigned) (line.ptr[i] - '0');
+    PL_CHECK(number < n_files);
+    file = &files[number];
+    PL_CHECK(file->seen + line.len < file->expected_len);
+    PL_CHECK(memcmp(file->expected + file->seen, line.ptr, line.len) == 0);
+    PL_EQ(file->expected[file->seen + line.len], '\n');
+    file->seen += line.len + 1;
+}
+
+/* The line that was begun is one now. */
+static void model_line_ends(model_file *file)
+{
+    if (file->partial_len > LIMIT) {
+        ++too_long;
+    } else if (file->partial_len) {
+        PL_CHECK(file->expected_len + file->partial_len + 1 < sizeof file->expected);
+        memcpy(file->expected + file->expected_len, file->partial, file->partial_len);
+        file->expected_len += file->partial_len;
+        file->expected[file->expected_len++] = '\n';
+    }
+    file->partial_len = 0;
+}
+
+static void model_write(model_file *file, const char *text)
+{
+    append(file->path, text);
+    for (; *text; ++text)
+        if (*text == '\n')
+            model_line_ends(file);
+        else
+            file->partial[file->partial_len++] = *text;
+}
+
+/* Begins a line, goes on with one, or ends it. */
+static void model_some(model_file *file)
+{
+    char text[PARTIAL_MAX];
+    unsigned n = roll(8) ? roll(20) : roll(150);
+    int len = 0;
+
+    if (file->partial_len == 0)
+        len = snprintf(text, sizeof text, "%u %u ", (unsigned) (file - files), file->lines++);
+    while (n-- && file->partial_len + (size_t) len < PARTIAL_MAX - 200)
+        text[len++] = (char) ('a' + roll(26));
+    if (roll(4) || file->partial_len > LIMIT)
+        text[len++] = '\n';
+    text[len] = '\0';
+    model_write(file, text);
+}
+
+static void model_rotate(void)
+{
+    model_file *file = &files[n_files - 1];
+
+    if (n_files == FILES_MAX || access(log_path, F_OK) != 0)
+        return;
+    snprintf(file->path, sizeof file->path, "%s.%u", log_path, n_files);
+    PL_EQ(rename(log_path, file->path), 0);
+    snprintf(files[n_files].path, sizeof files[n_files].path, "%s", log_path);
+    ++n_files;
+    if (n_files > 2) /* nobody writes to that one any more, so its last words may come */
+        model_line_ends(&files[n_files - 3]);
+}
+
+static void model_truncate(pli_follow *follow)
+{
+    model_file *file = &files[n_files - 1];
+    struct stat before = {0}, after = {0};
+
+    /* What has not been read by then is lost; here nothing is. */
+    pl_ignore(pli_follow_survey(follow, 0));
+    read_all(follow);
+    if (stat(file->path, &before) < 0 || truncate(file->path, 0) < 0)
+        return;
+    model_line_ends(file);
+    if (roll(2))
+        model_some(file);
+    if (stat(file->path, &after) == 0 && after.st_size && after.st_size == before.st_size)
+        model_some(file); /* the kernel's clock is too coarse to tell these apart */
+    pl_ignore(pli_follow_survey(follow, 0));
+}
+
+static void model_step(pli_follow *follow)
+{
+    switch (roll(10)) {
+    case 0:
+        pl_ignore(pli_follow_survey(follow, 0)); /* nobody finds a file that came and went between two looks */
+        model_rotate();
+        break;
+    case 1:
+        model_truncate(follow);
+        break;
+    case 2:
+        if (n_files > 1) /* a server that has not been told yet */
+            model_some(&files[n_files - 2]);
+        break;
+    case 3:
+    case 4:
+        pl_ignore(pli_follow_survey(follow, 0));
+        break;
+    case 5:
+    case 6:
+        pl_ignore(pli_follow_read(follow, 1 + roll(300)));
+        break;
+    default:
+        model_some(&files[n_files - 1]);
+    }
+}
+
+static void model_begin(void)
+{
+    char command[128];
+
+    snprintf(command, sizeof command, "rm -f %s*", log_path);
+    PL_EQ(system(command), 0);
+    memset(files, 0, sizeof files);
+    n_files = 1;
+    too_long = 0;
+    snprintf(files[0].path, sizeof files[0].path, "%s", log_path);
+}
+
+/* All are read to their end, and those that were rotated away are given up. */
+static void model_end(pli_follow *follow)
+{
+    model_some(&files[n_files - 1]); /* as long as there is no new file, the old one is not given up */
+    for (unsigned i = 0; i + 1 < n_files; ++i)
+        model_line_ends(&files[i]);
+    for (int i = 0; i < 3; ++i) {
+        pl_ignore(pli_follow_survey(follow, i * 100 * SECOND));
+        read_all(follow);
+    }
+    for (unsigned i = 0; i < n_files; ++i)
+        PL_EQ(files[i].seen, files[i].expected_len);
+    if (files[n_files - 1].partial_len > LIMIT)
+        ++too_long;
+    PL_EQ(pli_follow_counted(follow)->too_long, too_long);
+}
+
+PL_TEST(any_schedule_of_writing_and_rotating_gives_each_line_once_and_in_order)
+{
+    make_folder();
+    pli_rand_seed(&dice, check_seed());
+    for (int round = 0; round < 60; ++round) {
+        pli_follow *follow;
+
+        model_begin();
+        follow = pli_follow_new(&(pli_follow_options){
+            .path = log_path, .from_start = true, .line_bytes_max = LIMIT, .line = compare});
+        for (int step = 0; step < 150; ++step)
+            model_step(follow);
+        model_end(follow);
+        pli_follow_free(follow);
+    }
+}
+
+PL_TEST_MAIN

@@ -1,0 +1,464 @@
+/*
+ * The weblog service.
+ *
+ * A line's way: tail -> line parser -> encoder, which writes straight into the backlog of the fan-out -> every client. Clients that are told and clients that
+ * ask read the same backlog, each through its own cursor. A client joins when it connects, so it gets what is read from the logs after
+ * that; tail.h says why nothing that was written after it connected can be read before.
+ */
+#include "weblog.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#include <plait/endpoint.h>
+#include <plait/fanout.h>
+#include <plait/log.h>
+#include <plait/reactor.h>
+#include <plait/timer.h>
+
+#include "base/list.h"
+#include "hit.h"
+#include "tail.h"
+
+#define BACKLOG_MIN  65536
+#define KEEPALIVE_S  60   /* finds out about clients that vanished without a word */
+#define REPORT_S     10   /* between two lines about lines that are no hits */
+#define DRAIN_BYTES  ((size_t) 16 << 20) /* read at the end of the service, at most */
+#define SAMPLE_BYTES 120  /* of a bad line, for the log */
+#define LINGER_MS    200  /* for clients to end after they have been sent all */
+#define CHECK_MS     20
+#define CRAMPED      64   /* the encoder is slow in the last bytes of its room */
+
+typedef struct weblog weblog;
+
+/* A way to be a client: how it joins, and what its connections share. */
+typedef struct weblog_door {
+    pl_factory factory;
+    weblog *weblog;
+} weblog_door;
+
+struct weblog {
+    const pli_weblog_options *options;
+    pl_scope *scope;
+    pl_reactor *reactor;
+    pl_fanout *fanout;
+    pli_logline_format format;
+    uint64_t replay;
+    weblog_door push, pull;
+    pli_tail **tails;
+    pl_port **ports;
+    size_t n_tails, n_ports;
+    pli_link clients;
+    pl_trigger trigger;
+    pl_deferred *stopped;
+    unsigned rested_ms;     /* since when nothing waits to be sent any more */
+    uint64_t bad, bad_told; /* lines that are no hits */
+    uint64_t dropped, dropped_told; /* hits that found no room */
+    pl_timer report;
+    char sample[SAMPLE_BYTES + 1];
+    pli_logline_verdict verdict; /* on the sample */
+};
+
+typedef struct weblog_client {
+    pl_protocol base;
+    pli_link link;
+    int64_t asked; /* the turn of its last request */
+} weblog_client;
+
+/* ---- from a line to a hit ---- */
+
+static void weblog_report(void *arg)
+{
+    weblog *w = arg;
+
+    w->report = (pl_timer){0, 0};
+    if (w->dropped != w->dropped_told)
+        pl_log(w->reactor, PL_ERROR, "weblog", "hits found no room in the backlog",
+               PL_LOG_INT("count", w->dropped - w->dropped_told));
+    if (w->bad != w->bad_told)
+        pl_log(w->reactor, PL_WARNING, "weblog", "lines that are no hits",
+               PL_LOG_INT("count", w->bad - w->bad_told), PL_LOG_INT("total", w->bad),
+               PL_LOG_STR("why", pli_logline_verdict_name(w->verdict)),
+               PL_LOG_STR("first", w->sample));
+    if (w->bad == w->bad_told && w->dropped == w->dropped_told)
+        return;
+    w->bad_told = w->bad;
+    w->dropped_told = w->dropped;
+    w->report = pl_call_later(w->scope, REPORT_S, weblog_report, w);
+}
+
+/* Not now: the rest of what was read may have more of the kind. */
+static void weblog_report_soon(weblog *w)
+{
+    if (!w->report.slot)
+        w->report = pl_call_later(w->scope, 0, weblog_report, w);
+}
+
+static void weblog_bad_line(weblog *w, pl_slice line, pli_logline_verdict verdict)
+{
+    if (w->bad++ == w->bad_told) {
+        size_t n = line.len < SAMPLE_BYTES ? line.len : SAMPLE_BYTES;
+
+        memcpy(w->sample, line.ptr, n);
+        w->sample[n] = '\0';
+        w->verdict = verdict;
+    }
+    weblog_report_soon(w);
+}
+
+/* Encodes it into the backlog, if it needs no more than `room`. */
+static bool weblog_publish(weblog *w, const pli_logline *line, size_t room)
+{
+    char *at = pl_fanout_reserve(w->fanout, room);
+    ptrdiff_t size = at ? pli_hit_encode(line, at, room) : -1;
+
+    if (size < 0)
+        return false;
+    pl_fanout_commit(w->fanout, (size_t) size);
+    return true;
+}
+
+static void weblog_line(pl_slice text, void *arg)
+{
+    weblog *w = arg;
+    pli_logline line;
+    pli_logline_verdict verdict = pli_logline_parse(text, w->format, &line);
+    size_t usual = text.len + text.len / 4 + 128 + CRAMPED;
+
+    if (verdict != PLI_LOGLINE_HIT)
+        weblog_bad_line(w, text, verdict);
+    else if (!weblog_publish(w, &line, usual) &&
+             !weblog_publish(w, &line, pli_hit_size_max(text.len))) {
+        ++w->dropped;
+        weblog_report_soon(w);
+    }
+}
+
+/* ---- clients ---- */
+
+static size_t weblog_skipped(uint64_t count, char *text, size_t size, void *arg)
+{
+    (void) arg;
+    return (size_t) snprintf(text, size, "<lost count=\"%llu\"/>", (unsigned long long) count);
+}
+
+static weblog_door *door_of(const pl_protocol *protocol)
+{
+    return pl_container_of(protocol->factory, weblog_door, factory);
+}
+
+static void client_log(const pl_protocol *self, const char *message, const char *reason)
+{
+    weblog *w = door_of(self)->weblog;
+    char peer[PL_ADDRESS_TEXT];
+    pl_address address;
+
+    if (pl_log_threshold(w->reactor) > PL_INFO)
+        return;
+    pl_peer(self->transport, &address);
+    pl_address_format(&address, peer, sizeof peer);
+    if (reason)
+        pl_log(w->reactor, PL_INFO, "weblog", message, PL_LOG_STR("peer", peer),
+               PL_LOG_STR("reason", reason));
+    else
+        pl_log(w->reactor, PL_INFO, "weblog", message, PL_LOG_STR("peer", peer));
+}
+
+/* Whoever is to get the whole stream is told what of it is not there any more. */
+static void client_tell_lost(pl_protocol *self)
+{
+    weblog *w = door_of(self)->weblog;
+    pl_fanout_stats stats;
+    char text[64];
+
+    pl_fanout_get_stats(w->fanout, &stats);
+    if (w->replay != UINT64_MAX || stats.published == stats.backlog_records)
+        return;
+    weblog_skipped(stats.published - stats.backlog_records, text, sizeof text, NULL);
+    pl_ignore(pl_write_str(self->transport, text));
+}
+
+static int client_connection_made(pl_protocol *self)
+{
+    weblog_door *door = door_of(self);
+    weblog *w = door->weblog;
+    int error = pl_write_str(self->transport, "<hits>");
+
+    pli_list_push_back(&w->clients, &((weblog_client *) self)->link);
+    pl_ignore(pl_set_keepalive(self->transport, KEEPALIVE_S)); /* UNIX sockets need none */
+    client_log(self, "connected", NULL);
+    client_tell_lost(self);
+    if (error < 0)
+        return error;
+    return door == &w->pull ? pl_fanout_join_pull(w->fanout, self->transport, w->replay)
+                            : pl_fanout_join(w->fanout, self->transport, w->replay);
+}
+
+static void client_connection_lost(pl_protocol *self, const pl_failure *reason)
+{
+    pli_list_remove(&((weblog_client *) self)->link);
+    client_log(self, "left", pl_error_text(pl_failure_code(reason)));
+}
+
+/* What arrives in one turn is one request, in however many pieces. */
+static void client_asked(pl_protocol *self, pl_slice in)
+{
+    weblog_client *client = (weblog_client *) self;
+    weblog *w = door_of(self)->weblog;
+
+    (void) in;
+    if (client->asked == pl_now(w->reactor))
+        return;
+    client->asked = pl_now(w->reactor);
+    if (pl_fanout_pull(w->fanout, self->transport) == 0)
+        pl_ignore(pl_write_str(self->transport, "<none/>"));
+}
+
+static const pl_protocol_ops push_ops = {
+    PL_PROTOCOL(weblog_client),
+    .connection_made = client_connection_made,
+    .connection_lost = client_connection_lost,
+};
+
+static const pl_protocol_ops pull_ops = {
+    PL_PROTOCOL(weblog_client),
+    .connection_made = client_connection_made,
+    .data_received = client_asked,
+    .connection_lost = client_connection_lost,
+};
+
+static const pl_factory_ops push_factory_ops = {PL_FACTORY(weblog), .protocol = &push_ops};
+static const pl_factory_ops pull_factory_ops = {PL_FACTORY(weblog), .protocol = &pull_ops};
+
+/* ---- the service ---- */
+
+static void weblog_tick(void *arg)
+{
+    weblog *w = arg;
+
+    pl_fanout_flush(w->fanout);
+    if (!pl_call_later(w->scope, w->options->interval_s, weblog_tick, w).slot &&
+        !pl_scope_ended(w->scope))
+        pl_log(w->reactor, PL_ERROR, "weblog", "out of memory: clients are told no more");
+}
+
+/* ---- the orderly end ---- */
+
+static bool weblog_has_unsent(const weblog *w)
+{
+    for (const pli_link *link = w->clients.next; link != &w->clients; link = link->next)
+        if (pl_queued(pl_container_of(link, weblog_client, link)->base.transport))
+            return true;
+    return false;
+}
+
+static pl_result weblog_stopped(void *value, void *arg)
+{
+    pl_ignore(pl_deferred_callback(((weblog *) arg)->stopped, NULL));
+    return pl_value(value);
+}
+
+/* A client that has been sent all and does not end for its part holds up nobody: the kernel has the rest. */
+static void weblog_await_clients(void *arg)
+{
+    weblog *w = arg;
+
+    w->rested_ms = weblog_has_unsent(w) ? 0 : w->rested_ms + CHECK_MS;
+    if (w->rested_ms > LINGER_MS)
+        weblog_stopped(NULL, w);
+    else
+        pl_call_later(w->scope, CHECK_MS / 1000.0, weblog_await_clients, w);
+}
+
+/* Nobody new, what is in the logs by now, and the document's end. */
+static pl_deferred *weblog_stop(void *arg)
+{
+    weblog *w = arg;
+    pl_deferred *gone;
+
+    for (size_t i = 0; i < w->n_ports; ++i)
+        pl_port_stop(w->ports[i]);
+    for (size_t i = 0; i < w->n_tails; ++i)
+        pli_tail_drain(w->tails[i], DRAIN_BYTES);
+    gone = pl_fanout_finish(w->fanout, pl_str("</hits>"));
+    w->stopped = gone ? pl_deferred_new(w->scope) : NULL;
+    if (!w->stopped)
+        return gone;
+    pl_deferred_ref(w->stopped);
+    pl_ignore(pl_add_callback(gone, weblog_stopped, w));
+    weblog_await_clients(w);
+    return w->stopped;
+}
+
+static int weblog_open_logs(weblog *w, pl_failure **reterr_failure)
+{
+    const pli_texts *logs = &w->options->logs;
+    int error = 0;
+
+    w->tails = pl_scope_alloc(w->scope, logs->n * sizeof(pli_tail *));
+    if (!w->tails)
+        return -ENOMEM;
+    for (size_t i = 0; error == 0 && i < logs->n; ++i) {
+        pli_tail_options options = {.path = logs->at[i],
+                                    .from_start = w->options->from_start,
+                                    .line = weblog_line,
+                                    .arg = w};
+
+        error = pli_tail_new(w->scope, &options, &w->tails[i]);
+        if (error < 0)
+            *reterr_failure = pl_failure_new(error, "following", NULL, "%s", logs->at[i]);
+        else
+            ++w->n_tails;
+    }
+    return error;
+}
+
+static void weblog_log_port(const weblog *w, const pl_port *port, const char *endpoint,
+                            const char *mode)
+{
+    char address[PL_ADDRESS_TEXT];
+
+    pl_address_format(pl_port_address(port), address, sizeof address);
+    pl_log(w->reactor, PL_INFO, "weblog", "listening", PL_LOG_STR("endpoint", endpoint),
+           PL_LOG_STR("address", address), PL_LOG_STR("mode", mode));
+}
+
+static int weblog_listen(weblog *w, const pli_texts *endpoints, weblog_door *door,
+                         pl_failure **reterr_failure)
+{
+    pl_listen_options options = {.factory = &door->factory};
+    int error = 0;
+
+    for (size_t i = 0; error == 0 && i < endpoints->n; ++i) {
+        error = pl_listen(w->scope, endpoints->at[i], &options, &w->ports[w->n_ports]);
+        if (error < 0)
+            *reterr_failure = pl_failure_new(error, "listening on", NULL, "%s", endpoints->at[i]);
+        else
+            weblog_log_port(w, w->ports[w->n_ports++], endpoints->at[i],
+                            door == &w->pull ? "pull" : "push");
+    }
+    return error;
+}
+
+static int weblog_open_ports(weblog *w, pl_failure **reterr_failure)
+{
+    size_t n = w->options->listen.n + w->options->pull.n;
+    int error;
+
+    w->ports = pl_scope_alloc(w->scope, n * sizeof(pl_port *));
+    if (!w->ports)
+        return -ENOMEM;
+    error = weblog_listen(w, &w->options->listen, &w->push, reterr_failure);
+    return error < 0 ? error : weblog_listen(w, &w->options->pull, &w->pull, reterr_failure);
+}
+
+static void weblog_end(void *arg)
+{
+    weblog *w = arg;
+
+    pl_remove_system_event_trigger(w->reactor, w->trigger);
+    w->stopped = pl_deferred_unref(w->stopped);
+}
+
+static int weblog_start(weblog *w, pl_failure **reterr_failure)
+{
+    pl_fanout_options options = {.backlog_bytes_max = w->options->backlog_bytes,
+                                 .skipped = weblog_skipped,
+                                 .hold = w->options->interval_s > 0};
+    int error = pl_fanout_new(w->scope, &options, &w->fanout);
+
+    if (error == 0)
+        error = pl_scope_on_end(w->scope, weblog_end, w);
+    if (error == 0)
+        error = weblog_open_logs(w, reterr_failure);
+    if (error == 0)
+        error = weblog_open_ports(w, reterr_failure);
+    if (error < 0)
+        return error;
+    w->trigger = pl_add_system_event_trigger(w->reactor, PL_BEFORE, PL_SHUTDOWN, weblog_stop, w);
+    if (!w->trigger.id)
+        return -ENOMEM;
+    if (options.hold)
+        weblog_tick(w);
+    return 0;
+}
+
+static int weblog_make(pl_scope *scope, const void *options, pl_failure **reterr_failure)
+{
+    weblog *w = pl_scope_alloc(scope, sizeof *w);
+    int error;
+
+    if (!w)
+        return -ENOMEM;
+    w->options = options;
+    w->scope = scope;
+    pli_list_init(&w->clients);
+    w->reactor = pl_scope_reactor(scope);
+    w->replay = w->options->replay;
+    if (w->options->from_start && !w->options->replay_given)
+        w->replay = UINT64_MAX;
+    w->push = (weblog_door){{.ops = &push_factory_ops}, w};
+    w->pull = (weblog_door){{.ops = &pull_factory_ops}, w};
+    error = pli_logline_format_named(pl_str(w->options->format), &w->format);
+    return error < 0 ? -EINVAL : weblog_start(w, reterr_failure);
+}
+
+/* ---- its options ---- */
+
+static bool wrong_endpoint(const char *value, char *text, size_t size)
+{
+    pl_endpoint endpoint;
+    pl_endpoint_error why;
+
+    if (pl_endpoint_parse_server(value, &endpoint, &why) < 0)
+        snprintf(text, size, "'%s': %s", value, why.message);
+    else if (endpoint.kind == PL_ENDPOINT_UDP || endpoint.kind == PL_ENDPOINT_UNIX_DATAGRAM)
+        snprintf(text, size, "'%s': clients need a stream, such as tcp:8888", value);
+    else
+        return false;
+    return true;
+}
+
+static bool wrong_format(const char *value, char *text, size_t size)
+{
+    pli_logline_format format;
+
+    if (pli_logline_format_named(pl_str(value), &format) == 0)
+        return false;
+    snprintf(text, size, "expected auto, common or combined, not '%s'", value);
+    return true;
+}
+
+static const pli_option weblog_options[] = {
+    {"log", .kind = PLI_OPTION_TEXTS, .required = true, .value = "FILE",
+     PLI_OPTION(pli_weblog_options, logs), .help = "An access log to follow"},
+    {"listen", .kind = PLI_OPTION_TEXTS, .value = "ENDPOINT", .preset = "tcp:8888",
+     PLI_OPTION(pli_weblog_options, listen), .wrong = wrong_endpoint,
+     .help = "Where clients are told of hits"},
+    {"pull", .kind = PLI_OPTION_TEXTS, .value = "ENDPOINT",
+     PLI_OPTION(pli_weblog_options, pull), .wrong = wrong_endpoint,
+     .help = "Where clients ask for hits"},
+    {"interval", .kind = PLI_OPTION_SECONDS, .value = "SECONDS", .preset = "5",
+     PLI_OPTION(pli_weblog_options, interval_s),
+     .help = "Time between two tellings; 0 tells hits as they come"},
+    {"replay", .kind = PLI_OPTION_COUNT, .value = "N",
+     PLI_OPTION(pli_weblog_options, replay), .given = offsetof(pli_weblog_options, replay_given),
+     .help = "A new client first gets the last N hits"},
+    {"from-start", .kind = PLI_OPTION_FLAG, PLI_OPTION(pli_weblog_options, from_start),
+     .help = "The logs are read from their start, and a new client gets the stream from there"},
+    {"format", .kind = PLI_OPTION_TEXT, .value = "NAME", .preset = "auto",
+     PLI_OPTION(pli_weblog_options, format), .wrong = wrong_format,
+     .help = "Of the logs: auto, common or combined"},
+    {"backlog", .kind = PLI_OPTION_SIZE, .value = "BYTES", .preset = "64M", .min = BACKLOG_MIN,
+     PLI_OPTION(pli_weblog_options, backlog_bytes),
+     .help = "What is kept for clients that are slow"},
+    {.name = NULL},
+};
+
+const pli_service pli_weblog_service = {
+    .name = "weblog",
+    .summary = "the hits of a web server's access log, live, as XML",
+    .options = weblog_options,
+    .options_size = sizeof(pli_weblog_options),
+    .make = weblog_make,
+};

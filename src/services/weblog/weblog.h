@@ -1,0 +1,24 @@
+/*
+ * The live weblog: the hits of one or more access logs, as a stream of XML elements to any number of clients.
+ */
+#ifndef PLI_WEBLOG_WEBLOG_H
+#define PLI_WEBLOG_WEBLOG_H
+
+#include "app/service.h"
+
+/* What the options of the service are read into. */
+typedef struct pli_weblog_options {
+    pli_texts logs;
+    pli_texts listen; /* endpoints of clients that are told */
+    pli_texts pull;   /* endpoints of clients that ask */
+    double interval_s;
+    uint64_t replay;
+    bool replay_given; /* if not: none, or all with from_start */
+    bool from_start;
+    const char *format;
+    uint64_t backlog_bytes;
+} pli_weblog_options;
+
+extern const pli_service pli_weblog_service;
+
+#endif
