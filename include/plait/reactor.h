@@ -55,8 +55,8 @@ PL_API int pl_reactor_turn(pl_reactor *reactor, double seconds);
 typedef void pl_reactor_fn(void *arg);
 
 /**
- * Calls `fn(arg)` in the next turn: for a reactor that does not run yet that is the first one of pl_reactor_run(). It never runs within this call.
- * Returns: 0, or -ENOMEM, also once the reactor is being freed.
+ * Calls `fn(arg)` once, as soon as the reactor runs: at the end of startup, after what that waits for; or in the next turn when it runs already. Never within this call, and never when only
+ * pl_reactor_turn() is called. Returns: 0, -ENOMEM, or PL_E_ENDED once the reactor is being freed.
  */
 PL_API PL_MUST int pl_call_when_running(pl_reactor *reactor, pl_reactor_fn *fn, void *arg);
 

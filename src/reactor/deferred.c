@@ -54,10 +54,10 @@ struct pl_deferred {
     pl_canceller_fn *canceller;
     void *canceller_arg;
     pl_timer timer;
-    uint32_t refs;
+    uint32_t refs; /* from here to the steps all is 0 at first */
     bool fired, cancelled, owed, timed_out, running, ended;
     bool postponed; /* cancelled, and the producer will say when it is over */
-    bool ignored; /* its waiter has ended: nobody will look at a failure, and that is no oversight */
+    bool ignored;   /* its waiter has ended: a failure that nobody looks at is no oversight */
     uint16_t next_step, n_steps;
     uint16_t steps_size; /* of `more` */
     deferred_step inside[STEPS_INSIDE];
@@ -69,7 +69,7 @@ static void deferred_end(pli_owned *owned);
 
 /* ---- birth and death ---- */
 
-/* One by one, without the steps inside, which need no zeros: a memset() would cost a quarter of a Deferred's whole life. */
+/* One by one, without the steps inside, which need no zeros: a memset() of it all would cost a quarter of a Deferred's whole life. */
 static inline void deferred_init(pl_deferred *d, pl_scope *scope, const char *where)
 {
     d->owned.end = deferred_end;
@@ -80,11 +80,8 @@ static inline void deferred_init(pl_deferred *d, pl_scope *scope, const char *wh
     d->result = (pl_result){PL_RESULT_VALUE, NULL};
     d->waiting = d->waiter = NULL;
     d->timer = (pl_timer){0, 0};
-    d->refs = 0;
-    d->fired = d->cancelled = d->owed = d->timed_out = d->running = d->ended = false;
-    d->postponed = d->ignored = false;
-    d->next_step = d->n_steps = d->steps_size = 0;
     d->more = NULL;
+    memset(&d->refs, 0, offsetof(pl_deferred, inside) - offsetof(pl_deferred, refs));
 }
 
 pl_deferred *pl_deferred_new_at(pl_scope *scope, pl_canceller_fn *canceller, void *arg,

@@ -95,7 +95,7 @@ struct pl_reactor {
     /* Life */
     pli_trigger_entry *triggers;
     uint32_t last_trigger;
-    bool running, stopping, freeing;
+    bool running, starting, stopping, freeing;
     bool ignore_signals;
     int stop_signal;
     double shutdown_s;

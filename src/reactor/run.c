@@ -15,6 +15,7 @@ struct pli_trigger_entry {
     pl_phase phase;
     pl_event event;
     pl_trigger_fn *fn;
+    pl_reactor_fn *once; /* or this, and then no more */
     void *arg;
 };
 
@@ -24,19 +25,29 @@ typedef struct phase_wait {
     bool given_up;
 } phase_wait;
 
-pl_trigger pl_add_system_event_trigger(pl_reactor *reactor, pl_phase phase, pl_event event,
-                                       pl_trigger_fn *fn, void *arg)
+/* Takes all but the id from `new`. Returns: NULL when memory is out. */
+static pli_trigger_entry *add_trigger(pl_reactor *reactor, pli_trigger_entry new)
 {
     pli_trigger_entry *entry = pli_alloc(sizeof *entry), **at = &reactor->triggers;
 
     pli_check_thread(reactor);
     if (!entry)
-        return (pl_trigger){0};
-    *entry = (pli_trigger_entry){NULL, ++reactor->last_trigger, phase, event, fn, arg};
+        return NULL;
+    *entry = new;
+    entry->id = ++reactor->last_trigger;
     while (*at) /* they are called in the order of asking */
         at = &(*at)->next;
     *at = entry;
-    return (pl_trigger){entry->id};
+    return entry;
+}
+
+pl_trigger pl_add_system_event_trigger(pl_reactor *reactor, pl_phase phase, pl_event event,
+                                       pl_trigger_fn *fn, void *arg)
+{
+    const pli_trigger_entry *entry = add_trigger(
+        reactor, (pli_trigger_entry){.phase = phase, .event = event, .fn = fn, .arg = arg});
+
+    return (pl_trigger){entry ? entry->id : 0};
 }
 
 bool pl_remove_system_event_trigger(pl_reactor *reactor, pl_trigger trigger)
@@ -85,6 +96,18 @@ static const pli_trigger_entry *next_trigger(const pl_reactor *reactor, uint32_t
     return NULL;
 }
 
+/* Returns: what it has to be waited for, or NULL. */
+static pl_deferred *call_trigger(pl_reactor *reactor, const pli_trigger_entry *entry)
+{
+    pli_trigger_entry called = *entry; /* it may remove itself */
+
+    if (!called.once)
+        return called.fn(called.arg);
+    pl_remove_system_event_trigger(reactor, (pl_trigger){called.id});
+    called.once(called.arg);
+    return NULL;
+}
+
 /* Calls the triggers of a phase, and turns until what they returned has fired or the deadline has passed. */
 static int run_phase(pl_reactor *reactor, pl_phase phase, pl_event event)
 {
@@ -99,12 +122,14 @@ static int run_phase(pl_reactor *reactor, pl_phase phase, pl_event event)
         pl_deferred *d;
 
         id = entry->id;
-        d = entry->fn(entry->arg);
+        d = call_trigger(reactor, entry);
         if (d && pl_add_callbacks(d, waited_for, waited_in_vain, wait) == 0)
             ++wait->pending;
     }
-    if (!wait->pending)
+    if (!wait->pending) {
+        pl_scope_free(wait);
         return 0;
+    }
     timer = pl_call_later(&reactor->scope, reactor->shutdown_s, give_up, wait);
     while (error >= 0 && wait->pending && !wait->given_up)
         error = pli_reactor_turn(reactor, -1);
@@ -146,8 +171,11 @@ static int handle_stop_signals(pl_reactor *reactor, pl_scope **ret_scope)
 
 static int run_until_stopped(pl_reactor *reactor)
 {
-    int error = run_event(reactor, PL_STARTUP), last;
+    int error, last;
 
+    reactor->starting = true;
+    error = run_event(reactor, PL_STARTUP);
+    reactor->starting = false;
     while (error >= 0 && !reactor->stopping)
         error = pli_reactor_turn(reactor, -1);
     last = run_event(reactor, PL_SHUTDOWN);
@@ -186,8 +214,12 @@ int pl_reactor_stop(pl_reactor *reactor)
 
 int pl_call_when_running(pl_reactor *reactor, pl_reactor_fn *fn, void *arg)
 {
-    /* A timer without delay waits for a turn, and only a reactor that runs has turns. */
-    pl_timer timer = pl_call_later(&reactor->scope, 0, fn, arg);
+    pli_trigger_entry once = {.phase = PL_AFTER, .event = PL_STARTUP, .once = fn, .arg = arg};
 
-    return timer.slot ? 0 : -ENOMEM;
+    if (reactor->freeing)
+        return PL_E_ENDED;
+    if (reactor->running && !reactor->starting)
+        return pl_call_later(&reactor->scope, 0, fn, arg).slot ? 0 : -ENOMEM;
+    /* Not by a timer: startup has turns of its own while it waits. */
+    return add_trigger(reactor, once) ? 0 : -ENOMEM;
 }

@@ -6,6 +6,7 @@
 #include <plait/error.h>
 
 #include "base/memory.h"
+#include "os/socket.h"
 #include "os/wake.h"
 #include "reactor/reactor.h"
 
@@ -55,8 +56,12 @@ static int signals_open(pl_reactor *reactor, int signal)
         return fd;
     reactor->signals = (pli_io){.ops = &signals_ops, .fd = fd};
     error = reactor->backend->ops->add(reactor->backend, &reactor->signals);
-    if (error < 0)
+    if (error < 0) {
+        pli_socket_close(fd);
+        pli_signals_unwatch(&reactor->watched_signals);
+        sigemptyset(&reactor->watched_signals);
         return error;
+    }
     return reactor->backend->ops->want(reactor->backend, &reactor->signals, PLI_WANT_READ);
 }
 

@@ -1,0 +1,250 @@
+#include <plait/plait.h>
+
+#include <math.h>
+
+#include "base/memory.h"
+#include "base/rand.h"
+#include "reactor/reactor.h"
+#include "tests/check.h"
+
+static pl_reactor *reactor;
+static pl_scope *scope;
+static char trace[256];
+static unsigned n_fired;
+
+static void note(void *arg)
+{
+    trace[strlen(trace)] = (char) (uintptr_t) arg;
+    ++n_fired;
+}
+
+static void *letter(char c)
+{
+    return (void *) (uintptr_t) c;
+}
+
+static pl_timer later(double seconds, char c)
+{
+    return pl_call_later(scope, seconds, note, letter(c));
+}
+
+static void start(void)
+{
+    PL_OK_(pl_reactor_new(NULL, &reactor));
+    PL_OK_(pl_scope_new(pl_reactor_scope(reactor), "test", &scope));
+}
+
+static void turn(void)
+{
+    PL_OK_(pl_reactor_turn(reactor, 0));
+}
+
+static void turn_until(unsigned n)
+{
+    while (n_fired < n)
+        PL_OK_(pl_reactor_turn(reactor, 10));
+}
+
+PL_TEST_EACH_BACKEND(timer_without_delay_runs_in_the_next_turn_and_once)
+{
+    pl_timer timer;
+
+    start();
+    timer = later(0, 'a');
+    later(-5, 'b');
+    later((double) NAN, 'c');
+    PL_STR_EQ(trace, "");
+    PL_CHECK(pl_timer_active(reactor, timer));
+    turn();
+    PL_STR_EQ(trace, "abc");
+    PL_CHECK(!pl_timer_active(reactor, timer));
+    turn();
+    PL_STR_EQ(trace, "abc");
+    pl_reactor_free(reactor);
+}
+
+static void again(void *arg)
+{
+    ++n_fired;
+    PL_CHECK(pl_call_later(scope, 0, again, arg).slot);
+}
+
+PL_TEST_EACH_BACKEND(timer_that_asks_for_itself_without_delay_runs_once_a_turn)
+{
+    start();
+    PL_CHECK(pl_call_later(scope, 0, again, NULL).slot);
+    for (unsigned i = 1; i <= 10; ++i) {
+        turn();
+        PL_EQ(n_fired, i);
+    }
+    pl_reactor_free(reactor);
+}
+
+typedef struct expected_time {
+    int64_t due;
+    bool far_off;
+} expected_time;
+
+static void check_time(void *arg)
+{
+    const expected_time *expected = arg;
+
+    PL_CHECK(pl_now(reactor) >= expected->due);
+    ++n_fired;
+}
+
+PL_TEST_EACH_BACKEND(timer_never_runs_early)
+{
+    static expected_time times[200];
+    pli_rand dice;
+
+    start();
+    pli_rand_seed(&dice, check_seed());
+    for (int i = 0; i < 200; ++i) {
+        double seconds = pli_rand_unit(&dice) * 0.05;
+
+        times[i].due = pl_now(reactor) + (int64_t) (seconds * 1e9);
+        PL_CHECK(pl_call_later(scope, seconds, check_time, &times[i]).slot);
+    }
+    turn_until(200);
+    pl_reactor_free(reactor);
+}
+
+PL_TEST_EACH_BACKEND(timers_of_one_time_run_in_the_order_of_asking)
+{
+    start();
+    for (char c = 'a'; c < 'z'; ++c)
+        later(0.002, c);
+    turn_until(25);
+    PL_STR_EQ(trace, "abcdefghijklmnopqrstuvwxy");
+    pl_reactor_free(reactor);
+}
+
+PL_TEST_EACH_BACKEND(timer_that_is_cancelled_never_runs)
+{
+    pl_timer timer;
+
+    start();
+    timer = later(0, 'x');
+    later(0, 'a');
+    PL_CHECK(pl_timer_cancel(reactor, timer));
+    PL_CHECK(!pl_timer_cancel(reactor, timer));
+    PL_CHECK(!pl_timer_cancel(reactor, (pl_timer){0, 0}));
+    turn();
+    PL_STR_EQ(trace, "a");
+    pl_reactor_free(reactor);
+}
+
+static pl_timer victim;
+
+static void cancel_victim(void *arg)
+{
+    note(arg);
+    PL_CHECK(pl_timer_cancel(reactor, victim));
+}
+
+static void move_victim(void *arg)
+{
+    note(arg);
+    PL_CHECK(pl_timer_reset(reactor, victim, 0));
+}
+
+PL_TEST(timer_can_cancel_one_that_is_due_in_the_same_turn)
+{
+    start();
+    PL_CHECK(pl_call_later(scope, 0, cancel_victim, letter('a')).slot);
+    victim = later(0, 'x');
+    later(0, 'b');
+    turn();
+    PL_STR_EQ(trace, "ab");
+    pl_reactor_free(reactor);
+}
+
+PL_TEST(timer_can_put_off_one_that_is_due_in_the_same_turn)
+{
+    start();
+    PL_CHECK(pl_call_later(scope, 0, move_victim, letter('a')).slot);
+    victim = later(0, 'c');
+    later(0, 'b');
+    turn();
+    PL_STR_EQ(trace, "ab");
+    turn();
+    PL_STR_EQ(trace, "abc");
+    pl_reactor_free(reactor);
+}
+
+PL_TEST_EACH_BACKEND(timer_that_is_reset_counts_from_now)
+{
+    pl_timer timer;
+    int64_t from;
+
+    start();
+    timer = later(3600, 'a');
+    later(0.003, 'b');
+    turn_until(1);
+    from = pl_now(reactor);
+    PL_CHECK(pl_timer_reset(reactor, timer, 0.004));
+    turn_until(2);
+    PL_STR_EQ(trace, "ba");
+    PL_CHECK(pl_now(reactor) - from >= 4000000);
+    PL_CHECK(!pl_timer_reset(reactor, timer, 1));
+    pl_reactor_free(reactor);
+}
+
+PL_TEST(timer_that_is_delayed_counts_from_its_own_time)
+{
+    pl_timer timer;
+
+    start();
+    timer = later(100, 'a');
+    PL_CHECK(pl_timer_delay(reactor, timer, 50));
+    PL_CHECK(fabs(pl_timer_remaining(reactor, timer) - 150) < 0.01);
+    PL_CHECK(pl_timer_delay(reactor, timer, -120));
+    PL_CHECK(fabs(pl_timer_remaining(reactor, timer) - 30) < 0.01);
+    PL_CHECK(pl_timer_delay(reactor, timer, -40));
+    PL_EQ(pl_timer_remaining(reactor, timer) > 0, 0);
+    turn();
+    PL_STR_EQ(trace, "a");
+    PL_CHECK(!pl_timer_delay(reactor, timer, 1));
+    PL_CHECK(pl_timer_remaining(reactor, timer) < 0);
+    pl_reactor_free(reactor);
+}
+
+PL_TEST(timer_of_a_century_and_of_for_ever_can_be_asked_for)
+{
+    start();
+    PL_CHECK(later(100.0 * 365 * 24 * 3600, 'x').slot);
+    PL_CHECK(later((double) INFINITY, 'x').slot);
+    PL_CHECK(pl_timer_delay(reactor, later(1, 'x'), 1e300));
+    later(0.002, 'a');
+    turn_until(1);
+    PL_STR_EQ(trace, "a");
+    pl_reactor_free(reactor);
+}
+
+PL_TEST(timer_of_the_old_number_is_not_the_new_one)
+{
+    pl_timer old, new;
+
+    start();
+    old = later(1, 'x');
+    pl_timer_cancel(reactor, old);
+    new = later(0, 'a');
+    PL_EQ(new.slot, old.slot);
+    PL_CHECK(!pl_timer_cancel(reactor, old));
+    turn();
+    PL_STR_EQ(trace, "a");
+    pl_reactor_free(reactor);
+}
+
+PL_TEST(timer_without_memory_is_none)
+{
+    start();
+    pli_alloc_fail_at(1, true);
+    PL_EQ(later(1, 'x').slot, 0);
+    pli_alloc_fail_at(0, false);
+    PL_CHECK(later(1, 'x').slot);
+    pl_reactor_free(reactor);
+}
+
+PL_TEST_MAIN
