@@ -60,6 +60,7 @@ static void chunk_join(pli_wheel *wheel, pli_wheel_chunk *chunk)
     uint32_t base = wheel->n_chunks << CHUNK_BITS;
 
     wheel->chunks[wheel->n_chunks++] = chunk;
+    chunk->nodes[0].active = 0; /* also of the first chunk, where it is nobody's: {0, 0} must find nothing */
     for (uint32_t i = CHUNK_SIZE; i-- > (base ? 0 : 1);) {
         chunk->nodes[i].gen = 1;
         chunk->nodes[i].active = 0;
