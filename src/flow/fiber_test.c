@@ -917,6 +917,8 @@ PL_TEST_EACH_BACKEND(stack_of_an_ended_fiber_is_used_again)
 #if defined(PLI_ASAN) || defined(PLI_TSAN)
     PL_SKIP("the sanitizers need address space of their own");
 #endif
+    if (getenv("LD_PRELOAD") && strstr(getenv("LD_PRELOAD"), "vgpreload"))
+        PL_SKIP("valgrind needs address space of its own");
     begin();
     PL_EQ(run(count_up, &calls), 1);
     PL_SUCCEEDS(setrlimit(RLIMIT_AS, &none)); /* nothing is mapped any more */
