@@ -11,7 +11,7 @@
  * - A line counts when its newline is there. What stands behind the last newline of a file that is truncated or given up is taken as a line: nobody
  *   will complete it.
  * - A file that is there at first is read from its last newline on (so a line that is being written then is whole), or from its start. One that appears later
- *   is read from its start.
+ *   is read from its start. One that can't be opened at first is read, once it can be, from where it ended then.
  * - A line longer than the limit is passed over, and counted. So are NULs before a line: holes that a writer leaves who goes on
  *   at his old place after a truncation.
  *

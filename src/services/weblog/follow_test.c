@@ -188,6 +188,40 @@ PL_TEST(unreadable_file_is_tried_again)
     pli_follow_free(follow);
 }
 
+/* Root may open anything, so the one who may not is another. */
+PL_TEST(log_that_could_not_be_opened_at_first_is_read_from_where_it_ended_then)
+{
+    pli_follow *follow;
+
+    if (geteuid() != 0)
+        PL_SKIP("only root can become somebody else");
+    make_folder();
+    PL_EQ(chmod(folder, 0777), 0);
+    append(log_path, "old\n");
+    PL_EQ(chmod(log_path, 0), 0);
+    PL_EQ(seteuid(65534), 0);
+    follow = follow_log(false, 0);
+    PL_EQ(pli_follow_survey(follow, 0), -EACCES);
+    PL_EQ(seteuid(0), 0);
+    append(log_path, "new\n");
+    PL_STR_EQ(look(follow, 0), "new\n");
+    pli_follow_free(follow);
+}
+
+PL_TEST(log_that_replaces_one_that_could_not_be_read_is_new)
+{
+    pli_follow *follow;
+
+    make_folder();
+    PL_EQ(symlink("log", log_path), 0);
+    follow = follow_log(false, 0);
+    PL_EQ(pli_follow_survey(follow, 0), -ELOOP);
+    PL_EQ(unlink(log_path), 0);
+    append(log_path, "a\n");
+    PL_STR_EQ(look(follow, 0), "a\n");
+    pli_follow_free(follow);
+}
+
 PL_TEST(rename_rotation_finishes_the_old_file_before_the_new)
 {
     pli_follow *follow;
