@@ -43,22 +43,22 @@ typedef struct attempt {
 
 struct connector {
     client_origin *origin;
-    pl_scope *owner;   /* of the connection; gone before the kernel has let go of the last attempt */
+    pl_scope *owner; /* of the connection; gone before the kernel has let go of the last attempt */
     pl_reactor *reactor;
-    pl_scope *scope;   /* of the attempts */
+    pl_scope *scope; /* of the attempts */
     pl_deferred *done;
     pl_endpoint endpoint;
     pl_transport_options options;
     pli_addresses numeric;
     const pli_addresses *addresses;
-    size_t next;       /* address to be tried */
+    size_t next; /* address to be tried */
     size_t trying;
     attempt *attempts[PLI_ADDRESSES_MAX];
-    int error;         /* of the last that failed */
+    int error; /* of the last that failed */
     pl_timer stagger;
-    char text[320];    /* the endpoint, for messages */
-    bool over;         /* connected or failed */
-    pli_owned owned;   /* in the owner: outlives the attempts' scope */
+    char text[320];  /* the endpoint, for messages */
+    bool over;       /* connected or failed */
+    pli_owned owned; /* in the owner: outlives the attempts' scope */
     pli_task task;
 };
 
@@ -144,8 +144,8 @@ static void connector_fail(connector *self, int code)
 {
     if (self->over)
         return;
-    pl_ignore(pl_deferred_errback(
-        self->done, pl_failure_new(code, "connecting to", NULL, "%s", self->text)));
+    pl_ignore(pl_deferred_errback(self->done,
+                                  pl_failure_new(code, "connecting to", NULL, "%s", self->text)));
     connector_end(self);
 }
 
@@ -221,8 +221,8 @@ static void attempt_succeeded(attempt *a)
     if (!protocol)
         self->origin->connected = false; /* there is none, and nobody will tell of its end */
     if (error < 0)
-        pl_ignore(pl_deferred_errback(self->done, pl_failure_new(error, "connecting to", NULL, "%s",
-                                                                 self->text)));
+        pl_ignore(pl_deferred_errback(
+            self->done, pl_failure_new(error, "connecting to", NULL, "%s", self->text)));
     else
         pl_ignore(pl_deferred_callback(self->done, protocol));
     connector_end(self);
@@ -384,8 +384,8 @@ static pl_result connector_not_resolved(const pl_failure *failure, void *arg)
 
     if (!self->over) {
         pl_ignore(pl_deferred_errback(
-            self->done, pl_failure_new(pl_failure_code(failure), "connecting to", failure, "%s",
-                                       self->text)));
+            self->done,
+            pl_failure_new(pl_failure_code(failure), "connecting to", failure, "%s", self->text)));
         connector_end(self);
     }
     return pl_value(NULL);
@@ -410,7 +410,8 @@ static void connector_begin(void *arg)
                              self->endpoint.ipv4_only   ? PL_IPV4
                              : self->endpoint.ipv6_only ? PL_IPV6
                                                         : PL_NO_ADDRESS);
-        if (!lookup || pl_add_callbacks(lookup, connector_resolved, connector_not_resolved, self) < 0)
+        if (!lookup ||
+            pl_add_callbacks(lookup, connector_resolved, connector_not_resolved, self) < 0)
             connector_fail(self, -ENOMEM);
         return;
     }

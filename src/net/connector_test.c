@@ -130,29 +130,32 @@ typedef struct silent {
 
 static void silent_open(silent *s, int family)
 {
-    struct sockaddr_storage at = {.ss_family = (sa_family_t) family};
-    socklen_t size = family == AF_UNIX ? sizeof(sa_family_t) : sizeof(struct sockaddr_in);
+    union {
+        struct sockaddr any;
+        struct sockaddr_in in;
+        struct sockaddr_un un;
+    } at = {.any.sa_family = (sa_family_t) family};
+    socklen_t size = family == AF_UNIX ? sizeof(sa_family_t) : sizeof at.in;
     int r = 0;
 
     *s = (silent){.listener = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0)};
     if (family == AF_INET)
-        ((struct sockaddr_in *) &at)->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    PL_EQ(bind(s->listener, (struct sockaddr *) &at, size), 0);
+        at.in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    PL_EQ(bind(s->listener, &at.any, size), 0);
     PL_EQ(listen(s->listener, 0), 0);
     size = sizeof at;
-    PL_EQ(getsockname(s->listener, (struct sockaddr *) &at, &size), 0);
+    PL_EQ(getsockname(s->listener, &at.any, &size), 0);
     if (family == AF_UNIX)
         snprintf(s->endpoint, sizeof s->endpoint, "unix:@%.*s:timeout=0.05",
-                 (int) (size - sizeof(sa_family_t) - 1),
-                 ((struct sockaddr_un *) &at)->sun_path + 1);
+                 (int) (size - sizeof(sa_family_t) - 1), at.un.sun_path + 1);
     else
         snprintf(s->endpoint, sizeof s->endpoint, "tcp:127.0.0.1:%u:timeout=0.05",
-                 ntohs(((struct sockaddr_in *) &at)->sin_port));
+                 ntohs(at.in.sin_port));
     while (r == 0 && s->n < 4) {
         int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
         s->fillers[s->n++] = fd;
-        r = connect(fd, (struct sockaddr *) &at, size);
+        r = connect(fd, &at.any, size);
     }
 }
 
