@@ -15,9 +15,9 @@
 #include "os/file.h"
 
 enum {
-    SEEN = 64,         /* bytes before the offset that are compared */
-    CHUNK = 64 << 10,  /* read at one go */
-    OLD_MAX = 8,       /* files that were rotated away */
+    SEEN = 64,        /* bytes before the offset that are compared */
+    CHUNK = 64 << 10, /* read at one go */
+    OLD_MAX = 8,      /* files that were rotated away */
 };
 
 #define LINE_DEFAULT   ((size_t) 1 << 20)
@@ -33,7 +33,7 @@ typedef struct log_file {
     int64_t grown_ns;    /* when it was seen to have grown */
     char *buf;           /* `have` bytes of a line without its newline, and room */
     size_t have, room;
-    bool skipping;       /* the rest of a line that is too long */
+    bool skipping; /* the rest of a line that is too long */
     unsigned seen_len;
     char seen[SEEN];
 } log_file;
@@ -308,7 +308,8 @@ static int open_newest(pli_follow *follow, int64_t now_ns)
     start(follow, file);
     follow->started = true;
     if (follow->n_files)
-        file_of(follow->files.prev)->grown_ns = now_ns; /* it rests from now on, and not since its last line */
+        file_of(follow->files.prev)->grown_ns =
+            now_ns; /* it rests from now on, and not since its last line */
     pli_list_push_back(&follow->files, &file->link);
     ++follow->n_files;
     ++follow->counts.opened;

@@ -25,10 +25,10 @@
 typedef struct pli_follow pli_follow;
 
 typedef struct pli_follow_options {
-    const char *path;      /* copied */
-    bool from_start;       /* what is in the file at first is new, too */
-    size_t line_bytes_max; /* without the newline; 0: 1 MiB */
-    int64_t linger_ns;     /* 0: one minute */
+    const char *path;                       /* copied */
+    bool from_start;                        /* what is in the file at first is new, too */
+    size_t line_bytes_max;                  /* without the newline; 0: 1 MiB */
+    int64_t linger_ns;                      /* 0: one minute */
     void (*line)(pl_slice line, void *arg); /* a line without its newline; valid until it returns */
     void *arg;
 } pli_follow_options;

@@ -353,7 +353,8 @@ PL_TEST(truncation_is_seen_although_the_file_is_as_long_as_before)
     PL_STR_EQ(look(follow, 0), "a\nb\n");
     PL_EQ(truncate(log_path, 0), 0);
     append(log_path, "c\nd\n");
-    PL_EQ(utimensat(AT_FDCWD, log_path, later, 0), 0); /* the kernel's clock is coarser than this test is fast */
+    PL_EQ(utimensat(AT_FDCWD, log_path, later, 0),
+          0); /* the kernel's clock is coarser than this test is fast */
     PL_STR_EQ(look(follow, 0), "c\nd\n");
     pli_follow_free(follow);
 }
@@ -554,7 +555,8 @@ static void model_step(pli_follow *follow)
 {
     switch (roll(10)) {
     case 0:
-        pl_ignore(pli_follow_survey(follow, 0)); /* nobody finds a file that came and went between two looks */
+        pl_ignore(pli_follow_survey(
+            follow, 0)); /* nobody finds a file that came and went between two looks */
         model_rotate();
         break;
     case 1:
@@ -592,7 +594,8 @@ static void model_begin(void)
 /* All are read to their end, and those that were rotated away are given up. */
 static void model_end(pli_follow *follow)
 {
-    model_some(&files[n_files - 1]); /* as long as there is no new file, the old one is not given up */
+    model_some(
+        &files[n_files - 1]); /* as long as there is no new file, the old one is not given up */
     for (unsigned i = 0; i + 1 < n_files; ++i)
         model_line_ends(&files[i]);
     for (int i = 0; i < 3; ++i) {
