@@ -58,8 +58,8 @@ static int weblog_start(pl_factory *factory)
     return 0;
 }
 
-static const pl_factory_ops factory_ops = {
-    PL_FACTORY(weblog), .protocol = &weblog_ops, .start_factory = weblog_start};
+static const pl_factory_ops factory_ops = {PL_FACTORY(weblog), .protocol = &weblog_ops,
+                                           .start_factory = weblog_start};
 
 static pl_deferred *end_document(void *hits)
 {
@@ -76,8 +76,8 @@ int main(int argc, char **argv)
     if (error < 0)
         return 1;
     setvbuf(stdout, NULL, _IOLBF, 0);
-    error = pl_fanout_new(pl_reactor_scope(reactor), &(pl_fanout_options){.hold = true},
-                          &factory.hits);
+    error =
+        pl_fanout_new(pl_reactor_scope(reactor), &(pl_fanout_options){.hold = true}, &factory.hits);
     if (error == 0)
         error = pl_listen(pl_reactor_scope(reactor), endpoint,
                           &(pl_listen_options){.factory = &factory.base}, NULL);

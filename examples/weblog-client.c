@@ -11,7 +11,7 @@
 /* Newer Expats put off what comes in small pieces, which may be for ever here; older ones have no such function. */
 __attribute__((weak)) XML_Bool XML_SetReparseDeferralEnabled(XML_Parser parser, XML_Bool enabled);
 
-static double ask_s; /* 0: it is told */
+static double ask_s;   /* 0: it is told */
 static int status = 1; /* until the document has ended */
 
 typedef struct client {
@@ -48,7 +48,8 @@ static void XMLCALL element_end(void *arg, const XML_Char *name)
         return;
     status = 0;
     pl_close(self->base.transport);
-    pl_reactor_stop(pl_transport_reactor(self->base.transport)); /* whether or not the server closes, too */
+    pl_reactor_stop(
+        pl_transport_reactor(self->base.transport)); /* whether or not the server closes, too */
 }
 
 static void ask(void *arg)

@@ -14,8 +14,7 @@ enum { STACKS = 50, ROUNDS = 1000 };
 typedef struct runner {
     pli_context context;
     pli_stack stack;
-    int64_t seed, sum;
-    double x;
+    int64_t seed, sum, bits;
     int rounds;
 } runner;
 
@@ -47,7 +46,8 @@ static void compute(runner *self, pli_context *from)
         ++self->rounds;
     }
     self->sum = a + b + c + d + e + f + g;
-    self->x = u + v + w + x + y + z + (double) l;
+    u += v + w + x + y + z + (double) l;
+    memcpy(&self->bits, &u, sizeof u);
 }
 
 /* What a library does that trusts in the alignment of the stack. */
@@ -98,7 +98,7 @@ static void check(runner *self)
     compute(&plain, NULL);
     expect(self->rounds == ROUNDS, "all rounds were run");
     expect(self->sum == plain.sum, "integers survive the switch");
-    expect(memcmp(&self->x, &plain.x, sizeof plain.x) == 0, "floating-point numbers survive it");
+    expect(self->bits == plain.bits, "floating-point numbers survive it");
     pli_context_done(&self->context);
 }
 

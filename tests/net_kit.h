@@ -213,9 +213,10 @@ static inline void kit_end_scope(kit_side *side)
 /* Turns until it is so. Too many turns are a loop that spins. */
 #define KIT_UNTIL(k, cond)                                                                         \
     do {                                                                                           \
-        for (unsigned turns_ = 0; !(cond); ++turns_) {                                             \
+        unsigned turns_ = 0;                                                                       \
+        while (!(cond)) {                                                                          \
             PL_EQ(pl_reactor_turn((k)->reactor, 1), 0);                                            \
-            if (turns_ == 200000)                                                                  \
+            if (++turns_ == 200000)                                                                 \
                 check_fail(__FILE__, __LINE__, "200000 turns, and not yet: %s", #cond);            \
         }                                                                                          \
     } while (0)

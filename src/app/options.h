@@ -10,9 +10,9 @@
 #include <plait/base.h>
 
 typedef enum pli_option_kind {
-    PLI_OPTION_FLAG,    /* bool; no value */
-    PLI_OPTION_TEXT,    /* const char *: the last one counts */
-    PLI_OPTION_TEXTS,   /* pli_texts: can be given any number of times; the default is there when none is */
+    PLI_OPTION_FLAG, /* bool; no value */
+    PLI_OPTION_TEXT, /* const char *: the last one counts */
+    PLI_OPTION_TEXTS, /* pli_texts: can be given any number of times; the default is there when none is */
     PLI_OPTION_COUNT,   /* uint64_t */
     PLI_OPTION_SIZE,    /* uint64_t: bytes; K, M and G are powers of 1024 */
     PLI_OPTION_SECONDS, /* double: 0 to 86400 */
@@ -27,16 +27,17 @@ typedef struct pli_texts {
 typedef bool pli_option_wrong(const char *value, char *text, size_t size);
 
 typedef struct pli_option {
-    const char *name;   /* NULL ends the table */
-    char letter;        /* 0: none */
+    const char *name; /* NULL ends the table */
+    char letter;      /* 0: none */
     bool required;
-    uint8_t kind;       /* pli_option_kind */
-    size_t offset;      /* of the value in the struct */
-    size_t given;       /* of a bool in the struct, not its first member: whether there was a value; 0: nobody asks */
-    const char *value;  /* what the help calls it, such as "FILE"; NULL for flags */
-    const char *preset; /* the default; NULL: zero */
-    uint64_t min;       /* of counts and sizes */
-    const char *help;   /* one sentence without its full stop */
+    uint8_t kind;  /* pli_option_kind */
+    size_t offset; /* of the value in the struct */
+    size_t
+        given; /* of a bool in the struct, not its first member: whether there was a value; 0: nobody asks */
+    const char *value;       /* what the help calls it, such as "FILE"; NULL for flags */
+    const char *preset;      /* the default; NULL: zero */
+    uint64_t min;            /* of counts and sizes */
+    const char *help;        /* one sentence without its full stop */
     pli_option_wrong *wrong; /* may be NULL */
 } pli_option;
 

@@ -3,12 +3,10 @@
 #include "base/assert.h"
 #include "base/memory.h"
 
-#define CHUNK_BITS 9
+#define CHUNK_BITS 15
 #define CHUNK_SIZE (1u << CHUNK_BITS)
 _Static_assert(CHUNK_SIZE == PLI_WHEEL_CHUNK, "a chunk's number is the upper bits of a timer's");
 
-/* From so many chunks on, that many more are allocated at once. */
-#define BLOCK_CHUNKS 64u
 #define DUE          (PLI_WHEEL_LEVELS * PLI_WHEEL_SLOTS) /* the first of the two rings of what is due */
 #define TOP          (PLI_WHEEL_LEVELS - 1)
 
@@ -31,21 +29,18 @@ void pli_wheel_init(pli_wheel *wheel, int64_t now)
 void pli_wheel_done(pli_wheel *wheel)
 {
     for (uint32_t i = 0; i < wheel->n_chunks; ++i)
-        if (i < BLOCK_CHUNKS || i % BLOCK_CHUNKS == 0) /* the others lie within a block */
-            pli_free(wheel->chunks[i]);
+        pli_free(wheel->chunks[i]);
     pli_free(wheel->chunks);
     memset(wheel, 0, sizeof *wheel);
 }
 
-static bool wheel_grow_table(pli_wheel *wheel, uint32_t more)
+static bool wheel_grow_table(pli_wheel *wheel)
 {
-    uint32_t size = wheel->chunks_size ? wheel->chunks_size * 2 : 8;
+    uint32_t size = wheel->chunks_size ? wheel->chunks_size * 2 : 4;
     pli_wheel_chunk **grown;
 
-    if (wheel->n_chunks + more <= wheel->chunks_size)
+    if (wheel->n_chunks < wheel->chunks_size)
         return true;
-    if (size < wheel->n_chunks + more)
-        size = wheel->n_chunks + more;
     grown = pli_realloc(wheel->chunks, size * sizeof(pli_wheel_chunk *)); /* NOLINT(bugprone-sizeof-expression) */
     if (!grown)
         return false;
@@ -54,44 +49,35 @@ static bool wheel_grow_table(pli_wheel *wheel, uint32_t more)
     return true;
 }
 
-/* Chains the timers of a chunk so that the lowest number is used first, and before those that are free already. */
-static void chunk_join(pli_wheel *wheel, pli_wheel_chunk *chunk)
-{
-    uint32_t base = wheel->n_chunks << CHUNK_BITS;
-
-    wheel->chunks[wheel->n_chunks++] = chunk;
-    for (uint32_t i = CHUNK_SIZE; i-- > (base ? 0 : 1);) {
-        chunk->nodes[i].gen = 1;
-        chunk->nodes[i].active = 0;
-        chunk->nodes[i].next = wheel->free;
-        wheel->free = base + i;
-    }
-}
-
+/* A chunk more. Most programs never need a second one, and of the first no more than is used. */
 static bool wheel_grow(pli_wheel *wheel)
 {
-    uint32_t more = wheel->n_chunks < BLOCK_CHUNKS ? 1 : BLOCK_CHUNKS;
-    pli_wheel_chunk *block;
+    pli_wheel_chunk *chunk;
 
-    if (wheel->n_chunks + more >= UINT32_MAX >> CHUNK_BITS || !wheel_grow_table(wheel, more))
+    if (wheel->n_chunks >= UINT32_MAX >> CHUNK_BITS || !wheel_grow_table(wheel))
         return false;
-    block = more == 1 ? pli_alloc(sizeof *block) : pli_alloc_huge(more * sizeof *block);
-    if (!block)
+    chunk = wheel->n_chunks ? pli_alloc_huge(sizeof *chunk) : pli_alloc(sizeof *chunk);
+    if (!chunk)
         return false;
-    wheel->spare = more == 1 ? NULL : block + 1;
-    wheel->n_spare = more - 1;
-    chunk_join(wheel, block);
+    wheel->chunks[wheel->n_chunks++] = chunk;
     return true;
 }
 
-/* Free timers: the next chunk of the block, or a new one. */
-static bool wheel_more(pli_wheel *wheel)
+/* A timer's number that nobody uses; 0 when memory is out. */
+static uint32_t number_take(pli_wheel *wheel)
 {
-    if (!wheel->n_spare)
-        return wheel_grow(wheel);
-    chunk_join(wheel, wheel->spare++);
-    --wheel->n_spare;
-    return true;
+    uint32_t number = wheel->free;
+
+    if (number) {
+        wheel->free = node_at(wheel, number)->next;
+        return number;
+    }
+    if (wheel->fresh >> CHUNK_BITS == wheel->n_chunks && !wheel_grow(wheel))
+        return 0;
+    if (!wheel->fresh)
+        wheel->fresh = 1; /* 0 is no timer */
+    node_at(wheel, wheel->fresh)->gen = 1;
+    return wheel->fresh++;
 }
 
 static void ring_append(pli_wheel *wheel, uint32_t slot, uint32_t number)
@@ -179,14 +165,12 @@ static void node_free(pli_wheel *wheel, pli_wheel_node *node, uint32_t number)
 uint32_t pli_wheel_add(pli_wheel *wheel, uint32_t *owner, int64_t due, pli_wheel_fn *fn, void *arg,
                        uint32_t *ret_gen)
 {
+    uint32_t number = number_take(wheel);
     pli_wheel_node *node;
-    uint32_t number;
 
-    if (!wheel->free && !wheel_more(wheel))
+    if (!number)
         return 0;
-    number = wheel->free;
     node = node_at(wheel, number);
-    wheel->free = node->next;
     node->due = due;
     call_at(wheel, number)->fn = fn;
     call_at(wheel, number)->arg = arg;
@@ -202,7 +186,7 @@ pli_wheel_node *pli_wheel_get(const pli_wheel *wheel, uint32_t number, uint32_t 
 {
     pli_wheel_node *node;
 
-    if (number >> CHUNK_BITS >= wheel->n_chunks)
+    if (number == 0 || number >= wheel->fresh)
         return NULL;
     node = node_at(wheel, number);
     return node->active && node->gen == gen ? node : NULL;

@@ -9,7 +9,7 @@
  *
  * Timers are numbers, not pointers, and live in chunks that never move. What cancelling touches (the links in the slot and in the owner's list) is 32
  * bytes, apart from what only firing needs: so cancelling at random touches as few cache lines as can be. Neighbours in an owner's list tend to be
- * neighbours in memory. When there are many timers, their chunks come in blocks of huge pages.
+ * neighbours in memory. Chunks are large, so that the table of them stays in the nearest cache; what of one has never been used is not touched.
  *
  * What is due waits in one of two rings: one gathers, the other is being run. So what a timer adds without delay runs in the next round and
  * can't keep a round from ending.
@@ -40,7 +40,7 @@ typedef struct pli_wheel_call {
     uint32_t *owner; /* the head of the owner's list */
 } pli_wheel_call;
 
-#define PLI_WHEEL_CHUNK 512
+#define PLI_WHEEL_CHUNK 32768
 
 typedef struct pli_wheel_chunk {
     pli_wheel_node nodes[PLI_WHEEL_CHUNK];
@@ -51,8 +51,7 @@ typedef struct pli_wheel {
     int64_t now; /* the tick that was advanced to */
     pli_wheel_chunk **chunks;
     uint32_t n_chunks, chunks_size;
-    pli_wheel_chunk *spare; /* what is left of the last block */
-    uint32_t n_spare;
+    uint32_t fresh;                  /* the lowest number that was never used */
     uint32_t free; /* timers' numbers; 0 is none: timer 0 is never used */
     uint32_t pending;
     uint32_t gathering; /* which of the two rings of what is due gathers */

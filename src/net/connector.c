@@ -22,6 +22,16 @@
 
 typedef struct connector connector;
 
+/* What a connection needs of its connector, which is far larger, for as long as it is there. */
+typedef struct client_origin {
+    pli_connection_origin base;
+    pl_reactor *reactor;
+    pli_connection_watcher *watcher; /* may be NULL */
+    bool connecting;                 /* the connector is there */
+    bool connected;                  /* the connection is */
+    pli_task task;
+} client_origin;
+
 /* One socket that tries to connect. */
 typedef struct attempt {
     connector *connector;
@@ -32,31 +42,43 @@ typedef struct attempt {
 } attempt;
 
 struct connector {
-    pli_connection_origin origin;
-    pl_scope *owner;   /* of the connection; gone before the kernel has let go of the last attempt */
+    client_origin *origin;
+    pl_scope *owner; /* of the connection; gone before the kernel has let go of the last attempt */
     pl_reactor *reactor;
-    pl_scope *scope;   /* of the attempts */
+    pl_scope *scope; /* of the attempts */
     pl_deferred *done;
-    pli_connection_watcher *watcher; /* may be NULL */
     pl_endpoint endpoint;
     pl_transport_options options;
     pli_addresses numeric;
     const pli_addresses *addresses;
-    size_t next;       /* address to be tried */
+    size_t next; /* address to be tried */
     size_t trying;
     attempt *attempts[PLI_ADDRESSES_MAX];
-    int error;         /* of the last that failed */
+    int error; /* of the last that failed */
     pl_timer stagger;
-    char text[320];    /* the endpoint, for messages */
-    bool over;         /* connected or failed */
-    bool connected;    /* the connection uses `origin`; until it is lost */
-    pli_owned owned;   /* in the owner: outlives the attempts' scope */
+    char text[320];  /* the endpoint, for messages */
+    bool over;       /* connected or failed */
+    pli_owned owned; /* in the owner: outlives the attempts' scope */
     pli_task task;
 };
 
 static void connector_try(connector *self);
 
 /* ---- the end ---- */
+
+static void origin_bury(pli_task *task)
+{
+    pli_free(pl_container_of(task, client_origin, task));
+}
+
+static void origin_bury_when_over(client_origin *origin)
+{
+    if (origin->connecting || origin->connected)
+        return;
+    pli_factory_stop(origin->base.factory);
+    origin->task.run = origin_bury;
+    pli_task_queue(&origin->reactor->graves, &origin->task);
+}
 
 static void connector_bury(pli_task *task)
 {
@@ -68,10 +90,11 @@ static void connector_bury(pli_task *task)
 
 static void connector_bury_when_over(connector *self)
 {
-    if (!self->over || self->connected || self->trying || self->task.next)
+    if (!self->over || self->trying || self->task.next)
         return;
     pli_owned_remove(&self->owned);
-    pli_factory_stop(self->origin.factory);
+    self->origin->connecting = false;
+    origin_bury_when_over(self->origin);
     self->task.run = connector_bury;
     pli_task_queue(&self->reactor->graves, &self->task);
 }
@@ -121,8 +144,8 @@ static void connector_fail(connector *self, int code)
 {
     if (self->over)
         return;
-    pl_ignore(pl_deferred_errback(
-        self->done, pl_failure_new(code, "connecting to", NULL, "%s", self->text)));
+    pl_ignore(pl_deferred_errback(self->done,
+                                  pl_failure_new(code, "connecting to", NULL, "%s", self->text)));
     connector_end(self);
 }
 
@@ -162,13 +185,13 @@ static int code_of(int error)
 
 static void connector_connection_lost(pli_connection_watcher *watcher)
 {
-    pli_connection_origin *origin = pl_container_of(watcher, pli_connection_origin, watcher);
-    connector *self = pl_container_of(origin, connector, origin);
+    pli_connection_origin *base = pl_container_of(watcher, pli_connection_origin, watcher);
+    client_origin *origin = pl_container_of(base, client_origin, base);
 
-    self->connected = false;
-    connector_bury_when_over(self); /* at the end of the turn */
-    if (self->watcher)
-        self->watcher->lost(self->watcher);
+    origin->connected = false;
+    origin_bury_when_over(origin); /* at the end of the turn */
+    if (origin->watcher)
+        origin->watcher->lost(origin->watcher);
 }
 
 static void set_options(const connector *self, int fd)
@@ -192,14 +215,14 @@ static void attempt_succeeded(attempt *a)
 
     attempt_end(a, false);
     set_options(self, fd);
-    self->connected = true;
+    self->origin->connected = true;
     self->over = true;
-    error = pli_connection_new(self->owner, fd, a->address, &self->origin, &protocol);
+    error = pli_connection_new(self->owner, fd, a->address, &self->origin->base, &protocol);
     if (!protocol)
-        self->connected = false; /* there is none, and nobody will tell of its end */
+        self->origin->connected = false; /* there is none, and nobody will tell of its end */
     if (error < 0)
-        pl_ignore(pl_deferred_errback(self->done, pl_failure_new(error, "connecting to", NULL, "%s",
-                                                                 self->text)));
+        pl_ignore(pl_deferred_errback(
+            self->done, pl_failure_new(error, "connecting to", NULL, "%s", self->text)));
     else
         pl_ignore(pl_deferred_callback(self->done, protocol));
     connector_end(self);
@@ -361,8 +384,8 @@ static pl_result connector_not_resolved(const pl_failure *failure, void *arg)
 
     if (!self->over) {
         pl_ignore(pl_deferred_errback(
-            self->done, pl_failure_new(pl_failure_code(failure), "connecting to", failure, "%s",
-                                       self->text)));
+            self->done,
+            pl_failure_new(pl_failure_code(failure), "connecting to", failure, "%s", self->text)));
         connector_end(self);
     }
     return pl_value(NULL);
@@ -387,7 +410,8 @@ static void connector_begin(void *arg)
                              self->endpoint.ipv4_only   ? PL_IPV4
                              : self->endpoint.ipv6_only ? PL_IPV6
                                                         : PL_NO_ADDRESS);
-        if (!lookup || pl_add_callbacks(lookup, connector_resolved, connector_not_resolved, self) < 0)
+        if (!lookup ||
+            pl_add_callbacks(lookup, connector_resolved, connector_not_resolved, self) < 0)
             connector_fail(self, -ENOMEM);
         return;
     }
@@ -404,7 +428,7 @@ static int connector_start(connector *self, const char *text, const pl_connect_o
         self->endpoint.kind != PL_ENDPOINT_UNIX)
         error = PL_E_UNSUPPORTED;
     if (error == 0)
-        error = pli_connection_origin_init(&self->origin, options->factory, options->protocol,
+        error = pli_connection_origin_init(&self->origin->base, options->factory, options->protocol,
                                            options->fiber, options->fiber_arg, &options->transport);
     if (error == 0)
         error = pl_scope_new(self->owner, "connect", &self->scope);
@@ -420,44 +444,58 @@ static int connector_start(connector *self, const char *text, const pl_connect_o
     return error;
 }
 
-static void connector_init(connector *self, pl_scope *scope, const char *text,
-                           const pl_transport_options *options)
+static void connector_free(connector *self)
 {
+    if (self)
+        pli_free(self->origin);
+    pli_free(self);
+}
+
+/* Without memory: NULL. */
+static connector *connector_new(pl_scope *scope, const char *text,
+                                const pl_transport_options *options)
+{
+    connector *self = pli_alloc_zero(sizeof *self);
     size_t len = strlen(text);
 
+    if (!self)
+        return NULL;
     self->owner = scope;
     self->reactor = scope->reactor;
     self->owned.end = connector_owner_end;
     self->options = *options;
-    self->done = pl_deferred_new_cancellable(scope, connector_cancelled, self);
     memcpy(self->text, text, len < sizeof self->text ? len : sizeof self->text - 1);
+    self->origin = pli_alloc_zero(sizeof *self->origin);
+    if (self->origin)
+        self->done = pl_deferred_new_cancellable(scope, connector_cancelled, self);
+    if (self->done)
+        return self;
+    connector_free(self);
+    return NULL;
 }
 
 pl_deferred *pli_connect(pl_scope *scope, const char *endpoint, const pl_connect_options *options,
                          pli_connection_watcher *watcher)
 {
-    connector *self = scope->ended ? NULL : pli_alloc_zero(sizeof *self);
+    connector *self = scope->ended ? NULL : connector_new(scope, endpoint, &options->transport);
     pl_deferred *done;
     int error;
 
     if (!self)
         return NULL;
-    connector_init(self, scope, endpoint, &options->transport);
     done = self->done;
-    if (!done) {
-        pli_free(self);
-        return NULL;
-    }
     error = connector_start(self, endpoint, options);
     if (error < 0) {
-        pli_free(self);
+        connector_free(self);
         /* The canceller must not be called any more: a Deferred of its own carries the failure. */
         pl_deferred_callback(done, NULL);
         return pl_failed(scope, pl_failure_new(error, "connecting to", NULL, "%s", endpoint));
     }
     pl_deferred_ref(done);
-    self->watcher = watcher;
-    self->origin.watcher.lost = connector_connection_lost;
+    self->origin->reactor = self->reactor;
+    self->origin->connecting = true;
+    self->origin->watcher = watcher;
+    self->origin->base.watcher.lost = connector_connection_lost;
     pli_owned_add(scope, &self->owned);
     return done;
 }

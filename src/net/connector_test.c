@@ -1,4 +1,5 @@
 #include <fcntl.h>
+#include <malloc.h>
 
 #include "tests/net_kit.h"
 
@@ -129,29 +130,32 @@ typedef struct silent {
 
 static void silent_open(silent *s, int family)
 {
-    struct sockaddr_storage at = {.ss_family = (sa_family_t) family};
-    socklen_t size = family == AF_UNIX ? sizeof(sa_family_t) : sizeof(struct sockaddr_in);
+    union {
+        struct sockaddr any;
+        struct sockaddr_in in;
+        struct sockaddr_un un;
+    } at = {.any.sa_family = (sa_family_t) family};
+    socklen_t size = family == AF_UNIX ? sizeof(sa_family_t) : sizeof at.in;
     int r = 0;
 
     *s = (silent){.listener = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0)};
     if (family == AF_INET)
-        ((struct sockaddr_in *) &at)->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    PL_EQ(bind(s->listener, (struct sockaddr *) &at, size), 0);
+        at.in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    PL_EQ(bind(s->listener, &at.any, size), 0);
     PL_EQ(listen(s->listener, 0), 0);
     size = sizeof at;
-    PL_EQ(getsockname(s->listener, (struct sockaddr *) &at, &size), 0);
+    PL_EQ(getsockname(s->listener, &at.any, &size), 0);
     if (family == AF_UNIX)
         snprintf(s->endpoint, sizeof s->endpoint, "unix:@%.*s:timeout=0.05",
-                 (int) (size - sizeof(sa_family_t) - 1),
-                 ((struct sockaddr_un *) &at)->sun_path + 1);
+                 (int) (size - sizeof(sa_family_t) - 1), at.un.sun_path + 1);
     else
         snprintf(s->endpoint, sizeof s->endpoint, "tcp:127.0.0.1:%u:timeout=0.05",
-                 ntohs(((struct sockaddr_in *) &at)->sin_port));
+                 ntohs(at.in.sin_port));
     while (r == 0 && s->n < 4) {
         int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
         s->fillers[s->n++] = fd;
-        r = connect(fd, (struct sockaddr *) &at, size);
+        r = connect(fd, &at.any, size);
     }
 }
 
@@ -296,6 +300,39 @@ PL_TEST_EACH_BACKEND(the_scope_may_end_in_connection_lost_of_a_client)
 }
 
 /* ---- what it costs ---- */
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define MEASURABLE false
+#else
+#define MEASURABLE true
+#endif
+
+/* Both sides together: what connecting needed is given back when it is done. */
+PL_TEST_EACH_BACKEND(a_connected_client_costs_little_more_than_the_servers_side)
+{
+    enum { warm = 20, n = 200 };
+    size_t before = 0, each;
+    outcome o;
+    kit k;
+
+    if (!MEASURABLE)
+        PL_SKIP("a sanitizer's memory is not ours");
+    kit_open(&k);
+    k.server.count_only = true;
+    for (int i = 0; i < warm + n; ++i) {
+        if (i == warm)
+            before = mallinfo2().uordblks;
+        connect_to(&k, k.endpoint, &o);
+        KIT_UNTIL(&k, o.fired && k.server.made == (unsigned) i + 1);
+        k.server.trace[0] = k.client.trace[0] = '\0';
+        PL_EQ(pl_reactor_turn(k.reactor, 0), 0);
+        PL_EQ(pl_reactor_turn(k.reactor, 0), 0);
+    }
+    each = (mallinfo2().uordblks - before) / n;
+    printf("%zu bytes for both sides\n", each);
+    PL_CHECK(each <= (size_t) 2 * 300 + 160);
+    kit_done(&k);
+}
 
 static bool try_to_connect(uint64_t fail_at, bool for_ever)
 {

@@ -156,7 +156,7 @@ static void endpoint_of_port(char *text, size_t size)
 
 static int talk(client *c)
 {
-    pl_slice in;
+    pl_slice in = {NULL, 0};
     int n = pl_fiber_connect(NULL, c->endpoint, NULL, &c->transport);
 
     if (n == 0)
@@ -365,22 +365,22 @@ static int read_long_line(pl_transport *t, void *arg)
 
 PL_TEST_EACH_BACKEND(line_of_a_megabyte_is_read_whole)
 {
-    static char line[(1u << 20) + 7];
+    static char line[(1u << 20) + 8];
     bool done = false;
     int fd;
 
     memset(line, 'x', 1u << 20);
-    memcpy(line + (1u << 20), "\nshort\n", 7);
+    memcpy(line + (1u << 20), "\nshort\n", 8);
     begin(read_long_line, &done);
     fd = peer_connect();
-    peer_send(fd, line, sizeof line);
+    peer_send(fd, line, sizeof line - 1);
     turn_until(&done);
     end();
 }
 
 /* ---- how long bytes are valid ---- */
 
-enum { HOLDERS = 20, PIECE = 30000 };
+enum { HOLDERS = 200, PIECE = 30000 };
 
 static char pieces[HOLDERS][PIECE];
 static int holding;
@@ -995,6 +995,37 @@ PL_TEST_EACH_BACKEND(echo_in_steady_state_allocates_nothing)
         PL_EQ(peer_receive(fd, in, 64), 64);
     }
     PL_EQ(pli_alloc_count() - before, 0);
+    end();
+}
+
+static int read_without_memory(pl_transport *t, void *arg)
+{
+    ending *e = arg;
+    pl_slice in;
+
+    e->reading = true;
+    e->read = pl_read(t, &in);
+    pli_alloc_fail_at(0, false);
+    e->read_again = pl_read(t, &in);
+    e->done = true;
+    return 0;
+}
+
+PL_TEST_EACH_BACKEND(bytes_for_which_there_is_no_memory_end_the_connection)
+{
+    ending e = {0};
+    char in[16];
+    int fd;
+
+    begin(read_without_memory, &e);
+    fd = peer_connect();
+    turn_until(&e.reading);
+    pli_alloc_fail_at(1, true);
+    peer_send(fd, "0123456789", 10);
+    turn_until(&e.done);
+    PL_EQ(e.read, -ENOMEM);
+    PL_EQ(e.read_again, -ENOMEM);
+    PL_EQ(peer_receive(fd, in, sizeof in), -ECONNRESET);
     end();
 }
 

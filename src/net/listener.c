@@ -15,9 +15,9 @@
 #include "net/connection.h"
 #include "os/socket.h"
 
-#define REST_S      0.1 /* after descriptors ran out */
+#define REST_S      0.1         /* after descriptors ran out */
 #define TELL_NS     60000000000 /* the log is told once a minute */
-#define REFUSES_MAX 64  /* connections turned away at one go */
+#define REFUSES_MAX 64          /* connections turned away at one go */
 
 struct pl_port {
     pli_connection_origin origin;
@@ -305,7 +305,8 @@ static int open_tcp(pl_port *port, const pl_endpoint *endpoint)
 {
     struct sockaddr_storage address;
     pl_address at = {.family = PL_IPV6, .port = endpoint->port};
-    bool any = endpoint->host[0] == '\0', dual = any && !endpoint->ipv6_only && !endpoint->ipv4_only;
+    bool any = endpoint->host[0] == '\0',
+         dual = any && !endpoint->ipv6_only && !endpoint->ipv4_only;
     socklen_t size;
     int fd;
 

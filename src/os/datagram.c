@@ -132,11 +132,8 @@ void pli_inbox_get(const pli_inbox *self, unsigned i, pli_message *ret_message)
 
 pli_batch *pli_batch_new(void)
 {
-    pli_batch *self = pli_alloc(sizeof *self);
-
-    if (self)
-        self->n = 0;
-    return self;
+    /* Zeroed, since the gaps between control messages go to the kernel, too. */
+    return pli_alloc_zero(sizeof(pli_batch));
 }
 
 void pli_batch_free(pli_batch *batch)

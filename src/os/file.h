@@ -12,7 +12,7 @@
 typedef struct pli_file_info {
     uint64_t device, inode; /* together: which file it is, as long as somebody holds it open */
     uint64_t size;
-    int64_t modified_ns;    /* the kernel's clock for this is coarse: some milliseconds */
+    int64_t modified_ns; /* the kernel's clock for this is coarse: some milliseconds */
     bool regular, directory;
 } pli_file_info;
 

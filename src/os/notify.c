@@ -37,7 +37,10 @@ int pli_notify_names(int fd, const char *path)
         return -ENAMETOOLONG;
     memcpy(folder, path, len);
     folder[len] = '\0';
-    return add(fd, !slash ? "." : len ? folder : "/",
+    return add(fd,
+               !slash ? "."
+               : len  ? folder
+                      : "/",
                IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_ONLYDIR);
 }
 

@@ -33,8 +33,8 @@ static const pli_option options[] = {
     {"log-format", .kind = PLI_OPTION_TEXT, .value = "NAME", .preset = "text",
      PLI_OPTION(plaitd_options, log_format), .wrong = wrong_log_format,
      .help = "Lines of the log: text or json"},
-    {"reactor", 'r', .kind = PLI_OPTION_TEXT, .value = "NAME",
-     PLI_OPTION(plaitd_options, reactor), .wrong = wrong_reactor,
+    {"reactor", 'r', .kind = PLI_OPTION_TEXT, .value = "NAME", PLI_OPTION(plaitd_options, reactor),
+     .wrong = wrong_reactor,
      .help = "Which reactor to use (default: $PLAIT_REACTOR, or the best there is)"},
     {"help-reactors", .kind = PLI_OPTION_FLAG, PLI_OPTION(plaitd_options, help_reactors),
      .help = "List the reactors and whether they can be had here"},
@@ -126,8 +126,8 @@ static void help_services(char *text, size_t size)
     size_t len = strlen(text);
 
     for (const pli_service *const *at = plaitd_services; *at && len < size; ++at)
-        len += (size_t) snprintf(text + len, size - len, "  %-22s  %s\n", (*at)->name,
-                                 (*at)->summary);
+        len +=
+            (size_t) snprintf(text + len, size - len, "  %-22s  %s\n", (*at)->name, (*at)->summary);
 }
 
 void plaitd_args_help(const pli_service *service, char *text, size_t size)
@@ -135,8 +135,9 @@ void plaitd_args_help(const pli_service *service, char *text, size_t size)
     size_t len;
 
     if (service) {
-        len = (size_t) snprintf(text, size, "Usage: plaitd [OPTION...] %s [OPTION...]\n\n%s: %s.\n\n",
-                                service->name, service->name, service->summary);
+        len =
+            (size_t) snprintf(text, size, "Usage: plaitd [OPTION...] %s [OPTION...]\n\n%s: %s.\n\n",
+                              service->name, service->name, service->summary);
         len += pli_options_help(service->options, text + len, size - len);
         if (service->help)
             snprintf(text + len, size - len, "\n%s", service->help);

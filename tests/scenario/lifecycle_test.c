@@ -290,7 +290,9 @@ static void count_call(void *arg)
     ++*(unsigned *) arg;
 }
 
-/* An echo server of this thread's own, its client in the same loop. */
+static pthread_barrier_t all_are_there;
+
+/* A reactor of this thread's own, at the same time as the other's. */
 static void *serve_in_thread(void *arg)
 {
     pl_reactor *reactor;
@@ -300,11 +302,13 @@ static void *serve_in_thread(void *arg)
                                                .log = &(pl_log_options){.level = PL_SILENT}},
                          &reactor),
           0);
+    pthread_barrier_wait(&all_are_there);
     for (unsigned i = 0; i < 100; ++i) {
         PL_EQ(pl_call_from_thread(reactor, count_call, calls), 0);
         PL_EQ(pl_call_from_thread(reactor, stop_it, reactor), 0);
         PL_EQ(pl_reactor_run(reactor), 0);
     }
+    pthread_barrier_wait(&all_are_there);
     pl_reactor_free(reactor);
     return NULL;
 }
@@ -314,6 +318,7 @@ PL_TEST_EACH_BACKEND(reactors_of_two_threads_share_nothing)
     unsigned calls[2] = {0, 0};
     pthread_t threads[2];
 
+    PL_EQ(pthread_barrier_init(&all_are_there, NULL, 2), 0);
     for (int i = 0; i < 2; ++i)
         PL_EQ(pthread_create(&threads[i], NULL, serve_in_thread, &calls[i]), 0);
     for (int i = 0; i < 2; ++i)

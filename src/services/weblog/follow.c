@@ -15,9 +15,9 @@
 #include "os/file.h"
 
 enum {
-    SEEN = 64,         /* bytes before the offset that are compared */
-    CHUNK = 64 << 10,  /* read at one go */
-    OLD_MAX = 8,       /* files that were rotated away */
+    SEEN = 64,        /* bytes before the offset that are compared */
+    CHUNK = 64 << 10, /* read at one go */
+    OLD_MAX = 8,      /* files that were rotated away */
 };
 
 #define LINE_DEFAULT   ((size_t) 1 << 20)
@@ -33,7 +33,7 @@ typedef struct log_file {
     int64_t grown_ns;    /* when it was seen to have grown */
     char *buf;           /* `have` bytes of a line without its newline, and room */
     size_t have, room;
-    bool skipping;       /* the rest of a line that is too long */
+    bool skipping; /* the rest of a line that is too long */
     unsigned seen_len;
     char seen[SEEN];
 } log_file;
@@ -43,7 +43,8 @@ struct pli_follow {
     char *path;
     pli_link files;
     size_t n_files;
-    bool started; /* it is settled where the first file is read from */
+    bool started;        /* it is settled where the first file is read from */
+    pli_file_info first; /* what stood there at first and could not be opened; or all zero */
     pli_follow_counts counts;
 };
 
@@ -229,10 +230,10 @@ static void give_up(pli_follow *follow, log_file *file)
     pli_free(file);
 }
 
-/* The place behind the last newline; when there is none near, the end, and the rest of that line is passed over. */
-static void start_at_last_line(pli_follow *follow, log_file *file)
+/* The place behind the last newline before `end`; when there is none near, that end, and the rest of the line is passed over. */
+static void start_at_last_line(pli_follow *follow, log_file *file, uint64_t end)
 {
-    uint64_t end = file->limit, at = end;
+    uint64_t at = end;
     char block[4096];
 
     while (at > 0 && end - at <= follow->options.line_bytes_max) {
@@ -271,6 +272,20 @@ static log_file *file_new(int take_fd, const pli_file_info *info, int64_t now_ns
     return file;
 }
 
+/* What was there at first is old, and only that. */
+static void start(pli_follow *follow, log_file *file)
+{
+    const pli_file_info *first = &follow->first;
+
+    if (follow->started || follow->options.from_start)
+        return;
+    if (!first->inode)
+        start_at_last_line(follow, file, file->limit);
+    else if (first->inode == file->inode && first->device == file->device &&
+             first->size <= file->limit)
+        start_at_last_line(follow, file, first->size);
+}
+
 /* Opens what stands under the name now. Returns: 0 or an errno. */
 static int open_newest(pli_follow *follow, int64_t now_ns)
 {
@@ -290,11 +305,11 @@ static int open_newest(pli_follow *follow, int64_t now_ns)
     file = file_new(fd, &info, now_ns);
     if (!file)
         return -ENOMEM;
-    if (!follow->started && !follow->options.from_start)
-        start_at_last_line(follow, file);
+    start(follow, file);
     follow->started = true;
     if (follow->n_files)
-        file_of(follow->files.prev)->grown_ns = now_ns; /* it rests from now on, and not since its last line */
+        file_of(follow->files.prev)->grown_ns =
+            now_ns; /* it rests from now on, and not since its last line */
     pli_list_push_back(&follow->files, &file->link);
     ++follow->n_files;
     ++follow->counts.opened;
@@ -307,8 +322,8 @@ static int find_newest(pli_follow *follow, int64_t now_ns)
     pli_file_info info;
     int error = pli_file_info_of(follow->path, &info);
 
-    if (error == -ENOENT)
-        follow->started = true; /* whatever appears from now on is new */
+    if (error < 0 && error != -EACCES)
+        follow->started = true; /* nothing is there: what appears from now on is new */
     if (error < 0)
         return error;
     for (pli_link *link = follow->files.prev; link != &follow->files; link = link->prev) {
@@ -320,7 +335,10 @@ static int find_newest(pli_follow *follow, int64_t now_ns)
         pli_list_push_back(&follow->files, link);
         return 0;
     }
-    return open_newest(follow, now_ns);
+    error = open_newest(follow, now_ns);
+    if (error < 0 && !follow->started && !follow->first.inode)
+        follow->first = info;
+    return error;
 }
 
 static void survey_file(pli_follow *follow, log_file *file, int64_t now_ns)

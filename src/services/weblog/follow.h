@@ -11,7 +11,7 @@
  * - A line counts when its newline is there. What stands behind the last newline of a file that is truncated or given up is taken as a line: nobody
  *   will complete it.
  * - A file that is there at first is read from its last newline on (so a line that is being written then is whole), or from its start. One that appears later
- *   is read from its start.
+ *   is read from its start. One that can't be opened at first is read, once it can be, from where it ended then.
  * - A line longer than the limit is passed over, and counted. So are NULs before a line: holes that a writer leaves who goes on
  *   at his old place after a truncation.
  *
@@ -25,10 +25,10 @@
 typedef struct pli_follow pli_follow;
 
 typedef struct pli_follow_options {
-    const char *path;      /* copied */
-    bool from_start;       /* what is in the file at first is new, too */
-    size_t line_bytes_max; /* without the newline; 0: 1 MiB */
-    int64_t linger_ns;     /* 0: one minute */
+    const char *path;                       /* copied */
+    bool from_start;                        /* what is in the file at first is new, too */
+    size_t line_bytes_max;                  /* without the newline; 0: 1 MiB */
+    int64_t linger_ns;                      /* 0: one minute */
     void (*line)(pl_slice line, void *arg); /* a line without its newline; valid until it returns */
     void *arg;
 } pli_follow_options;

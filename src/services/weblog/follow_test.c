@@ -188,6 +188,40 @@ PL_TEST(unreadable_file_is_tried_again)
     pli_follow_free(follow);
 }
 
+/* Root may open anything, so the one who may not is another. */
+PL_TEST(log_that_could_not_be_opened_at_first_is_read_from_where_it_ended_then)
+{
+    pli_follow *follow;
+
+    if (geteuid() != 0)
+        PL_SKIP("only root can become somebody else");
+    make_folder();
+    PL_EQ(chmod(folder, 0777), 0);
+    append(log_path, "old\n");
+    PL_EQ(chmod(log_path, 0), 0);
+    PL_EQ(seteuid(65534), 0);
+    follow = follow_log(false, 0);
+    PL_EQ(pli_follow_survey(follow, 0), -EACCES);
+    PL_EQ(seteuid(0), 0);
+    append(log_path, "new\n");
+    PL_STR_EQ(look(follow, 0), "new\n");
+    pli_follow_free(follow);
+}
+
+PL_TEST(log_that_replaces_one_that_could_not_be_read_is_new)
+{
+    pli_follow *follow;
+
+    make_folder();
+    PL_EQ(symlink("log", log_path), 0);
+    follow = follow_log(false, 0);
+    PL_EQ(pli_follow_survey(follow, 0), -ELOOP);
+    PL_EQ(unlink(log_path), 0);
+    append(log_path, "a\n");
+    PL_STR_EQ(look(follow, 0), "a\n");
+    pli_follow_free(follow);
+}
+
 PL_TEST(rename_rotation_finishes_the_old_file_before_the_new)
 {
     pli_follow *follow;
@@ -319,7 +353,8 @@ PL_TEST(truncation_is_seen_although_the_file_is_as_long_as_before)
     PL_STR_EQ(look(follow, 0), "a\nb\n");
     PL_EQ(truncate(log_path, 0), 0);
     append(log_path, "c\nd\n");
-    PL_EQ(utimensat(AT_FDCWD, log_path, later, 0), 0); /* the kernel's clock is coarser than this test is fast */
+    PL_EQ(utimensat(AT_FDCWD, log_path, later, 0),
+          0); /* the kernel's clock is coarser than this test is fast */
     PL_STR_EQ(look(follow, 0), "c\nd\n");
     pli_follow_free(follow);
 }
@@ -520,7 +555,8 @@ static void model_step(pli_follow *follow)
 {
     switch (roll(10)) {
     case 0:
-        pl_ignore(pli_follow_survey(follow, 0)); /* nobody finds a file that came and went between two looks */
+        pl_ignore(pli_follow_survey(
+            follow, 0)); /* nobody finds a file that came and went between two looks */
         model_rotate();
         break;
     case 1:
@@ -558,7 +594,8 @@ static void model_begin(void)
 /* All are read to their end, and those that were rotated away are given up. */
 static void model_end(pli_follow *follow)
 {
-    model_some(&files[n_files - 1]); /* as long as there is no new file, the old one is not given up */
+    model_some(
+        &files[n_files - 1]); /* as long as there is no new file, the old one is not given up */
     for (unsigned i = 0; i + 1 < n_files; ++i)
         model_line_ends(&files[i]);
     for (int i = 0; i < 3; ++i) {

@@ -11,8 +11,8 @@
 #include "base/memory.h"
 #include "os/notify.h"
 
-#define TURN_DEFAULT  ((size_t) 256 << 10)
-#define REPORT_S      10 /* between two lines about lines that are too long */
+#define TURN_DEFAULT ((size_t) 256 << 10)
+#define REPORT_S     10 /* between two lines about lines that are too long */
 
 struct pli_tail {
     pl_scope *scope;
@@ -21,10 +21,10 @@ struct pli_tail {
     char *path; /* for messages */
     double poll_s;
     size_t turn_bytes_max;
-    int64_t surveyed; /* the turn of the last survey */
-    bool reading;     /* what it found is being read */
-    bool again;       /* there was a reason for another look meanwhile */
-    int error;        /* why the log can't be read */
+    int64_t surveyed;                     /* the turn of the last survey */
+    bool reading;                         /* what it found is being read */
+    bool again;                           /* there was a reason for another look meanwhile */
+    int error;                            /* why the log can't be read */
     uint64_t opened, truncated, too_long; /* told of so far */
     pl_timer report;
     int notify;       /* -1: there is polling only */
@@ -172,7 +172,8 @@ static void tail_poll(void *arg)
 
     tail_watch_names(tail);
     tail_look(tail);
-    if (!pl_call_later(tail->scope, tail->poll_s, tail_poll, tail).slot && !pl_scope_ended(tail->scope))
+    if (!pl_call_later(tail->scope, tail->poll_s, tail_poll, tail).slot &&
+        !pl_scope_ended(tail->scope))
         pl_log(tail->reactor, PL_ERROR, "weblog", "out of memory: the log is polled no more",
                PL_LOG_STR("file", tail->path));
 }

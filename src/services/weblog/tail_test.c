@@ -14,6 +14,7 @@
 static char folder[64];
 static char log_path[96];
 static char got[4096];
+static size_t got_len;
 static size_t lines;
 static pl_reactor *reactor;
 
@@ -21,10 +22,9 @@ static void collect(pl_slice line, void *arg)
 {
     (void) arg;
     ++lines;
-    if (strlen(got) + line.len + 2 < sizeof got) {
-        strncat(got, line.ptr, line.len);
-        strcat(got, "\n");
-    }
+    if (got_len + line.len + 2 < sizeof got)
+        got_len += (size_t) snprintf(got + got_len, sizeof got - got_len, "%.*s\n", (int) line.len,
+                                     line.ptr);
 }
 
 static void clean_up(void)

@@ -21,13 +21,13 @@
 #include "tail.h"
 
 #define BACKLOG_MIN  65536
-#define KEEPALIVE_S  60   /* finds out about clients that vanished without a word */
-#define REPORT_S     10   /* between two lines about lines that are no hits */
+#define KEEPALIVE_S  60                  /* finds out about clients that vanished without a word */
+#define REPORT_S     10                  /* between two lines about lines that are no hits */
 #define DRAIN_BYTES  ((size_t) 16 << 20) /* read at the end of the service, at most */
-#define SAMPLE_BYTES 120  /* of a bad line, for the log */
-#define LINGER_MS    200  /* for clients to end after they have been sent all */
+#define SAMPLE_BYTES 120                 /* of a bad line, for the log */
+#define LINGER_MS    200                 /* for clients to end after they have been sent all */
 #define CHECK_MS     20
-#define CRAMPED      64   /* the encoder is slow in the last bytes of its room */
+#define CRAMPED      64 /* the encoder is slow in the last bytes of its room */
 
 typedef struct weblog weblog;
 
@@ -51,8 +51,8 @@ struct weblog {
     pli_link clients;
     pl_trigger trigger;
     pl_deferred *stopped;
-    unsigned rested_ms;     /* since when nothing waits to be sent any more */
-    uint64_t bad, bad_told; /* lines that are no hits */
+    unsigned rested_ms;             /* since when nothing waits to be sent any more */
+    uint64_t bad, bad_told;         /* lines that are no hits */
     uint64_t dropped, dropped_told; /* hits that found no room */
     pl_timer report;
     char sample[SAMPLE_BYTES + 1];
@@ -435,14 +435,13 @@ static const pli_option weblog_options[] = {
     {"listen", .kind = PLI_OPTION_TEXTS, .value = "ENDPOINT", .preset = "tcp:8888",
      PLI_OPTION(pli_weblog_options, listen), .wrong = wrong_endpoint,
      .help = "Where clients are told of hits"},
-    {"pull", .kind = PLI_OPTION_TEXTS, .value = "ENDPOINT",
-     PLI_OPTION(pli_weblog_options, pull), .wrong = wrong_endpoint,
-     .help = "Where clients ask for hits"},
+    {"pull", .kind = PLI_OPTION_TEXTS, .value = "ENDPOINT", PLI_OPTION(pli_weblog_options, pull),
+     .wrong = wrong_endpoint, .help = "Where clients ask for hits"},
     {"interval", .kind = PLI_OPTION_SECONDS, .value = "SECONDS", .preset = "5",
      PLI_OPTION(pli_weblog_options, interval_s),
      .help = "Time between two tellings; 0 tells hits as they come"},
-    {"replay", .kind = PLI_OPTION_COUNT, .value = "N",
-     PLI_OPTION(pli_weblog_options, replay), .given = offsetof(pli_weblog_options, replay_given),
+    {"replay", .kind = PLI_OPTION_COUNT, .value = "N", PLI_OPTION(pli_weblog_options, replay),
+     .given = offsetof(pli_weblog_options, replay_given),
      .help = "A new client first gets the last N hits"},
     {"from-start", .kind = PLI_OPTION_FLAG, PLI_OPTION(pli_weblog_options, from_start),
      .help = "The logs are read from their start, and a new client gets the stream from there"},
