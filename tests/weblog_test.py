@@ -132,7 +132,8 @@ class Client:
         data = self.socket.recv(65536)
         if len(self.raw) < 1 << 20:
             self.raw += data
-        self.parser.Parse(data, not data)
+        if data or self.open:
+            self.parser.Parse(data, not data)
         return bool(data)
 
     def connected(self):
