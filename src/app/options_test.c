@@ -31,7 +31,7 @@ static const pli_option table[] = {
      .help = "How much"},
     {"seconds", .kind = PLI_OPTION_SECONDS, .value = "S", PLI_OPTION(values, seconds),
      .help = "How long"},
-    {NULL},
+    {.name = NULL},
 };
 
 static values got;
