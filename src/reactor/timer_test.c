@@ -113,8 +113,8 @@ PL_TEST_EACH_BACKEND(timer_never_runs_early)
 PL_TEST_EACH_BACKEND(timers_of_one_time_run_in_the_order_of_asking)
 {
     start();
-    for (char c = 'a'; c < 'z'; ++c)
-        later(0.002, c);
+    for (int c = 'a'; c < 'z'; ++c)
+        later(0.002, (char) c);
     turn_until(25);
     PL_STR_EQ(trace, "abcdefghijklmnopqrstuvwxy");
     pl_reactor_free(reactor);
