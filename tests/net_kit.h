@@ -216,7 +216,7 @@ static inline void kit_end_scope(kit_side *side)
         unsigned turns_ = 0;                                                                       \
         while (!(cond)) {                                                                          \
             PL_EQ(pl_reactor_turn((k)->reactor, 1), 0);                                            \
-            if (++turns_ == 200000)                                                                 \
+            if (++turns_ == 200000)                                                                \
                 check_fail(__FILE__, __LINE__, "200000 turns, and not yet: %s", #cond);            \
         }                                                                                          \
     } while (0)

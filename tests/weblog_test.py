@@ -36,7 +36,7 @@ class Skip(Exception):
 class Plaitd:
     """A plaitd that serves `folder`/log; what it logs can be waited for."""
 
-    def __init__(self, folder, *arguments, backend="epoll", logs=("log",), listen=True, interval="0"):
+    def __init__(self, folder, *arguments, backend="epoll", logs=("log",), listen=True, interval="0", descriptors=None):
         command = [PLAITD, "-n", "-r", backend, "--log-format", "json", "weblog"]
         for log in logs:
             command += ["--log", os.path.join(folder, log)]
@@ -44,6 +44,8 @@ class Plaitd:
             command += ["--listen", "tcp:0:interface=127.0.0.1"]
         command += ["--interval", interval, *arguments]
         self.entries, self.seen = queue.Queue(), []
+        if descriptors:
+            command = ["sh", "-c", f'ulimit -n {descriptors}; exec "$@"', "sh", *command]
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
         self.reader = threading.Thread(target=self.read_log)
         self.reader.start()
@@ -130,7 +132,8 @@ class Client:
         data = self.socket.recv(65536)
         if len(self.raw) < 1 << 20:
             self.raw += data
-        self.parser.Parse(data, not data)
+        if data or self.open:
+            self.parser.Parse(data, not data)
         return bool(data)
 
     def connected(self):
@@ -413,6 +416,27 @@ def each_signal_ends_it_in_order(folder, backend):
             asking.wait_for_end()
 
 
+def each_line_written_before_the_signal_is_still_sent(folder, backend):
+    append(folder, "")
+    for _ in range(10):
+        with Plaitd(folder, backend=backend, interval="5") as plaitd:
+            client = Client(plaitd.port()).connected()
+            append_numbers(folder, [1, 2])
+            plaitd.process.terminate()
+            assert numbers_of(client.wait_for_end()) == [1, 2]
+            assert plaitd.process.wait(PATIENCE_S) == 0
+            client.close()
+
+
+def client_that_stays_after_the_end_holds_up_nobody(folder):
+    append(folder, "")
+    with Plaitd(folder, interval="5") as plaitd:
+        client = Client(plaitd.port()).connected()
+        append_numbers(folder, range(1000))
+        assert plaitd.stop() == 0  # although the client has not read a byte, and does not close
+        assert numbers_of(client.wait_for_end()) == list(range(1000))
+
+
 # --- Once ------------------------------------------------------------------------------------------------
 
 
@@ -636,6 +660,29 @@ def clients_that_connect_and_leave_cost_nothing(folder):
         client = Client(port).connected()
         append_numbers(folder, [1])
         client.wait_for(1)
+
+
+def each_lack_of_descriptors_is_survived(folder, backend):
+    append(folder, "")
+    with Plaitd(folder, backend=backend, descriptors=40) as plaitd:
+        port = plaitd.port()
+        first = Client(port).connected()
+        others = [Client(port) for _ in range(100)]
+        append_numbers(folder, [1])
+        assert numbers_of(first.wait_for(1)) == [1]
+        for other in others:
+            other.close()
+        while True:  # until the ends of the others have been seen
+            late = Client(port)
+            try:
+                late.connected()
+                break
+            except (AssertionError, ConnectionError):
+                late.close()
+        append_numbers(folder, [2])
+        assert numbers_of(late.wait_for(1)) == [2] and numbers_of(first.wait_for(2)) == [1, 2]
+        assert plaitd.stop() == 0
+        first.wait_for_end()
 
 
 def memory_of(plaitd):

@@ -18,23 +18,23 @@ PL_BEGIN
 #define PL_FULL 1
 
 enum {
-    PL_E_CLEAN = -5000,     /**< the connection ended in good order: both sides were done */
-    PL_E_LOST = -5001,      /**< the peer vanished or broke the connection (reset, broken pipe) */
-    PL_E_ABORTED = -5002,   /**< this side called pl_abort() */
-    PL_E_TIMED_OUT = -5003, /**< a deadline passed */
-    PL_E_REFUSED = -5004,   /**< nobody listens there, or the factory refused */
-    PL_E_CANCELLED = -5005, /**< somebody called cancel */
-    PL_E_ENDED = -5006,     /**< the scope that owned it ended first */
-    PL_E_LIMIT = -5007,     /**< would pass a limit; nothing was changed */
-    PL_E_CLOSED = -5008,    /**< closing or closed; nothing was done */
-    PL_E_GONE = -5009,      /**< the id names something that no longer exists */
-    PL_E_SYNTAX = -5010,    /**< text that does not follow its grammar */
-    PL_E_PROTOCOL = -5011,  /**< the peer broke the protocol */
-    PL_E_NAME = -5012,      /**< a host name that does not resolve */
+    PL_E_CLEAN = -5000,       /**< the connection ended in good order: both sides were done */
+    PL_E_LOST = -5001,        /**< the peer vanished or broke the connection (reset, broken pipe) */
+    PL_E_ABORTED = -5002,     /**< this side called pl_abort() */
+    PL_E_TIMED_OUT = -5003,   /**< a deadline passed */
+    PL_E_REFUSED = -5004,     /**< nobody listens there, or the factory refused */
+    PL_E_CANCELLED = -5005,   /**< somebody called cancel */
+    PL_E_ENDED = -5006,       /**< the scope that owned it ended first */
+    PL_E_LIMIT = -5007,       /**< would pass a limit; nothing was changed */
+    PL_E_CLOSED = -5008,      /**< closing or closed; nothing was done */
+    PL_E_GONE = -5009,        /**< the id names something that no longer exists */
+    PL_E_SYNTAX = -5010,      /**< text that does not follow its grammar */
+    PL_E_PROTOCOL = -5011,    /**< the peer broke the protocol */
+    PL_E_NAME = -5012,        /**< a host name that does not resolve */
     PL_E_UNSUPPORTED = -5013, /**< the kernel or this build does not have it */
-    PL_E_STATE = -5014,     /**< called at a time when it makes no sense; nothing was changed */
-    PL_E_EMPTY = -5015,     /**< nothing there to take */
-    PL_E_BUSY = -5016,      /**< somebody else is already at it */
+    PL_E_STATE = -5014,       /**< called at a time when it makes no sense; nothing was changed */
+    PL_E_EMPTY = -5015,       /**< nothing there to take */
+    PL_E_BUSY = -5016,        /**< somebody else is already at it */
 };
 
 /** Whose fault an error is. */

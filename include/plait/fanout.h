@@ -36,7 +36,8 @@ typedef struct pl_fanout_options {
     pl_slow_policy slow;
     pl_skipped_fn *skipped; /**< NULL: nothing is sent in place of what was missed */
     void *skipped_arg;
-    bool hold; /**< published records wait for pl_fanout_flush(); default: they go out at the end of the turn */
+    bool
+        hold; /**< published records wait for pl_fanout_flush(); default: they go out at the end of the turn */
 } pl_fanout_options;
 
 /** A fan-out in `scope`. `options` may be NULL. When it ends, its members go on without it. Returns: 0, -ENOMEM, PL_E_ENDED. */
@@ -93,8 +94,8 @@ PL_API pl_deferred *pl_fanout_finish(pl_fanout *fanout, pl_slice trailer);
 /** Figures of a fan-out. */
 typedef struct pl_fanout_stats {
     size_t members;
-    uint64_t published;     /**< records */
-    uint64_t skipped;       /**< records that members missed, added up */
+    uint64_t published; /**< records */
+    uint64_t skipped;   /**< records that members missed, added up */
     size_t backlog_bytes;
     uint64_t backlog_records;
 } pl_fanout_stats;

@@ -74,7 +74,7 @@ typedef struct pl_factory_ops {
 /** What a factory's own struct begins with. The program allocates it, and keeps it until stop_factory. */
 struct pl_factory {
     const pl_factory_ops *ops;
-    unsigned users; /**< ports and clients that use it now; Plait counts */
+    unsigned users;      /**< ports and clients that use it now; Plait counts */
     pl_reactor *reactor; /**< set before start_factory */
 };
 

@@ -19,11 +19,13 @@ typedef struct pl_reactor_options {
     const char *
         backend; /**< "uring", "epoll", "poll", "select" or "auto"; NULL: $PLAIT_REACTOR, else auto */
     const pl_log_options *log; /**< NULL: the default log */
-    bool ignore_signals;  /**< SIGINT and SIGTERM are left alone; default: they stop the reactor */
-    double shutdown_s;    /**< how long each phase of a system event waits for the Deferreds of its triggers; 0: 10 seconds */
+    bool ignore_signals; /**< SIGINT and SIGTERM are left alone; default: they stop the reactor */
+    double
+        shutdown_s; /**< how long each phase of a system event waits for the Deferreds of its triggers; 0: 10 seconds */
     uint64_t seed;        /**< of the jitter and the like; 0: from the system */
     unsigned threads_max; /**< of the pool behind pl_defer_to_thread(); 0: 10 */
-    size_t fiber_stack_bytes; /**< of each fiber's stack, of which only what is touched takes memory; 0: 256 KiB; at least 16 KiB */
+    size_t
+        fiber_stack_bytes; /**< of each fiber's stack, of which only what is touched takes memory; 0: 256 KiB; at least 16 KiB */
 } pl_reactor_options;
 
 /**

@@ -20,7 +20,8 @@ typedef struct pl_protocol pl_protocol;
 
 /** Limits of the bytes that wait to be sent. */
 typedef struct pl_marks {
-    uint32_t queue_bytes_low;  /**< `drained` is called when the queue is back at or under this; 0: 16 KiB */
+    uint32_t
+        queue_bytes_low; /**< `drained` is called when the queue is back at or under this; 0: 16 KiB */
     uint32_t queue_bytes_high; /**< pl_write() answers PL_FULL at or above this; 0: 64 KiB */
     uint32_t queue_bytes_max;  /**< pl_write() refuses what would pass this; 0: 4 MiB */
 } pl_marks;

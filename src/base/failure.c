@@ -28,7 +28,10 @@ typedef struct error_info {
     pl_fault fault;
 } error_info;
 
-#define ROW(code, text, retryable, fault) {code, #code, text, retryable, PL_FAULT_##fault}
+#define ROW(code, text, retryable, fault)                                                          \
+    {                                                                                              \
+        code, #code, text, retryable, PL_FAULT_##fault                                             \
+    }
 
 static const error_info errors[] = {
     ROW(PL_E_CLEAN, "connection closed", true, PEER),

@@ -7,8 +7,8 @@
 #define CHUNK_SIZE (1u << CHUNK_BITS)
 _Static_assert(CHUNK_SIZE == PLI_WHEEL_CHUNK, "a chunk's number is the upper bits of a timer's");
 
-#define DUE          (PLI_WHEEL_LEVELS * PLI_WHEEL_SLOTS) /* the first of the two rings of what is due */
-#define TOP          (PLI_WHEEL_LEVELS - 1)
+#define DUE (PLI_WHEEL_LEVELS * PLI_WHEEL_SLOTS) /* the first of the two rings of what is due */
+#define TOP (PLI_WHEEL_LEVELS - 1)
 
 static pli_wheel_node *node_at(const pli_wheel *wheel, uint32_t number)
 {
@@ -41,7 +41,8 @@ static bool wheel_grow_table(pli_wheel *wheel)
 
     if (wheel->n_chunks < wheel->chunks_size)
         return true;
-    grown = pli_realloc(wheel->chunks, size * sizeof(pli_wheel_chunk *)); /* NOLINT(bugprone-sizeof-expression) */
+    grown = pli_realloc(wheel->chunks,
+                        size * sizeof(pli_wheel_chunk *)); /* NOLINT(bugprone-sizeof-expression) */
     if (!grown)
         return false;
     wheel->chunks = grown;

@@ -51,8 +51,8 @@ typedef struct pli_wheel {
     int64_t now; /* the tick that was advanced to */
     pli_wheel_chunk **chunks;
     uint32_t n_chunks, chunks_size;
-    uint32_t fresh;                  /* the lowest number that was never used */
-    uint32_t free; /* timers' numbers; 0 is none: timer 0 is never used */
+    uint32_t fresh; /* the lowest number that was never used */
+    uint32_t free;  /* timers' numbers; 0 is none: timer 0 is never used */
     uint32_t pending;
     uint32_t gathering; /* which of the two rings of what is due gathers */
     uint64_t bits[PLI_WHEEL_LEVELS][PLI_WHEEL_SLOTS / 64]; /* slots that are not empty */

@@ -218,7 +218,7 @@ PL_TEST(part_that_takes_its_time_over_being_cancelled_reports_to_nobody)
     start();
     slow = pl_deferred_new(others);
     PL_OK_(pl_add_errback(parts[0], go_on, slow));
-    watch(pl_gather(scope, parts, PARTS, 0));
+    watch(pl_gather(scope, parts, 1, 0));
     pl_scope_end(scope);
     turn();
     turn();

@@ -16,23 +16,23 @@
 static const pl_marks default_marks;
 
 enum {
-    MADE = 1 << 0,          /* connection_made was called: connection_lost is owed */
-    ENDED = 1 << 1,         /* the peer's FIN has come */
-    ENDED_TOLD = 1 << 2,    /* and the protocol knows */
-    CLOSING = 1 << 3,       /* pl_close() */
-    HALF_CLOSING = 1 << 4,  /* pl_close_write() */
+    MADE = 1 << 0,         /* connection_made was called: connection_lost is owed */
+    ENDED = 1 << 1,        /* the peer's FIN has come */
+    ENDED_TOLD = 1 << 2,   /* and the protocol knows */
+    CLOSING = 1 << 3,      /* pl_close() */
+    HALF_CLOSING = 1 << 4, /* pl_close_write() */
     FIN_SENT = 1 << 5,
-    LOST = 1 << 6,          /* connection_lost was called, or never will be */
-    REMOVED = 1 << 7,       /* the kernel has let go */
-    PAUSED = 1 << 8,        /* by pl_pause() */
-    FULL_PAUSED = 1 << 9,   /* since the write queue is full */
+    LOST = 1 << 6,           /* connection_lost was called, or never will be */
+    REMOVED = 1 << 7,        /* the kernel has let go */
+    PAUSED = 1 << 8,         /* by pl_pause() */
+    FULL_PAUSED = 1 << 9,    /* since the write queue is full */
     NO_FULL_PAUSE = 1 << 10, /* pl_set_pause_when_full(false) */
-    FULL_TOLD = 1 << 11,    /* a write was answered with PL_FULL: drained() is owed */
-    FAILED = 1 << 12,       /* `failure` says why it has to end */
-    DOOMED = LOST | FAILED, /* nothing is told any more but connection_lost */
-    ATTENTION = 1 << 13,    /* connection_task() has something to see to */
-    PULL = 1 << 14,         /* the producer writes when it is asked to */
-    ASK = 1 << 15,          /* and is to be asked */
+    FULL_TOLD = 1 << 11,     /* a write was answered with PL_FULL: drained() is owed */
+    FAILED = 1 << 12,        /* `failure` says why it has to end */
+    DOOMED = LOST | FAILED,  /* nothing is told any more but connection_lost */
+    ATTENTION = 1 << 13,     /* connection_task() has something to see to */
+    PULL = 1 << 14,          /* the producer writes when it is asked to */
+    ASK = 1 << 15,           /* and is to be asked */
     PRODUCER_PAUSED = 1 << 16,
     PAUSE_UNTOLD = 1 << 17, /* and does not know */
 };
@@ -46,7 +46,7 @@ typedef struct held_input {
 /* What few connections need. */
 typedef struct connection_extra {
     held_input *first_held, *last_held;
-    size_t held_taken; /* of the first */
+    size_t held_taken;     /* of the first */
     pl_address peer;       /* when it is not a small one */
     const pl_marks *marks; /* when it has some of its own */
 } connection_extra;
@@ -64,7 +64,8 @@ struct pli_connection {
     pl_transport transport;
     pli_io io;
     pl_scope scope;
-    pli_task task; /* in `ready` to see what is to be done, in `flushes` to be sent, in `graves` to be freed */
+    pli_task
+        task; /* in `ready` to see what is to be done, in `flushes` to be sent, in `graves` to be freed */
     pli_outbox out;
     const pli_connection_origin *origin;
     connection_extra *extra;
@@ -210,7 +211,8 @@ static void drop_first_held(connection_extra *extra)
 static void want(pli_connection *c, unsigned wants)
 {
     pli_backend *backend = reactor_of(c)->backend;
-    int error = wants == (c->io.wants & PLI_WANT_RECEIVE) ? 0 : backend->ops->want(backend, &c->io, wants);
+    int error =
+        wants == (c->io.wants & PLI_WANT_RECEIVE) ? 0 : backend->ops->want(backend, &c->io, wants);
 
     if (error < 0 && !(c->flags & FAILED)) {
         c->flags |= FAILED;

@@ -29,9 +29,9 @@
 typedef struct chunk {
     pl_buf *buf;
     uint32_t used;
-    uint32_t n, size;  /* records, and room in `ends` */
+    uint32_t n, size; /* records, and room in `ends` */
     uint32_t *ends;
-    uint64_t first;    /* number of the first record */
+    uint64_t first; /* number of the first record */
 } chunk;
 
 /* A place between two records. */
@@ -58,9 +58,9 @@ struct pl_fanout {
     pli_owned owned;
     pli_task flush_task, grave;
     chunk *ring;
-    size_t ring_size;           /* a power of two */
+    size_t ring_size; /* a power of two */
     uint64_t first_chunk, n_chunks;
-    size_t bytes;               /* of all chunks' buffers */
+    size_t bytes; /* of all chunks' buffers */
     place end, visible;
     pli_link idle, behind, pulling, closing;
     size_t members;
@@ -255,9 +255,7 @@ static void member_end(pli_owned *owned)
 /* The place where the oldest chunk begins. */
 static place oldest_place(const pl_fanout *f)
 {
-    return f->n_chunks
-               ? (place){f->first_chunk, 0, chunk_at(f, f->first_chunk)->first}
-               : f->end;
+    return f->n_chunks ? (place){f->first_chunk, 0, chunk_at(f, f->first_chunk)->first} : f->end;
 }
 
 /* Its chunk is gone: it goes on at the oldest there is, and is told what it missed. Returns: whether it goes on. */
@@ -274,8 +272,8 @@ static bool member_skip(member *m)
         return true;
     f->skipped += missed;
     if (f->options.slow == PL_SLOW_DROP) {
-        pl_abort_with(m->transport, pl_failure_new(PL_E_LIMIT, "fanning out", NULL,
-                                                   "a subscriber was too slow"));
+        pl_abort_with(m->transport,
+                      pl_failure_new(PL_E_LIMIT, "fanning out", NULL, "a subscriber was too slow"));
         return false;
     }
     if (f->options.skipped)

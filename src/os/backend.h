@@ -50,7 +50,8 @@ enum {
     PLI_WANT_CONNECT = 8,
     PLI_WANT_READ = 16, /* watch */
     PLI_WANT_WRITE = 32,
-    PLI_WANT_ONE = 64, /* with PLI_WANT_ACCEPT: none is accepted but the one that is told, so that not wanting keeps the rest waiting */
+    PLI_WANT_ONE =
+        64, /* with PLI_WANT_ACCEPT: none is accepted but the one that is told, so that not wanting keeps the rest waiting */
 };
 
 struct pli_io {
@@ -60,7 +61,7 @@ struct pli_io {
     uint32_t at;        /* the backend's own */
     uint16_t state;     /* the backend's own: what is armed */
     uint8_t wants;
-    uint8_t held;       /* operations that the kernel still holds */
+    uint8_t held; /* operations that the kernel still holds */
 };
 
 typedef struct pli_backend_ops {

@@ -10,7 +10,8 @@
 
 #define RECEIVE_BYTES 65536u
 #define PIECES_MAX    64
-#define ACCEPTS_MAX   64 /* in one go, so that a flood of connections does not starve those that are there */
+#define ACCEPTS_MAX                                                                                \
+    64 /* in one go, so that a flood of connections does not starve those that are there */
 
 /* io->state */
 enum { INTEREST = 3, REMOVED = 4 };

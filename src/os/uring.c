@@ -30,14 +30,15 @@
 #include "os/socket.h"
 
 /* Newer than the headers that some systems have. */
-#define PBUF_RING_INC      2u
-#define CQE_BUF_MORE       (1u << 4)
+#define PBUF_RING_INC         2u
+#define CQE_BUF_MORE          (1u << 4)
 #define ADVISE_POPULATE_WRITE 23
 
-#define SQ_ENTRIES   1024u
-#define CQ_ENTRIES   8192u
-#define BUFFERS      64u /* at most; */
-#define BUFFERS_STEP 8u  /* at first, and more at a time when they run out: few buffers stay in the cache */
+#define SQ_ENTRIES 1024u
+#define CQ_ENTRIES 8192u
+#define BUFFERS    64u /* at most; */
+#define BUFFERS_STEP                                                                               \
+    8u /* at first, and more at a time when they run out: few buffers stay in the cache */
 #define BUFFER_BYTES 65536u
 #define PIECES_MAX   32u
 #define IOS_MAX      (1u << 24) /* the slot's share of user_data */
@@ -138,8 +139,8 @@ static int buffers_register(uring_backend *self, unsigned short flags)
 static int buffers_open(uring_backend *self)
 {
     size_t ring_bytes = BUFFERS * sizeof(struct io_uring_buf), bytes = BUFFERS * BUFFER_BYTES;
-    void *memory = mmap(NULL, bytes + ring_bytes, PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void *memory =
+        mmap(NULL, bytes + ring_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     int error;
 
     if (memory == MAP_FAILED)
@@ -209,7 +210,8 @@ static void ring_relieve(uring_backend *self)
         struct io_uring_cqe *cqe;
         unsigned head, n = 0;
 
-        io_uring_for_each_cqe(&self->ring, head, cqe) {
+        io_uring_for_each_cqe(&self->ring, head, cqe)
+        {
             if (backlog_add(self, cqe) < 0)
                 break;
             ++n;
@@ -516,8 +518,7 @@ static void batch_settle(uring_backend *self)
     ring_relieve(self);
     for (uint32_t i = self->backlog_at; i < self->n_backlog; ++i)
         note_send(self, &self->backlog[i]);
-    io_uring_for_each_cqe(&self->ring, head, cqe)
-        note_send(self, cqe);
+    io_uring_for_each_cqe(&self->ring, head, cqe) note_send(self, cqe);
     if (io_uring_cq_has_overflow(&self->ring))
         batch_doubt(self, n);
     /* Settling may send more, into the batch's places from the first on, but never past the one that is being settled. */

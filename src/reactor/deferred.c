@@ -27,8 +27,12 @@
 #define STEPS_INSIDE 3
 #define STEPS_MAX    32767u /* of those that do not fit inside */
 
-/* More than so many are not kept for the next ones. */
+/* More than so many are not kept for the next ones; none where the sanitizer is to find who still looks at one that is gone. */
+#ifdef __SANITIZE_ADDRESS__
+#define SPARES_MAX 0
+#else
 #define SPARES_MAX 1024
+#endif
 
 /* So many links are looked at for a Deferred that waits for itself: longer circles are not made by mistake, and chains may be long. */
 #define CIRCLE_MAX 8

@@ -69,7 +69,7 @@ struct pl_reactor {
     pli_tasks graves;  /* to be freed after it */
     bool settle;       /* somebody must know at once how its sends went */
     pli_outbox_pool outbox;
-    pl_buf *receiving; /* the buffer that data_received() is looking at */
+    pl_buf *receiving;               /* the buffer that data_received() is looking at */
     struct pli_datagrams *datagrams; /* what the datagram ports share; NULL when there is none */
     pli_rand rand;
     pli_logger logger;
