@@ -912,12 +912,13 @@ PL_TEST_EACH_BACKEND(ten_thousand_fibers_wait_at_once)
 PL_TEST_EACH_BACKEND(stack_of_an_ended_fiber_is_used_again)
 {
     struct rlimit none = {1, RLIM_INFINITY};
+    const char *preloaded = getenv("LD_PRELOAD");
     int calls = 0;
 
 #if defined(PLI_ASAN) || defined(PLI_TSAN)
     PL_SKIP("the sanitizers need address space of their own");
 #endif
-    if (getenv("LD_PRELOAD") && strstr(getenv("LD_PRELOAD"), "vgpreload"))
+    if (preloaded && strstr(preloaded, "vgpreload"))
         PL_SKIP("valgrind needs address space of its own");
     begin();
     PL_EQ(run(count_up, &calls), 1);
