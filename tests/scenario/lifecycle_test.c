@@ -164,10 +164,14 @@ static void live_once(kit *k)
     static const pl_connect_options options = {.protocol = &kit_client_ops,
                                                .transport = {.close_s = 0.002}};
 
+    char endpoint[64];
+
+    /* A name of this process's own: the same test may run in another checkout at the same time. */
+    snprintf(endpoint, sizeof endpoint, "unix:@plait-lifecycle-%d", (int) getpid());
     side_begin(k, &k->server);
     side_begin(k, &k->client);
     PL_EQ(pl_scope_new(pl_reactor_scope(k->reactor), "life", &k->scope), 0);
-    kit_listen(k, "unix:@plait-lifecycle",
+    kit_listen(k, endpoint,
                &(pl_listen_options){.protocol = &kit_server_ops, .transport = {.close_s = 0.002}});
     pl_connect(k->scope, k->endpoint, &options);
     for (int i = 0; i < 25 && !(k->server.lost && k->client.lost); ++i)
