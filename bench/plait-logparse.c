@@ -2,7 +2,7 @@
  * How fast log lines become XML: `plait-logparse FILE` reads the file, and then parses and encodes
  * all its lines in memory, again and again until half a second of CPU time is used. Finding the
  * lines is part of what is timed, as is writing the elements one behind the other into a buffer of
- * a megabyte, which starts over when it is full. Prints {"lines":N,"cpu_seconds":S}.
+ * a megabyte, which starts over when it is full. Prints {"lines":N,"cpu_seconds":S}: the lines of the file, and what one pass takes.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -81,7 +81,7 @@ static size_t encode_all(const char *text, size_t len, char *out, size_t *used, 
 int main(int argc, char **argv)
 {
     static char out[OUT_BYTES];
-    size_t len, lines = 0, hits = 0, used = 0;
+    size_t len, lines = 0, passes = 0, hits = 0, used = 0;
     double began, spent;
     char *text;
 
@@ -96,12 +96,12 @@ int main(int argc, char **argv)
     }
     began = cpu_seconds();
     do {
-        lines += encode_all(text, len, out, &used, &hits);
+        lines = encode_all(text, len, out, &used, &hits), ++passes;
         spent = cpu_seconds() - began;
     } while (spent < seconds_min);
     if (hits == 0)
         fprintf(stderr, "%s: %s: not one line of it is a hit\n", argv[0], argv[1]);
-    printf("{\"lines\":%zu,\"cpu_seconds\":%.6f}\n", lines, spent);
+    printf("{\"lines\":%zu,\"cpu_seconds\":%.6f}\n", lines, spent / (double) passes);
     free(text);
     return hits == 0;
 }

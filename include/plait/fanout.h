@@ -20,7 +20,8 @@ typedef struct pl_fanout pl_fanout;
 /** What becomes of a member that is too slow. */
 typedef enum pl_slow_policy {
     PL_SLOW_SKIP, /**< it misses records, and is told how many by the `skipped` function */
-    PL_SLOW_DROP, /**< its connection is aborted with PL_E_LIMIT, as soon as it has room again */
+    /** Its connection is aborted with PL_E_LIMIT, as soon as it has room again; one that never reads is not found by this: give it a timer. */
+    PL_SLOW_DROP,
     PL_SLOW_WAIT, /**< publishing is refused with PL_E_LIMIT until it has caught up: for few and trusted members */
 } pl_slow_policy;
 
@@ -63,7 +64,7 @@ PL_API void pl_fanout_commit(pl_fanout *fanout, size_t size);
 PL_API void pl_fanout_flush(pl_fanout *fanout);
 
 /**
- * Makes a connection a member: it gets the last `replay` records of the backlog (as many as there are), and everything that is published from now on, in order and
+ * Makes a connection a member (its queue_bytes_max must leave room for 128 KiB; with less it may be aborted with PL_E_LIMIT): it gets the last `replay` records of the backlog (as many as there are), and everything that is published from now on, in order and
  * once. What the protocol writes itself comes in between, at the turn's beginning. The fan-out is the transport's producer.
  * Returns: 0; -ENOMEM; PL_E_BUSY: it has a producer already; PL_E_CLOSED.
  */

@@ -42,6 +42,10 @@ typedef int pl_fiber_fn(void *arg);
  * its Deferred. Cancelling it cancels the fiber, and it then fires when the fiber has ended, with what that returned. A failure that nobody
  * looks at is logged, as with any Deferred.
  *
+ * It is gone at the end of the turn in which the fiber ends, as any Deferred at the end of its last turn: who wants to join the fiber later than that takes a
+ * reference with pl_deferred_ref() right away, and gives it back after pl_await(). The fiber runs to its end also when its scope ends, so what it
+ * is given must not lie on the stack of a function that may have returned by then.
+ *
  * Where: the reactor's thread, within callbacks and fibers too. Owns: the fiber belongs to `scope`.
  *
  * Returns: NULL when memory is out or the scope has ended; `fn` is not called then.

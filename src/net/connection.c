@@ -872,12 +872,20 @@ pl_transport *pl_transport_find(pl_reactor *reactor, pl_transport_id id)
 
 /* ---- birth ---- */
 
+/* A table that was made with PL_PROTOCOL: an instance has room for what Plait puts into it. */
+static bool is_table(const pl_protocol_ops *ops)
+{
+    return ops->size != 0 && ops->instance_size >= sizeof(pl_protocol);
+}
+
 int pli_connection_origin_init(pli_connection_origin *origin, pl_factory *factory,
                                const pl_protocol_ops *protocol, pl_serve_fn *fiber, void *fiber_arg,
                                const pl_transport_options *options)
 {
     if ((factory != NULL) + (protocol != NULL) + (fiber != NULL) != 1)
         return -EINVAL;
+    if ((protocol && !is_table(protocol)) || (factory && factory->ops->size == 0))
+        return -EINVAL; /* made without PL_PROTOCOL or PL_FACTORY */
     *origin = (pli_connection_origin){.factory = factory,
                                       .protocol = protocol,
                                       .fiber = fiber,
@@ -917,14 +925,20 @@ static const pl_protocol_ops *choose_protocol(const pli_connection_origin *origi
                                               const pl_address *peer)
 {
     pl_factory *factory = origin->factory;
+    const pl_protocol_ops *ops;
 
     if (origin->fiber)
         return &pli_fiber_protocol_ops;
     if (!factory)
         return origin->protocol;
+    ops = factory->ops->protocol;
     if (factory->ops->build_protocol)
-        return factory->ops->build_protocol(factory, peer);
-    return factory->ops->protocol;
+        ops = factory->ops->build_protocol(factory, peer);
+    if (ops && !is_table(ops)) {
+        pli_misuse("a factory answered with a table that was made without PL_PROTOCOL");
+        return NULL;
+    }
+    return ops;
 }
 
 static int set_peer(pli_connection *c, const pl_address *peer)
