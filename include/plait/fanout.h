@@ -64,7 +64,7 @@ PL_API void pl_fanout_commit(pl_fanout *fanout, size_t size);
 PL_API void pl_fanout_flush(pl_fanout *fanout);
 
 /**
- * Makes a connection a member (its queue_bytes_max must leave room for 128 KiB; with less it may be aborted with PL_E_LIMIT): it gets the last `replay` records of the backlog (as many as there are), and everything that is published from now on, in order and
+ * Makes a connection a member: it gets the last `replay` records of the backlog (as many as there are), and everything that is published from now on, in order and
  * once. What the protocol writes itself comes in between, at the turn's beginning. The fan-out is the transport's producer.
  * Returns: 0; -ENOMEM; PL_E_BUSY: it has a producer already; PL_E_CLOSED.
  */

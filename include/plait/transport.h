@@ -48,7 +48,7 @@ PL_API int pl_write(pl_transport *transport, pl_slice bytes);
 
 /**
  * Queues all of `take_buf` without a copy; the reference is taken whatever is returned. One buffer may be queued on any number of
- * connections of the reactor. Returns: as pl_write().
+ * connections of the reactor. An empty queue takes a buffer of any size: it is the memory of whoever shares it. Returns: as pl_write().
  */
 PL_API int pl_write_buf(pl_transport *transport, pl_buf *take_buf);
 

@@ -657,6 +657,11 @@ static int connection_write_buf(pl_transport *transport, pl_buf *take_buf, pl_sl
     pli_connection *c = connection_of(transport);
     int error = may_write(c, bytes.len);
 
+    if (error == PL_E_LIMIT && c->out.bytes == 0)
+        error =
+            0; /* shared memory that is there anyway; what is larger than the limit could never be sent */
+    else if (error == PL_E_LIMIT && c->producer && !(c->flags & PULL))
+        c->flags |= PRODUCER_PAUSED; /* resumed when what is queued has gone */
     if (error < 0) {
         pl_buf_unref(take_buf);
         return error;

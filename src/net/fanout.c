@@ -62,6 +62,7 @@ struct pl_fanout {
     uint64_t first_chunk, n_chunks;
     size_t bytes; /* of all chunks' buffers */
     place end, visible;
+    size_t reserved; /* what pl_fanout_commit() may publish */
     pli_link idle, behind, pulling, closing;
     size_t members;
     uint64_t skipped;
@@ -171,12 +172,14 @@ char *pl_fanout_reserve(pl_fanout *fanout, size_t size_max)
     chunk *c = last_chunk(fanout);
 
     pli_check_thread(fanout->reactor);
+    fanout->reserved = 0;
     if (fanout->ended || fanout->finishing)
         return NULL;
     if (!c || pl_buf_size(c->buf) - c->used < size_max)
         c = add_chunk(fanout, size_max);
     if (!c || (c->n == c->size && !ends_grow(c)))
         return NULL;
+    fanout->reserved = size_max;
     return pl_buf_data(c->buf) + c->used;
 }
 
@@ -190,9 +193,14 @@ void pl_fanout_commit(pl_fanout *fanout, size_t size)
 {
     chunk *c = last_chunk(fanout);
 
-    PLI_ASSERT(c && c->n < c->size && c->used + size <= pl_buf_size(c->buf));
+    if (size > fanout->reserved) {
+        pli_misuse("pl_fanout_commit() of more than was reserved");
+        return;
+    }
+    fanout->reserved = 0;
     if (!size)
         return;
+    PLI_ASSERT(c && c->n < c->size && c->used + size <= pl_buf_size(c->buf));
     c->used += (uint32_t) size;
     c->ends[c->n++] = c->used;
     fanout->end.offset = c->used;
@@ -333,10 +341,14 @@ static void member_feed(member *m)
     }
     while (r == 0 && before(&m->at, &f->visible))
         r = member_feed_chunk(m, &f->visible);
-    member_move(m, r == PL_FULL ? &f->behind : m->pulls ? &f->pulling : &f->idle);
+    if (r == PL_FULL || r == PL_E_LIMIT) {
+        member_move(m, &f->behind); /* until the connection resumes it */
+        return;
+    }
+    member_move(m, m->pulls ? &f->pulling : &f->idle);
     if (r < 0 && r != PL_E_CLOSED)
-        pl_abort_with(m->transport, pl_failure_of(r));
-    else if (r != PL_FULL && f->finishing)
+        pl_abort_with(m->transport, pl_failure_new(r, "fanning out", NULL, NULL));
+    else if (f->finishing)
         member_finish(m);
 }
 
@@ -474,22 +486,24 @@ static void fanout_flush_task(pli_task *task)
 
 pl_deferred *pl_fanout_finish(pl_fanout *fanout, pl_slice trailer)
 {
+    pl_deferred *finished;
+
     pli_check_thread(fanout->reactor);
     if (fanout->finishing || fanout->ended)
         return fanout->finished;
     fanout->finishing = true;
     fanout->trailer = trailer.len ? pl_buf_copy(trailer) : NULL;
-    fanout->finished = pl_deferred_new(fanout->scope);
-    if (fanout->finished)
-        pl_deferred_ref(fanout->finished);
+    fanout->finished = finished = pl_deferred_new(fanout->scope);
+    if (finished)
+        pl_deferred_ref(finished);
     for (pli_link *link = fanout->pulling.next, *next; link != &fanout->pulling; link = next) {
         next = link->next;
         pl_container_of(link, member, link)->pulls = false;
     }
     pli_list_take_all(&fanout->idle, &fanout->pulling);
     pl_fanout_flush(fanout);
-    fanout_bury_when_over(fanout);
-    return fanout->finished;
+    fanout_bury_when_over(fanout); /* which forgets it when nobody is there */
+    return finished;
 }
 
 /* ---- life ---- */

@@ -386,6 +386,71 @@ PL_TEST_EACH_BACKEND(members_live_on_when_the_fanout_ends)
     stop();
 }
 
+PL_TEST_EACH_BACKEND(record_larger_than_a_members_limit_reaches_it_and_what_follows_too)
+{
+    static char big[5000000];
+    peer *p;
+
+    start(NULL);
+    p = dial(0);
+    memset(big, '.', sizeof big);
+    memcpy(big, "1", 1);
+    big[sizeof big - 1] = ';';
+    PL_EQ(publish(10), 0);
+    PL_EQ(pl_fanout_publish(fanout, pl_slice_of(big, sizeof big)), 0);
+    published = 2;
+    for (int i = 0; i < 1000; ++i)
+        PL_EQ(publish(300), 0);
+    take_until(p, 10 + sizeof big + 1000 * 300);
+    PL_EQ(check_sequence(p, 0), 1002);
+    PL_EQ(n_lost, 0);
+    stop();
+}
+
+PL_TEST_EACH_BACKEND(finishing_without_members_is_told_like_any_other)
+{
+    pl_deferred *done;
+
+    start(NULL);
+    done = pl_fanout_finish(fanout, pl_str("end"));
+    PL_CHECK(done);
+    PL_EQ(pl_add_callback(done, note_finished, NULL), 0);
+    turns(2);
+    PL_CHECK(told_finished);
+    stop();
+}
+
+#define CROWD 1400
+
+/* More than fit into one submission stall in the same turn. */
+PL_TEST_EACH_BACKEND(crowd_that_does_not_read_is_survived)
+{
+    static int fds[CROWD];
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int small = 4096;
+
+    if (strcmp(check_backend, "select") == 0)
+        PL_SKIP("select has no room for so many descriptors");
+    start(NULL);
+    to.sin_port = htons(pl_port_address(port)->port);
+    for (int i = 0; i < CROWD; ++i) {
+        fds[i] = socket(AF_INET, SOCK_STREAM, 0);
+        setsockopt(fds[i], SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
+        PL_EQ(connect(fds[i], (struct sockaddr *) &to, sizeof to), 0);
+        while (n_made <= (unsigned) i)
+            PL_EQ(pl_reactor_turn(reactor, 1), 0);
+    }
+    for (int i = 0; i < 400; ++i) {
+        for (int k = 0; k < 20; ++k)
+            PL_EQ(publish(1000), 0);
+        turns(1);
+    }
+    PL_EQ(n_lost, 0);
+    for (int i = 0; i < CROWD; ++i)
+        close(fds[i]);
+    stop();
+}
+
 static void publish_with_failing_memory(uint64_t n, bool for_ever)
 {
     pl_fanout_options options = {.backlog_bytes_max = 200000, .skipped = write_skipped};

@@ -11,7 +11,7 @@
 #define RECEIVE_BYTES 65536u
 #define PIECES_MAX    64
 #define ACCEPTS_MAX                                                                                \
-    64 /* in one go, so that a flood of connections does not starve those that are there */
+    4096 /* in one go: all that a backlog holds, so that whoever has connected is there before what happens next */
 
 /* io->state */
 enum { INTEREST = 3, REMOVED = 4 };

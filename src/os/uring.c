@@ -241,11 +241,11 @@ static struct io_uring_sqe *ring_sqe(uring_backend *self)
 {
     struct io_uring_sqe *sqe = io_uring_get_sqe(&self->ring);
 
-    if (sqe)
-        return sqe;
-    ring_submit(self);
-    sqe = io_uring_get_sqe(&self->ring);
-    PLI_ASSERT(sqe);
+    /* Settling what was sent may fill the ring again, with polls for all that was short; that has nothing to settle. */
+    while (!sqe) {
+        ring_submit(self);
+        sqe = io_uring_get_sqe(&self->ring);
+    }
     return sqe;
 }
 

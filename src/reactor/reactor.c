@@ -99,17 +99,23 @@ int pli_reactor_turn(pl_reactor *reactor, int64_t timeout_ns)
 
     if (error < 0)
         return error;
+    reactor->in_turn = true;
     stamp(reactor);
     pli_outbox_pool_turn(&reactor->outbox);
     backend->ops->dispatch(backend);
     run_timers(reactor);
     run_turn(reactor);
+    reactor->in_turn = false;
     return 0;
 }
 
 int pl_reactor_turn(pl_reactor *reactor, double seconds)
 {
     pli_check_thread(reactor);
+    if (reactor->in_turn) {
+        pli_misuse("pl_reactor_turn() within a callback");
+        return PL_E_STATE;
+    }
     return pli_reactor_turn(reactor, seconds < 0 ? -1 : (int64_t) (seconds * 1e9));
 }
 

@@ -96,6 +96,7 @@ struct pl_reactor {
     pli_trigger_entry *triggers;
     uint32_t last_trigger;
     bool running, starting, stopping, freeing;
+    bool in_turn;
     bool ignore_signals;
     int stop_signal;
     double shutdown_s;

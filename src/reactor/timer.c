@@ -66,7 +66,8 @@ bool pl_timer_delay(pl_reactor *reactor, pl_timer timer, double seconds)
     pli_check_thread(reactor);
     if (!node)
         return false;
-    pli_wheel_move(&reactor->wheel, timer.slot, tick_after(node->due * TICK_NS + ns));
+    /* In ticks, whose sum can't overflow; rounded up, as ever. */
+    pli_wheel_move(&reactor->wheel, timer.slot, node->due + tick_after(ns));
     return true;
 }
 
