@@ -440,10 +440,10 @@ PL_TEST_EACH_BACKEND(crowd_that_does_not_read_is_survived)
         while (n_made <= (unsigned) i)
             PL_EQ(pl_reactor_turn(reactor, 1), 0);
     }
-    for (int i = 0; i < 400; ++i) {
-        for (int k = 0; k < 20; ++k)
+    for (int i = 0; i < 20; ++i) {
+        for (int k = 0; k < 400; ++k)
             PL_EQ(publish(1000), 0);
-        turns(1);
+        turns(3);
     }
     PL_EQ(n_lost, 0);
     for (int i = 0; i < CROWD; ++i)
