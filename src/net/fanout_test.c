@@ -394,7 +394,7 @@ PL_TEST_EACH_BACKEND(record_larger_than_a_members_limit_reaches_it_and_what_foll
     start(NULL);
     p = dial(0);
     memset(big, '.', sizeof big);
-    memcpy(big, "1", 1);
+    big[0] = '1';
     big[sizeof big - 1] = ';';
     PL_EQ(publish(10), 0);
     PL_EQ(pl_fanout_publish(fanout, pl_slice_of(big, sizeof big)), 0);
