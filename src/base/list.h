@@ -29,11 +29,6 @@ static inline void pli_list_insert_after(pli_link *at, pli_link *link)
     at->next = link;
 }
 
-static inline void pli_list_push_front(pli_link *head, pli_link *link)
-{
-    pli_list_insert_after(head, link);
-}
-
 static inline void pli_list_push_back(pli_link *head, pli_link *link)
 {
     pli_list_insert_after(head->prev, link);

@@ -1,7 +1,7 @@
 /*
  * Fibers, seen from inside: for what a fiber can wait for.
  *
- * Whoever lets a fiber wait asks pli_fiber_check(), arranges to be told of the event, and calls pli_fiber_suspend(). The event calls pli_fiber_wake()
+ * Whoever lets a fiber wait asks pl_fiber_check(), arranges to be told of the event, and calls pli_fiber_suspend(). The event calls pli_fiber_wake()
  * (the fiber goes on later in this turn) or pli_fiber_resume() (now), once. When the fiber is to end before, `give_up` is called.
  */
 #ifndef PLI_FLOW_FIBER_H

@@ -10,8 +10,8 @@
 
 #define RECEIVE_BYTES 65536u
 #define PIECES_MAX    64
-#define ACCEPTS_MAX                                                                                \
-    4096 /* in one go: all that a backlog holds, so that whoever has connected is there before what happens next */
+/* In one go: all that a backlog holds, so that whoever has connected is there before what happens next. */
+#define ACCEPTS_MAX 4096
 
 /* io->state */
 enum { INTEREST = 3, REMOVED = 4 };
