@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "flow/fiber_switch.h"
+#include "base/context.h"
 #include "os/stack.h"
 
 enum { STACKS = 50, ROUNDS = 1000 };

@@ -1,7 +1,8 @@
 /*
  * Where all of Plait's memory comes from.
  *
- * One place, so that a test can count what was allocated and can make the n-th allocation fail.
+ * One place, so that a test can count what was allocated, can make the n-th allocation fail, and can name what was not given back. It asks the
+ * system (os/memory.c).
  */
 #ifndef PLI_BASE_MEMORY_H
 #define PLI_BASE_MEMORY_H
@@ -24,5 +25,19 @@ PL_MUST char *pli_strdup(const char *text);
 uint64_t pli_alloc_count(void);
 /* Lets the n-th allocation of this thread from now on fail (1 is the next), and those after it too when `for_ever`. 0: never. */
 void pli_alloc_fail_at(uint64_t n, bool for_ever);
+
+/* Is told of all memory that a thread makes and gives back. Nothing that it does may come here again. */
+typedef struct pli_memory_watch pli_memory_watch;
+struct pli_memory_watch {
+    /* Whether this allocation is to fail; NULL: none does. */
+    bool (*refuse)(pli_memory_watch *self, size_t size);
+    /* `site` is the address of the code that asked for it. */
+    void (*made)(pli_memory_watch *self, void *memory, size_t size, const void *site);
+    /* Also for what was made before anybody watched. */
+    void (*gone)(pli_memory_watch *self, void *memory);
+};
+
+/* Sets who watches this thread's memory; NULL: nobody. Returns: who did before. */
+pli_memory_watch *pli_memory_set_watch(pli_memory_watch *watch);
 
 #endif

@@ -21,9 +21,10 @@
 #include <plait/error.h>
 
 #include "base/assert.h"
+#include "base/context.h"
 #include "base/memory.h"
-#include "flow/fiber_switch.h"
 #include "os/stack.h"
+#include "os/thread.h"
 
 #define STACK_BYTES     (256u << 10)
 #define STACK_BYTES_MIN (16u << 10)
@@ -69,15 +70,6 @@ struct pli_fiber {
     fiber_state state;
     bool woken; /* it is suspended, and its task is queued */
 };
-
-/*
- * Initial-exec: a load and no call, also within the shared library. glibc keeps room for the few bytes when the library is loaded late.
- */
-#ifdef __GLIBC__
-static _Thread_local __attribute__((tls_model("initial-exec"))) pli_fiber *current;
-#else
-static _Thread_local pli_fiber *current;
-#endif
 
 /* ---- stacks ---- */
 
@@ -169,10 +161,10 @@ static inline __attribute__((always_inline)) void fiber_enter(pli_fiber *f)
     PLI_ASSERT(f->state == SUSPENDED);
     f->state = RUNNING;
     f->woken = false;
-    f->resumer = current;
-    current = f;
+    f->resumer = pli_thread_fiber;
+    pli_thread_fiber = f;
     pli_context_switch(&f->back, &f->context);
-    current = f->resumer;
+    pli_thread_fiber = f->resumer;
     if (f->state == OVER)
         fiber_finish(f);
 }
@@ -180,7 +172,7 @@ static inline __attribute__((always_inline)) void fiber_enter(pli_fiber *f)
 static inline __attribute__((always_inline)) int fiber_suspend(pli_fiber_give_up *give_up,
                                                                void *arg)
 {
-    pli_fiber *f = current;
+    pli_fiber *f = pli_thread_fiber;
 
     PLI_ASSERT(f && !f->code);
     f->give_up = give_up;
@@ -235,7 +227,7 @@ void pli_fiber_resume(pli_fiber *f, int result)
 
 pli_fiber *pli_fiber_current(void)
 {
-    return current;
+    return pli_thread_fiber;
 }
 
 pl_scope *pli_fiber_scope(pli_fiber *self)
@@ -275,7 +267,7 @@ static void fiber_owner_ended(pli_owned *owned)
 
 int pl_fiber_check(void)
 {
-    pli_fiber *f = current;
+    pli_fiber *f = pli_thread_fiber;
 
     if (!f)
         return PL_E_STATE;
@@ -286,12 +278,12 @@ int pl_fiber_check(void)
 
 bool pl_fiber_running(void)
 {
-    return current != NULL;
+    return pli_thread_fiber != NULL;
 }
 
 pl_scope *pl_fiber_scope(void)
 {
-    return current ? &current->scope : NULL;
+    return pli_thread_fiber ? &pli_thread_fiber->scope : NULL;
 }
 
 /* ---- the start ---- */
@@ -453,7 +445,7 @@ static int await_refuse(pl_deferred *deferred, int code)
 
 int pl_await(pl_deferred *deferred, void **ret_value, pl_failure **reterr_failure)
 {
-    pli_fiber *f = current;
+    pli_fiber *f = pli_thread_fiber;
     pl_result result;
     int error = pl_fiber_check();
 
@@ -492,7 +484,7 @@ int pl_fiber_sleep(double seconds)
 
     if (error < 0)
         return error;
-    timer = pl_call_later(&current->scope, seconds, sleep_over, current);
+    timer = pl_call_later(&pli_thread_fiber->scope, seconds, sleep_over, pli_thread_fiber);
     return timer.slot ? fiber_suspend(sleep_give_up, &timer) : -ENOMEM;
 }
 

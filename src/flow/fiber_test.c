@@ -5,7 +5,7 @@
 #include <sys/resource.h>
 
 #include "base/memory.h"
-#include "flow/fiber_switch.h"
+#include "base/context.h"
 #include "tests/check.h"
 
 static pl_reactor *reactor;

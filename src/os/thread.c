@@ -7,6 +7,8 @@
 #include "base/assert.h"
 #include "base/memory.h"
 
+PLI_THREAD_LOCAL struct pli_fiber *pli_thread_fiber;
+
 /* What a new thread has to know before it runs; it frees it. */
 typedef struct thread_start {
     void (*fn)(void *arg);

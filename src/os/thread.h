@@ -6,7 +6,10 @@
 
 #include <pthread.h>
 
-#include <plait/base.h>
+#include "base/thread_local.h"
+
+/* The fiber that this thread runs; flow's, and here since a simulated thread has one of its own. */
+extern PLI_THREAD_LOCAL struct pli_fiber *pli_thread_fiber;
 
 typedef pthread_mutex_t pli_mutex;
 typedef pthread_cond_t pli_condition;

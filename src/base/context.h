@@ -16,8 +16,8 @@
  * The sanitizers are told of each switch. ASan wants to know the bounds of the stack that is gone to; those of whoever resumes a fiber
  * it tells us itself, on arrival.
  */
-#ifndef PLI_FLOW_FIBER_SWITCH_H
-#define PLI_FLOW_FIBER_SWITCH_H
+#ifndef PLI_BASE_CONTEXT_H
+#define PLI_BASE_CONTEXT_H
 
 #include <plait/base.h>
 

@@ -1,4 +1,4 @@
-#include "flow/fiber_switch.h"
+#include "base/context.h"
 
 #ifdef PLI_FIBER_UCONTEXT
 
