@@ -1,0 +1,187 @@
+/**
+ * @file sim.h
+ * The simulator: a network that lies on purpose.
+ *
+ * A world holds hosts; a host runs processes; a process is a main function that uses Plait as it always does. Their sockets, clocks, files,
+ * threads and signals are the world's. Time is virtual: when nobody has anything to do, it jumps to the next thing that happens. Everything that could have gone one way or another, from the
+ * order of two ready connections to the byte at which a peer breaks off, is drawn from one seed: the same seed and the same program give the same run.
+ *
+ *     pl_sim *sim;
+ *     pl_sim_new(&(pl_sim_options){.seed = 7, .faults = &pl_sim_rough}, &sim);
+ *     pl_sim_host *server = pl_sim_host_new(sim, "server", "10.0.0.1");
+ *     pl_sim_host *client = pl_sim_host_new(sim, "client", "10.0.0.2");
+ *     pl_sim_spawn(server, "echo", echo_main, NULL);
+ *     pl_sim_spawn(client, "peer", peer_main, NULL);
+ *     pl_sim_run(sim, 60);
+ *
+ * A process may be a whole application, which makes its reactor, runs it, and knows nothing of all this; or a script of a peer, written from top to bottom with what
+ * is under "Peers" below, where each step waits until it is done.
+ *
+ * Where: the functions of worlds and hosts are called on the thread that made the world: before pl_sim_run(), after it, or from within the world (a process, pl_sim_at()).
+ */
+#ifndef PLAIT_SIM_H
+#define PLAIT_SIM_H
+
+#include <plait/address.h>
+#include <plait/base.h>
+#include <plait/error.h>
+
+PL_BEGIN
+
+typedef struct pl_sim pl_sim;
+typedef struct pl_sim_host pl_sim_host;
+typedef struct pl_sim_process pl_sim_process;
+
+/** What can go wrong. Each has a rate, can be caused by hand, and is counted. */
+typedef enum pl_sim_fault {
+    PL_SIM_PARTIAL_READ,     /**< a read gives fewer bytes than there are */
+    PL_SIM_SHORT_WRITE,      /**< a write takes fewer bytes than there is room for */
+    PL_SIM_LOSS,             /**< a packet is lost: a datagram for ever, a stream's is sent again later */
+    PL_SIM_DUPLICATE,        /**< a datagram arrives twice */
+    PL_SIM_REORDER,          /**< a datagram arrives late, after others */
+    PL_SIM_DELAY,            /**< a packet takes ten to a thousand times as long */
+    PL_SIM_RESET,            /**< a connection is broken from between, at any byte */
+    PL_SIM_REFUSED,          /**< connecting: refused */
+    PL_SIM_CONNECT_TIMEOUT,  /**< connecting: nobody answers */
+    PL_SIM_ACCEPT_ABORTED,   /**< accepting: the peer has gone (ECONNABORTED) */
+    PL_SIM_EMFILE,           /**< no descriptor is left in the process */
+    PL_SIM_ENFILE,           /**< none in the system */
+    PL_SIM_ENOBUFS,          /**< the kernel has no buffers for this call */
+    PL_SIM_ENOMEM,           /**< nor memory */
+    PL_SIM_EINTR,            /**< waiting, or accepting, ends without a reason */
+    PL_SIM_STARVED,          /**< the ring has no receive buffers: what has arrived waits */
+    PL_SIM_LATE_CANCEL,      /**< a cancelled operation succeeds all the same */
+    PL_SIM_LATE_COMPLETION,  /**< the kernel lets go of a closed connection only after a while */
+    PL_SIM_PREEMPTION,       /**< another thread runs between two steps of this one */
+    PL_SIM_STALL,            /**< a process does nothing for a while */
+    PL_SIM_PARTITION,        /**< two hosts do not hear each other, or one not the other */
+    PL_SIM_CLOCK_STEP,       /**< a host's wall clock is set */
+    PL_SIM_ALLOCATION,       /**< memory is out in the process */
+    PL_SIM_THREAD,           /**< no thread can be started */
+    PL_SIM_CRASH,            /**< a host lost its power, or a process was killed */
+    PL_SIM_DISK_FULL,        /**< a write fails: ENOSPC */
+    PL_SIM_DISK_ERROR,       /**< reading or writing fails: EIO */
+    PL_SIM_SYNC_FAILED,      /**< a sync fails, and what was to be synced may be lost */
+    PL_SIM_WRITE_LOST,       /**< a crash took a write that was not synced */
+    PL_SIM_WRITE_TORN,       /**< or a part of it */
+    PL_SIM_NAME_LOST,        /**< or a change of names whose folder was not synced */
+    PL_SIM_FAULTS,           /**< how many there are */
+} pl_sim_fault;
+
+/** The name of a fault, as the trace and reports have it: "partial read". */
+PL_API const char *pl_sim_fault_name(pl_sim_fault fault);
+
+/** How bad a world is. All zero is a good one: every packet arrives after 0.1 ms, and nothing fails. */
+typedef struct pl_sim_faults {
+    double rate[PL_SIM_FAULTS]; /**< of each occasion, 0 to 1; of STALL, PARTITION and CLOCK_STEP: how many a second of virtual time */
+    double latency_s;           /**< the shortest way between two hosts; 0: 0.1 ms */
+    double latency_spread_s;    /**< up to so much is added, most often little */
+    double bytes_per_s;         /**< of each direction of a link; 0: any */
+    double outage_s;            /**< how long stalls and partitions last on average; 0: 1 s */
+    uint32_t window_bytes;      /**< that a connection has under way or unread; 0: 64 KiB */
+    unsigned descriptors_max;   /**< of a process; 0: 65,536 */
+} pl_sim_faults;
+
+/** Each kind of fault now and then; what a swarm draws its mixes around. */
+PL_API extern const pl_sim_faults pl_sim_rough;
+
+/** A line of the story: at which virtual time, where, and what happened. `where` is "host/process", or a host's name. */
+typedef void pl_sim_trace_fn(void *arg, int64_t now_ns, const char *where, const char *what);
+
+/** What a world is made with. All zero is the default. */
+typedef struct pl_sim_options {
+    uint64_t seed;               /**< that all is drawn from; 0 is a seed as well */
+    const pl_sim_faults *faults; /**< copied; NULL: none */
+    uint64_t events_max; /**< a run that has had so many events and is not over is stopped; 0: 10 million */
+    pl_sim_trace_fn *trace; /**< tells the story; NULL: nobody listens */
+    void *trace_arg;
+} pl_sim_options;
+
+/** Makes a world. `options` may be NULL. Returns: 0 or -ENOMEM. */
+PL_API PL_MUST int pl_sim_new(const pl_sim_options *options, pl_sim **ret_sim);
+/** Ends a world: what still runs is gone as after a power cut. `sim` may be NULL. Returns: NULL. */
+PL_API pl_sim *pl_sim_free(pl_sim *sim);
+
+/**
+ * Lets the world go on for `seconds` of its time (negative: for ever), or until nothing will ever happen any more.
+ * Returns: 0; PL_E_LIMIT when it has had events_max events: pl_sim_report() says who was busy.
+ */
+PL_API int pl_sim_run(pl_sim *sim, double seconds);
+/** From within: lets pl_sim_run() return after this event. */
+PL_API void pl_sim_stop(pl_sim *sim);
+/** The world that the running process is in; NULL outside. Any thread. */
+PL_API pl_sim *pl_sim_here(void);
+
+/** The virtual time, in nanoseconds since the world began. */
+PL_API int64_t pl_sim_now(const pl_sim *sim);
+/** A number that stands for all that has happened so far: the same for the same seed and program. */
+PL_API uint64_t pl_sim_hash(const pl_sim *sim);
+/** Events so far. */
+PL_API uint64_t pl_sim_events(const pl_sim *sim);
+/** How often a fault has been injected. */
+PL_API uint64_t pl_sim_injected(const pl_sim *sim, pl_sim_fault fault);
+/** Writes what every process is doing, as text, cut off at `size`. Returns: `text`. */
+PL_API char *pl_sim_report(const pl_sim *sim, char *text, size_t size);
+/** A number from the world's own dice. */
+PL_API uint64_t pl_sim_random(pl_sim *sim);
+/** The faults from now on; NULL: none. For a run that ends in peace, to see that everything then finishes. */
+PL_API void pl_sim_set_faults(pl_sim *sim, const pl_sim_faults *faults);
+/** Adds a line to the story, and to the hash. */
+PL_API void pl_sim_note(pl_sim *sim, const char *format, ...) PL_PRINTF(2, 3);
+
+typedef void pl_sim_fn(void *arg);
+/** Calls `fn(arg)` when `seconds` have passed; in no process. Returns: 0 or -ENOMEM. */
+PL_API PL_MUST int pl_sim_at(pl_sim *sim, double seconds, pl_sim_fn *fn, void *arg);
+
+/* ---- hosts and processes ---- */
+
+/**
+ * Adds a host. `address` is an IPv4 or IPv6 address; NULL: the next of 10.0.0.0/8. It is the host's own in both families' sense: an IPv4 host is also found under
+ * 127.0.0.1 and ::1 by itself. Returns: NULL when memory is out or the address is none, or taken.
+ */
+PL_API pl_sim_host *pl_sim_host_new(pl_sim *sim, const char *name, const char *address);
+PL_API const char *pl_sim_host_name(const pl_sim_host *host);
+/** Has `name` resolve to an address, for all hosts. Any number per name. NULL instead of an address: looking it up fails. Returns: 0, -EINVAL, -ENOMEM. */
+PL_API PL_MUST int pl_sim_resolve(pl_sim *sim, const char *name, const char *address);
+
+/** What a process does; what it returns is its exit status. */
+typedef int pl_sim_main_fn(void *arg);
+/** Starts a process, from the loop. Returns: NULL when memory is out or the host is down. It stays valid as long as the world. */
+PL_API pl_sim_process *pl_sim_spawn(pl_sim_host *host, const char *name, pl_sim_main_fn *main, void *arg);
+/** Whether it has ended; its status, or minus the signal that killed it, in `*ret_status` (may be NULL). */
+PL_API bool pl_sim_ended(const pl_sim_process *process, int *ret_status);
+/** Sends a signal. One that nobody handles does what it does; SIGKILL kills: sockets are closed as the kernel does it, memory is gone. */
+PL_API void pl_sim_signal(pl_sim_process *process, int signal);
+/** Sets an environment variable of the processes to come. Returns: 0 or -ENOMEM. */
+PL_API PL_MUST int pl_sim_setenv(pl_sim_host *host, const char *name, const char *value);
+
+/** The power is cut: processes and memory are gone, peers hear nothing, and of the disk is left what was synced, and of the rest what the seed says. */
+PL_API void pl_sim_crash(pl_sim_host *host);
+/** The power is back. Processes are started anew by whoever wants them. */
+PL_API void pl_sim_boot(pl_sim_host *host);
+PL_API bool pl_sim_is_up(const pl_sim_host *host);
+
+/** From now on nothing gets from `from` to `to`; and from `to` to `from` unless `one_way`. */
+PL_API void pl_sim_cut(pl_sim_host *from, pl_sim_host *to, bool one_way);
+/** Mends what was cut between the two. */
+PL_API void pl_sim_mend(pl_sim_host *a, pl_sim_host *b);
+/** The host's wall clock is set `seconds` forward (or back). */
+PL_API void pl_sim_clock_step(pl_sim_host *host, double seconds);
+/** The host's wall clock goes wrong by so many millionths. */
+PL_API void pl_sim_clock_drift(pl_sim_host *host, double ppm);
+
+/** The process does nothing for `seconds`. */
+PL_API void pl_sim_stall(pl_sim_process *process, double seconds);
+/** The `n`th occasion from now on at which `fault` could strike in this process (1: the next) is struck, and when `for_ever` all after it. 0: never. */
+PL_API void pl_sim_fault_at(pl_sim_process *process, pl_sim_fault fault, uint64_t n, bool for_ever);
+
+/* ---- what a process has ---- */
+
+/** Descriptors that it holds now. */
+PL_API unsigned pl_sim_descriptors(const pl_sim_process *process);
+/** Bytes of Plait's memory that it holds now. */
+PL_API size_t pl_sim_memory(const pl_sim_process *process);
+
+PL_END
+
+#endif
