@@ -43,6 +43,7 @@ typedef enum pl_sim_fault {
     PL_SIM_RESET,            /**< a connection is broken from between, at any byte */
     PL_SIM_REFUSED,          /**< connecting: refused */
     PL_SIM_CONNECT_TIMEOUT,  /**< connecting: nobody answers */
+    PL_SIM_BACKLOG_FULL,     /**< connecting: the server's queue is full, and the client tries again */
     PL_SIM_ACCEPT_ABORTED,   /**< accepting: the peer has gone (ECONNABORTED) */
     PL_SIM_EMFILE,           /**< no descriptor is left in the process */
     PL_SIM_ENFILE,           /**< none in the system */

@@ -95,6 +95,8 @@ struct pli_backend {
 };
 
 extern const pli_backend_ops pli_uring_ops, pli_epoll_ops, pli_poll_ops, pli_select_ops;
+/* Within a world it is always this one, whatever is asked for (os/sim/backend.c). */
+extern const pli_backend_ops pli_sim_ops;
 
 /*
  * Opens a backend by name; "auto" takes the best that the kernel allows, by trying.

@@ -8,6 +8,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "os/fault.h"
+#include "os/sim/world.h"
+
 #if defined(__has_include)
 #if __has_include(<valgrind/valgrind.h>)
 #include <valgrind/valgrind.h>
@@ -34,7 +37,7 @@ static int set_guard(char *page, size_t size)
     return mprotect(page, size, PROT_NONE);
 }
 
-int pli_stack_map(size_t size, pli_stack *ret_stack)
+int pli_stack_map_real(size_t size, pli_stack *ret_stack)
 {
     size_t page = page_size(), usable = (size + page - 1) / page * page;
     char *memory;
@@ -56,7 +59,7 @@ int pli_stack_map(size_t size, pli_stack *ret_stack)
     return 0;
 }
 
-void pli_stack_unmap(pli_stack *stack)
+void pli_stack_unmap_real(pli_stack *stack)
 {
     size_t page = page_size();
 
@@ -65,6 +68,23 @@ void pli_stack_unmap(pli_stack *stack)
     VALGRIND_STACK_DEREGISTER(stack->valgrind_id);
     munmap(stack->low - page, page + stack->size);
     *stack = (pli_stack){0};
+}
+
+int pli_stack_map(size_t size, pli_stack *ret_stack)
+{
+    int error = pli_fault(PLI_CALL_MAP);
+
+    if (error < 0)
+        return error;
+    return pli_sim_here ? pli_sim_stack_map(size, ret_stack) : pli_stack_map_real(size, ret_stack);
+}
+
+void pli_stack_unmap(pli_stack *stack)
+{
+    if (pli_sim_here && stack->low)
+        pli_sim_stack_unmap(stack);
+    else
+        pli_stack_unmap_real(stack);
 }
 
 void pli_stack_trim(const pli_stack *stack)
