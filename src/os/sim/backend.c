@@ -49,6 +49,7 @@ typedef struct sim_backend {
     uint32_t n_places;
     pli_link ready, sends, leaving;
     unsigned n_ready;
+    bool news; /* a send was short or failed: the turn must not wait */
     pli_sim_thread *waiting; /* NULL: nobody */
 } sim_backend;
 
@@ -302,13 +303,14 @@ static void send_all(sim_backend *self, place *p)
             io->ops->sent(io, sent < 0 ? 0 : sent);
             io->ops->blocked(io);
             io->wants |= PLI_WANT_SEND;
+            self->news = true;
             break;
         }
         io->ops->sent(io, sent);
+        self->news |= sent < 0;
         if (sent < 0)
             break;
     }
-    (void) self;
     look(p);
 }
 
@@ -488,7 +490,10 @@ static int sim_wait(pli_backend *base, int64_t timeout_ns)
     sim_backend *self = backend_of(base);
     int64_t now = self->sim->now, until = timeout_ns < 0 ? INT64_MAX : now + timeout_ns;
 
+    self->news = false;
     sim_flush(base);
+    if (self->news)
+        until = now;
     /* A turn takes time, whatever it does. */
     pli_sim_block(now + 1 + (int64_t) pli_sim_below(self->sim, TURN_NS), "its turn");
     if (strikes(self, PL_SIM_EINTR))
