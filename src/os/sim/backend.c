@@ -395,7 +395,7 @@ static void serve_receive(sim_backend *self, place *p)
 static void serve_accept(sim_backend *self, place *p)
 {
     pli_io *io = p->io;
-    uint32_t slot = io->slot;
+    uint32_t slot = io->slot, gen = io->gen;
 
     for (int i = 0; i < ACCEPTS_MAX; ++i) {
         struct sockaddr_storage address;
@@ -405,7 +405,7 @@ static void serve_accept(sim_backend *self, place *p)
         if (fd == -EAGAIN)
             return;
         io->ops->accepted(io, fd, fd < 0 || self->ring ? NULL : (struct sockaddr *) &address, size);
-        if (self->places[slot] != p || p->removed || !(io->wants & PLI_WANT_ACCEPT))
+        if (!pli_slots_get(&self->base.ios, slot, gen) || p->removed || !(io->wants & PLI_WANT_ACCEPT))
             return;
     }
 }
@@ -443,45 +443,55 @@ static void serve(sim_backend *self, place *p, unsigned step)
     }
 }
 
-static place *any_ready(sim_backend *self)
-{
-    pli_link *at = self->ready.next;
-
-    for (uint64_t n = pli_sim_below(self->sim, self->n_ready); n; --n)
-        at = at->next;
-    return pl_container_of(at, place, ready);
-}
-
 /* Both steps, in either order, unless the io is removed meanwhile. */
 static void serve_one(sim_backend *self, place *p)
 {
-    uint32_t slot = p->io->slot;
+    uint32_t slot = p->io->slot, gen = p->io->gen;
     unsigned first = (unsigned) pli_sim_below(self->sim, 2);
 
-    for (unsigned i = 0; i < 2; ++i)
-        if (self->places[slot] == p && !p->removed)
-            serve(self, p, first ^ i);
+    serve(self, p, first);
+    if (pli_slots_get(&self->base.ios, slot, gen) && !p->removed)
+        serve(self, p, !first);
+}
+
+typedef struct turn_entry {
+    uint32_t slot, gen;
+} turn_entry;
+
+/* All that are ready now, in an order that is drawn. Returns: how many; freed by the caller. */
+static unsigned draw_turn(sim_backend *self, turn_entry **ret_entries)
+{
+    unsigned n = 0;
+    turn_entry *entries = pli_sim_owned_alloc((self->n_ready + 1) * sizeof *entries);
+
+    while (!pli_list_empty(&self->ready)) {
+        place *p = pl_container_of(self->ready.next, place, ready);
+        unsigned at = (unsigned) pli_sim_below(self->sim, n + 1);
+
+        take_ready(p);
+        entries[n++] = entries[at];
+        entries[at] = (turn_entry){p->io->slot, p->io->gen};
+    }
+    *ret_entries = entries;
+    return n;
 }
 
 static void sim_dispatch(pli_backend *base)
 {
     sim_backend *self = backend_of(base);
-    pli_link again;
+    turn_entry *entries;
+    unsigned n = draw_turn(self, &entries);
 
-    pli_list_init(&again);
-    for (unsigned n = self->n_ready; n && self->n_ready; --n) {
-        place *p = any_ready(self);
-        uint32_t slot = p->io->slot;
+    for (unsigned i = 0; i < n; ++i) {
+        pli_io *io = pli_slots_get(&base->ios, entries[i].slot, entries[i].gen);
 
-        take_ready(p);
-        serve_one(self, p);
-        if (self->places[slot] == p && !p->removed && ready_for(p) && pli_list_empty(&p->ready)) {
-            pli_list_push_back(&again, &p->ready);
-            ++self->n_ready;
-        }
+        if (io && !place_of(self, io)->removed)
+            serve_one(self, place_of(self, io));
+        io = pli_slots_get(&base->ios, entries[i].slot, entries[i].gen);
+        if (io && !place_of(self, io)->removed)
+            look(place_of(self, io)); /* more of it waits for the next turn */
     }
-    /* Those that have more wait for the next turn, behind none. */
-    pli_list_take_all(&self->ready, &again);
+    pli_sim_owned_free(entries);
     let_go_of_those_that_left(self);
 }
 

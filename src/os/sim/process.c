@@ -321,6 +321,27 @@ void pl_sim_stall(pl_sim_process *process, double seconds)
     pli_sim_schedule(sim, &process->stall_over, process->stalled_until);
 }
 
+static void end_stalls(pl_sim_host *host)
+{
+    for (pli_link *at = host->processes.next; at != &host->processes; at = at->next) {
+        pl_sim_process *process = pl_container_of(at, pl_sim_process, link);
+
+        if (!process->stall_over.place)
+            continue;
+        pli_sim_unschedule(host->sim, &process->stall_over);
+        stall_over(&process->stall_over);
+    }
+}
+
+void pl_sim_calm(pl_sim *sim)
+{
+    pl_sim_note(sim, "peace");
+    pl_sim_set_faults(sim, NULL);
+    pli_sim_links_mend(sim);
+    for (pli_link *at = sim->hosts.next; at != &sim->hosts; at = at->next)
+        end_stalls(pl_container_of(at, pl_sim_host, link));
+}
+
 pl_sim_process *pl_sim_spawn(pl_sim_host *host, const char *name, pl_sim_main_fn *main, void *arg)
 {
     pl_sim_process *process;

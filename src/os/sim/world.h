@@ -40,6 +40,7 @@ void pli_sim_process_end(pl_sim_process *process, int status, bool crash);
 void pli_sim_go_on_by_itself(pl_sim *sim);
 
 /* network.c */
+void pli_sim_links_mend(pl_sim *sim);
 void pli_sim_links_free(pl_sim *sim);
 
 /* memory.c: os/stack.h for a process. */

@@ -1,0 +1,12 @@
+/* The swarm: all scenarios, as ./dev sim runs them. */
+#include "tests/sim/scenarios.h"
+
+int main(int argc, char **argv)
+{
+    static const pl_scenario *const scenarios[] = {
+        &echo_scenario,
+        NULL,
+    };
+
+    return pl_swarm_main(argc, argv, scenarios);
+}
