@@ -90,13 +90,14 @@ PL_API pl_deferred *pl_deferred_new_at(pl_scope *scope, pl_canceller_fn *cancell
                                        const char *where);
 
 /** A Deferred that has fired already. NULL when memory is out or the scope has ended. */
-#define pl_succeed(scope, value) pl_succeed_at((scope), (value), PL_HERE)
+#define pl_deferred_succeed(scope, value) pl_deferred_succeed_at((scope), (value), PL_HERE)
 /** The same with a failure, whose reference is taken whatever happens. */
-#define pl_failed(scope, take_failure) pl_failed_at((scope), (take_failure), PL_HERE)
-/** What pl_succeed() calls. `where` is static text. Returns: NULL when memory is out or the scope has ended. */
-PL_API pl_deferred *pl_succeed_at(pl_scope *scope, void *value, const char *where);
-/** What pl_failed() calls. `where` is static text. Returns: NULL when memory is out or the scope has ended; the failure is then given back. */
-PL_API pl_deferred *pl_failed_at(pl_scope *scope, pl_failure *take_failure, const char *where);
+#define pl_deferred_fail(scope, take_failure) pl_deferred_fail_at((scope), (take_failure), PL_HERE)
+/** What pl_deferred_succeed() calls. `where` is static text. Returns: NULL when memory is out or the scope has ended. */
+PL_API pl_deferred *pl_deferred_succeed_at(pl_scope *scope, void *value, const char *where);
+/** What pl_deferred_fail() calls. `where` is static text. Returns: NULL when memory is out or the scope has ended; the failure is then given back. */
+PL_API pl_deferred *pl_deferred_fail_at(pl_scope *scope, pl_failure *take_failure,
+                                        const char *where);
 
 /**
  * Fires it with a value.

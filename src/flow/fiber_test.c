@@ -234,7 +234,7 @@ PL_TEST_EACH_BACKEND(await_of_a_fired_deferred_does_not_suspend)
     int x;
 
     begin();
-    a.d = pl_succeed(scope, &x);
+    a.d = pl_deferred_succeed(scope, &x);
     PL_EQ(run(await_it, &a), 0);
     PL_CHECK(a.value == &x);
     end();
@@ -245,7 +245,7 @@ PL_TEST_EACH_BACKEND(await_gives_the_failure_and_its_code)
     awaiting a = {0};
 
     begin();
-    a.d = pl_failed(scope, pl_failure_new(PL_E_REFUSED, "asking", NULL, "%s", "him"));
+    a.d = pl_deferred_fail(scope, pl_failure_new(PL_E_REFUSED, "asking", NULL, "%s", "him"));
     PL_EQ(run(await_it, &a), PL_E_REFUSED);
     PL_STR_EQ(pl_failure_detail(a.failure), "him");
     a.failure = pl_failure_unref(a.failure);
@@ -268,7 +268,7 @@ PL_TEST_EACH_BACKEND(await_waits_for_the_steps_that_were_added_before)
     char text[] = "ab";
 
     begin();
-    a.d = pl_succeed(scope, text);
+    a.d = pl_deferred_succeed(scope, text);
     PL_SUCCEEDS(pl_add_callback(a.d, add_one, NULL));
     PL_EQ(run(await_it, &a), 0);
     PL_CHECK(a.value == text + 1);

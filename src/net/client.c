@@ -304,9 +304,9 @@ pl_deferred *pl_client_when_connected(pl_client *self)
 {
     pli_check_thread(self->reactor);
     if (self->state == CONNECTED)
-        return pl_succeed(self->scope, self->protocol);
+        return pl_deferred_succeed(self->scope, self->protocol);
     if (self->state == CLOSING || self->state == OVER)
-        return pl_failed(self->scope, pl_failure_ref(self->last));
+        return pl_deferred_fail(self->scope, pl_failure_ref(self->last));
     return pli_line_join(&self->waiters, self->scope, PL_HERE);
 }
 

@@ -489,7 +489,8 @@ pl_deferred *pli_connect(pl_scope *scope, const char *endpoint, const pl_connect
         connector_free(self);
         /* The canceller must not be called any more: a Deferred of its own carries the failure. */
         pl_deferred_callback(done, NULL);
-        return pl_failed(scope, pl_failure_new(error, "connecting to", NULL, "%s", endpoint));
+        return pl_deferred_fail(scope,
+                                pl_failure_new(error, "connecting to", NULL, "%s", endpoint));
     }
     pl_deferred_ref(done);
     self->origin->reactor = self->reactor;

@@ -370,7 +370,7 @@ pl_deferred *pl_connect_datagram(pl_scope *scope, const char *text,
     pli_check_thread(scope->reactor);
     error = connect_parse(text, options, &endpoint);
     if (error < 0)
-        return pl_failed(scope, pl_failure_new(error, "connecting to", NULL, "%s", text));
+        return pl_deferred_fail(scope, pl_failure_new(error, "connecting to", NULL, "%s", text));
     if (pl_scope_new(scope, "connect datagram", &own) < 0)
         return NULL;
     self = pl_scope_alloc(own, sizeof *self);

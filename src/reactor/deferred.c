@@ -454,7 +454,7 @@ int pl_deferred_errback(pl_deferred *deferred, pl_failure *take_failure)
     return deferred_fire(deferred, pl_fail(take_failure));
 }
 
-pl_deferred *pl_succeed_at(pl_scope *scope, void *value, const char *where)
+pl_deferred *pl_deferred_succeed_at(pl_scope *scope, void *value, const char *where)
 {
     pl_deferred *d = pl_deferred_new_at(scope, NULL, NULL, where);
 
@@ -463,7 +463,7 @@ pl_deferred *pl_succeed_at(pl_scope *scope, void *value, const char *where)
     return d;
 }
 
-pl_deferred *pl_failed_at(pl_scope *scope, pl_failure *take_failure, const char *where)
+pl_deferred *pl_deferred_fail_at(pl_scope *scope, pl_failure *take_failure, const char *where)
 {
     pl_deferred *d = pl_deferred_new_at(scope, NULL, NULL, where);
 

@@ -128,7 +128,7 @@ static pl_deferred *trigger_that_never_ends(void *arg)
 static pl_deferred *trigger_that_fails(void *arg)
 {
     note(arg);
-    return pl_failed(pl_reactor_scope(reactor), pl_failure_of(-EIO));
+    return pl_deferred_fail(pl_reactor_scope(reactor), pl_failure_of(-EIO));
 }
 
 PL_TEST_EACH_BACKEND(shutdown_waits_for_the_deferreds_of_before)
