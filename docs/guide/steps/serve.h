@@ -31,14 +31,4 @@ static inline int serve(const char *endpoint, const pl_listen_options *options)
     return r < 0;
 }
 
-/* Copies a slice into `text`, of `size` bytes, as a C string; cut where it does not fit. Returns: `text`. */
-static inline char *text_of(pl_slice slice, char *text, size_t size)
-{
-    slice = pl_slice_first(slice, size - 1);
-    if (slice.len)
-        memcpy(text, slice.ptr, slice.len);
-    text[slice.len] = '\0';
-    return text;
-}
-
 #endif
