@@ -31,7 +31,7 @@ typedef struct pl_reactor_options {
 /**
  * Makes a reactor. `options` may be NULL. SIGPIPE is ignored from then on, if it had no handler.
  * Returns: 0, -ENOMEM, PL_E_UNSUPPORTED when the backend asked for is not to be had, PL_E_SYNTAX when there is none of that
- * name, or the errno that stopped it.
+ * name, or the errno that stopped it. What is wrong with $PLAIT_REACTOR is logged as well, with the names that there are.
  */
 PL_API PL_MUST int pl_reactor_new(const pl_reactor_options *options, pl_reactor **ret_reactor);
 

@@ -73,7 +73,7 @@ static void start(const pl_fanout_options *options)
     PL_EQ(pl_reactor_new(NULL, &reactor), 0);
     PL_EQ(pl_scope_new(pl_reactor_scope(reactor), "fan-out", &scope), 0);
     PL_EQ(pl_fanout_new(scope, options, &fanout), 0);
-    PL_EQ(pl_listen(pl_reactor_scope(reactor), "tcp:127.0.0.1:0", &listen, &port), 0);
+    PL_EQ(pl_listen(pl_reactor_scope(reactor), "tcp:127.0.0.1:0", &listen, &port, NULL), 0);
 }
 
 static void stop(void)

@@ -25,7 +25,7 @@ static int ask(void *arg)
     question *self = arg;
     pl_transport *other;
     pl_slice line;
-    int r = pl_fiber_connect(NULL, self->endpoint, NULL, &other);
+    int r = pl_fiber_connect(NULL, self->endpoint, NULL, &other, NULL);
 
     if (r == 0)
         r = send_line(other, self->text);
