@@ -76,7 +76,7 @@ static void start(void)
 
     PL_EQ(pl_reactor_new(NULL, &reactor), 0);
     PL_EQ(pl_scope_new(pl_reactor_scope(reactor), "test", &scope), 0);
-    PL_EQ(pl_listen(scope, "tcp:127.0.0.1:0", &options, &port), 0);
+    PL_EQ(pl_listen(scope, "tcp:127.0.0.1:0", &options, &port, NULL), 0);
     to.sin_port = htons(pl_port_address(port)->port);
     peer_fd = socket(AF_INET, SOCK_STREAM, 0);
     PL_EQ(connect(peer_fd, (const void *) &to, sizeof to), 0);
