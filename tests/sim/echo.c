@@ -106,7 +106,7 @@ static int serve(void *arg)
     r = pl_listen(pl_reactor_scope(reactor), "tcp:7",
                   &(pl_listen_options){.factory = &factory.base,
                                        .transport = {.marks = &marks, .close_s = CLOSE_S}},
-                  NULL);
+                  NULL, NULL);
     if (r == 0)
         r = pl_reactor_run(reactor);
     pl_reactor_free(reactor);
