@@ -100,7 +100,7 @@ bool pl_service_running(const pl_service *service)
 
 /* ---- making and freeing ---- */
 
-static bool is_name(const char *name)
+bool pli_service_name_ok(const char *name)
 {
     size_t len = strlen(name);
 
@@ -121,7 +121,7 @@ static int service_make(pl_scope *home, const pl_service_ops *ops, const char *n
     pl_service *service;
 
     ops = ops ? ops : &plain_ops;
-    if (!is_name(name))
+    if (!pli_service_name_ok(name))
         return -EINVAL;
     if (ops->size < sizeof *ops || ops->instance_size < sizeof(pl_service)) {
         pli_misuse("a table of a service without PL_SERVICE()");

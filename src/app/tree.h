@@ -30,6 +30,9 @@ typedef struct pli_service_inside {
     char name[PL_SERVICE_NAME_MAX + 1];
 } pli_service_inside;
 
+/* Whether it does as a name: see pl_service_new_root(). */
+bool pli_service_name_ok(const char *name);
+
 /* The root of its tree. */
 pl_service *pli_service_root(const pl_service *service);
 
