@@ -128,6 +128,13 @@ PL_API PL_MUST int pl_listen(pl_scope *scope, const char *endpoint,
  */
 PL_API pl_deferred *pl_port_stop(pl_port *port);
 
+/**
+ * Stops accepting, and closes the connections that it accepted with pl_close(): they are sent what is queued, and have their deadline (pl_transport_options.close_s).
+ *
+ * Calls: nothing before returning. Returns: a Deferred that fires with NULL once the socket is closed and the last connection is gone; NULL when memory is out (it drains all the same). Since: 0.1
+ */
+PL_API pl_deferred *pl_port_drain(pl_port *port);
+
 /** Where it listens, with the port that the system chose. */
 PL_API const pl_address *pl_port_address(const pl_port *port);
 /** Connections that it accepted and that are still open. */
@@ -188,8 +195,15 @@ PL_API PL_MUST int pl_reconnect(pl_scope *scope, const char *endpoint,
  * in the client's scope. Returns: NULL when memory is out or the scope has ended. Since: 0.1
  */
 PL_API pl_deferred *pl_client_when_connected(pl_client *client);
+/** The same, but fails with the failure of the last attempt when `failures_max` more attempts have failed, while the client goes on trying; 0: waits as long as that does. Since: 0.1 */
+PL_API pl_deferred *pl_client_when_connected_within(pl_client *client, unsigned failures_max);
 /** Connects no more. The present connection is closed with pl_close(), an attempt is given up. Any number of times. Since: 0.1 */
 PL_API void pl_client_stop(pl_client *client);
+/**
+ * Fires with NULL when the client has stopped or given up, and its last connection is gone. Always the same Deferred, for one caller.
+ * Returns: NULL when memory is out or the scope has ended. Since: 0.1
+ */
+PL_API pl_deferred *pl_client_done(pl_client *client);
 /** Lets the delays and the count of attempts begin anew: for a protocol to call when the peer proved to be well. Since: 0.1 */
 PL_API void pl_client_reset_delay(pl_client *client);
 

@@ -189,6 +189,67 @@ PL_TEST_EACH_BACKEND(client_gives_up_after_so_many_attempts_with_the_failure_of_
     finish();
 }
 
+PL_TEST_EACH_BACKEND(client_goes_on_trying_when_somebody_has_lost_patience)
+{
+    start();
+    close_port();
+    reconnect(&fast);
+    watch(pl_client_when_connected_within(client, 2));
+    watch(pl_client_when_connected_within(client, 4));
+    watch(pl_client_when_connected(client));
+    turn_until(&n_failed, 1);
+    PL_EQ(last_code, PL_E_REFUSED);
+    PL_EQ(n_delays, 2);
+    turn_until(&n_failed, 2);
+    PL_EQ(n_delays, 4);
+    pl_client_stop(client);
+    turn_until(&n_failed, 3);
+    PL_EQ(last_code, PL_E_CLOSED);
+    finish();
+}
+
+PL_TEST_EACH_BACKEND(client_connected_in_time_is_told_to_who_has_patience)
+{
+    pl_deferred *given_up;
+
+    start();
+    reconnect(&fast);
+    given_up = pl_client_when_connected_within(client, 1);
+    watch(given_up);
+    pl_deferred_cancel(given_up);
+    watch(pl_client_when_connected_within(client, 1));
+    turn_until(&n_connected, 1);
+    PL_EQ(n_failed, 1);
+    PL_EQ(last_code, PL_E_CANCELLED);
+    finish();
+}
+
+PL_TEST_EACH_BACKEND(client_is_done_when_its_connection_is_gone)
+{
+    start();
+    reconnect(NULL);
+    watch(pl_client_when_connected(client));
+    turn_until(&n_connected, 1);
+    watch(pl_client_done(client));
+    pl_client_stop(client);
+    PL_EQ(n_lost, 0);
+    turn_until(&n_connected, 2);
+    PL_EQ(n_lost, 1);
+    PL_EQ(lost_code, PL_E_CLEAN);
+    finish();
+}
+
+PL_TEST_EACH_BACKEND(client_that_is_stopped_before_it_connects_is_done_at_once)
+{
+    start();
+    reconnect(NULL);
+    pl_client_stop(client);
+    watch(pl_client_done(client));
+    turn_until(&n_connected, 1);
+    PL_EQ(n_made, 0);
+    finish();
+}
+
 PL_TEST(client_waits_longer_each_time_up_to_the_longest_delay)
 {
     pl_reconnect_options options = {

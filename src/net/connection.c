@@ -316,6 +316,18 @@ static void connection_scope_end(pli_owned *owned)
     lose_for(pl_container_of(scope, pli_connection, scope), PL_E_ENDED);
 }
 
+void pli_connections_close(pl_scope *owner, const pli_connection_origin *origin)
+{
+    for (const pli_owned *thing = owner->things; thing; thing = thing->next)
+        if (thing->end == connection_scope_end) {
+            pl_scope *scope = pl_container_of(thing, pl_scope, owned);
+            pli_connection *c = pl_container_of(scope, pli_connection, scope);
+
+            if (c->origin == origin)
+                pl_close(&c->transport); /* calls nobody back */
+        }
+}
+
 /* ---- what the backend tells ---- */
 
 static bool is_paused(const pli_connection *c)

@@ -50,6 +50,9 @@ PL_MUST int pli_connection_origin_init(pli_connection_origin *origin, pl_factory
 PL_MUST int pli_connection_new(pl_scope *owner, int take_fd, const pl_address *peer,
                                const pli_connection_origin *origin, pl_protocol **ret_protocol);
 
+/* pl_close() for all connections of that origin in `owner`. */
+void pli_connections_close(pl_scope *owner, const pli_connection_origin *origin);
+
 /* Factories count their users. Returns: 0, or what start_factory returned, with its cause. */
 PL_MUST int pli_factory_start(pl_factory *factory, pl_reactor *reactor, pl_failure **reterr_cause);
 void pli_factory_stop(pl_factory *factory);

@@ -27,7 +27,7 @@ struct pl_port {
     pli_task task;   /* to `ready` when it stops, to the grave at the end */
     pl_scope *scope; /* of the connections */
     pl_reactor *reactor;
-    pl_deferred *stopped;
+    pl_deferred *stopped, *drained;
     pl_timer rest;
     pl_address address;
     size_t connections;
@@ -67,6 +67,7 @@ static void port_bury(pli_task *task)
     pl_port *port = pl_container_of(task, pl_port, task);
 
     pl_deferred_unref(port->stopped);
+    pl_deferred_unref(port->drained);
     pli_free(port->unlink);
     pli_free(port);
 }
@@ -82,12 +83,19 @@ static void port_bury_when_over(pl_port *port)
     pli_task_queue(&port->reactor->graves, &port->task);
 }
 
+static void port_tell_drained(pl_port *port)
+{
+    if (port->drained && port->removed && !port->connections && !port->ended)
+        pl_ignore(pl_deferred_callback(port->drained, NULL));
+}
+
 static void port_tell_stopped(pli_task *task)
 {
     pl_port *port = pl_container_of(task, pl_port, task);
 
     if (port->stopped && !port->ended)
         pl_ignore(pl_deferred_callback(port->stopped, NULL));
+    port_tell_drained(port);
     port_bury_when_over(port);
 }
 
@@ -120,19 +128,37 @@ static void port_scope_end(pli_owned *owned)
 
     port->ended = true;
     port->stopped = pl_deferred_unref(port->stopped);
+    port->drained = pl_deferred_unref(port->drained);
     port_close(port);
+}
+
+/* Returns: the Deferred that is there, or a new one of which the port has a reference. */
+static pl_deferred *port_promise(const pl_port *port, pl_deferred **promise)
+{
+    if (!*promise) {
+        *promise = pl_deferred_new(port->scope);
+        if (*promise)
+            pl_deferred_ref(*promise);
+    }
+    return *promise;
 }
 
 pl_deferred *pl_port_stop(pl_port *port)
 {
     pli_check_thread(port->reactor);
-    if (!port->stopped) {
-        port->stopped = pl_deferred_new(port->scope);
-        if (port->stopped)
-            pl_deferred_ref(port->stopped);
-    }
+    port_promise(port, &port->stopped);
     port_close(port);
     return port->stopped;
+}
+
+pl_deferred *pl_port_drain(pl_port *port)
+{
+    pli_check_thread(port->reactor);
+    port_promise(port, &port->drained);
+    port_close(port);
+    pli_connections_close(port->scope, &port->origin);
+    port_tell_drained(port);
+    return port->drained;
 }
 
 /* ---- accepting ---- */
@@ -146,6 +172,7 @@ static void port_connection_lost(pli_connection_watcher *watcher)
     --port->connections;
     if (port->connections_max && port->connections + 1 == port->connections_max)
         port_accept(port);
+    port_tell_drained(port);
     port_bury_when_over(port);
 }
 

@@ -226,6 +226,42 @@ static pl_result listen_again(void *value, void *arg)
     return pl_value(value);
 }
 
+PL_TEST_EACH_BACKEND(draining_sends_what_is_queued_and_tells_when_the_last_has_gone)
+{
+    unsigned fired = 0;
+    int peer, other;
+    kit k;
+
+    kit_open(&k);
+    peer = kit_dial_made(&k);
+    other = kit_dial_made(&k);
+    PL_EQ(pl_write_str(k.server.transport, "the end"), 0);
+    PL_EQ(pl_add_callback(pl_port_drain(k.port), count_fired, &fired), 0);
+    kit_expect(&k, other, "the end");
+    close(other);
+    KIT_UNTIL(&k, k.server.lost == 1);
+    PL_CHECK(kit_rests(&k));
+    PL_EQ(fired, 0);
+    PL_EQ(kit_hear(&k, peer, (char[1]){0}, 1), 0);
+    close(peer);
+    KIT_UNTIL(&k, fired == 1);
+    PL_EQ(k.server.lost, 2);
+    PL_EQ(k.server.reason, PL_E_CLEAN);
+    kit_done(&k);
+}
+
+PL_TEST_EACH_BACKEND(draining_a_port_without_connections_is_told_at_once)
+{
+    unsigned fired = 0;
+    kit k;
+
+    kit_open(&k);
+    PL_EQ(pl_add_callback(pl_port_drain(k.port), count_fired, &fired), 0);
+    PL_EQ(pl_add_callback(pl_port_drain(k.port), count_fired, &fired), 0);
+    KIT_UNTIL(&k, fired == 2);
+    kit_done(&k);
+}
+
 PL_TEST_EACH_BACKEND(when_the_stop_is_told_the_address_is_free)
 {
     unsigned fired = 0;

@@ -4,13 +4,13 @@
 #ifndef PLI_WEBLOG_WEBLOG_H
 #define PLI_WEBLOG_WEBLOG_H
 
-#include "app/service.h"
+#include <plait/plugin.h>
 
 /* What the options of the service are read into. */
 typedef struct pli_weblog_options {
-    pli_texts logs;
-    pli_texts listen; /* endpoints of clients that are told */
-    pli_texts pull;   /* endpoints of clients that ask */
+    pl_texts logs;
+    pl_texts listen; /* endpoints of clients that are told */
+    pl_texts pull;   /* endpoints of clients that ask */
     double interval_s;
     uint64_t replay;
     bool replay_given; /* if not: none, or all with from_start */
@@ -19,6 +19,6 @@ typedef struct pli_weblog_options {
     uint64_t backlog_bytes;
 } pli_weblog_options;
 
-extern const pli_service pli_weblog_service;
+extern const pl_plugin pli_weblog_plugin;
 
 #endif
