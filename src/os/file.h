@@ -16,6 +16,16 @@ typedef struct pli_file_info {
     bool regular, directory;
 } pli_file_info;
 
+/* How a file is opened. */
+enum {
+    PLI_FILE_READ = 1,
+    PLI_FILE_WRITE = 2,
+    PLI_FILE_CREATE = 4,
+    PLI_FILE_EXCLUSIVE = 8, /* it must not be there yet */
+    PLI_FILE_TRUNCATE = 16,
+    PLI_FILE_APPEND = 32, /* writes go to the end, wherever it is then */
+};
+
 /* To read. Never waits for a peer, as opening a FIFO would. Returns: a descriptor or a negative errno. */
 PL_MUST int pli_file_open(const char *path);
 /* To append to; made with mode 0644 when it is not there. */
