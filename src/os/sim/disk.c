@@ -534,53 +534,56 @@ static void slot_tear(pli_disk_slot *slot, pli_rand *rand)
 }
 
 /* A disk is nearly always in one of the two pure states, so half of all crashes are: all of it lost, all of it kept. */
-static double keep_rate(pli_rand *rand)
+pli_disk_chances pli_disk_chances_draw(pli_rand *rand)
 {
     uint64_t style = below(rand, 4);
+    double gone = style < 2 ? (double) style : pli_rand_unit(rand);
+    double torn = style < 2 ? 0 : gone / 2;
 
-    return style < 2 ? (double) style : pli_rand_unit(rand);
+    return (pli_disk_chances){gone - torn, torn, gone};
 }
 
-static uint64_t crash_size(const pli_inode *inode, double keep, pli_rand *rand)
+/* A file that grew may have any length between. */
+static uint64_t crash_size(const pli_inode *inode, const pli_disk_chances *chances, pli_rand *rand)
 {
     uint64_t now = inode->now.size, safe = inode->safe.size;
+    double dice = now == safe ? 1 : pli_rand_unit(rand);
 
-    if (now == safe || pli_rand_unit(rand) < keep)
-        return now;
-    if (keep > 0 && now > safe && below(rand, 2))
+    if (dice < chances->write_lost)
+        return safe;
+    if (dice < chances->write_lost + chances->write_torn && now > safe)
         return safe + below(rand, now - safe);
-    return safe;
+    return now;
 }
 
-static void crash_pages(pli_inode *inode, double keep, pli_rand *rand, pli_disk_losses *losses)
+static void crash_page(pli_disk_slot *slot, const pli_disk_chances *chances, pli_rand *rand,
+                       pli_disk_losses *losses)
 {
-    for (size_t i = inode->dirty_from; i < inode->dirty_to; ++i) {
-        pli_disk_slot *slot = &inode->slots[i];
-        double dice = slot->dirty && slot->now != slot->safe ? pli_rand_unit(rand) : -1;
+    double dice = pli_rand_unit(rand);
 
-        if (dice < 0)
-            continue;
-        if (dice < keep) {
-            slot_sync(slot);
-        } else if (keep > 0 && below(rand, 2)) {
-            slot_tear(slot, rand);
-            ++losses->writes_torn;
-        } else {
-            ++losses->writes_lost;
-        }
+    if (dice < chances->write_lost) {
+        ++losses->writes_lost;
+    } else if (dice < chances->write_lost + chances->write_torn) {
+        slot_tear(slot, rand);
+        ++losses->writes_torn;
+    } else {
+        slot_sync(slot);
     }
-    clean(inode);
 }
 
-static void crash_file(pli_inode *inode, pli_rand *rand, pli_disk_losses *losses)
+static void crash_file(pli_inode *inode, const pli_disk_chances *given, pli_rand *rand,
+                       pli_disk_losses *losses)
 {
-    double keep = keep_rate(rand);
-    uint64_t size = crash_size(inode, keep, rand);
+    pli_disk_chances chances = given ? *given : pli_disk_chances_draw(rand);
+    uint64_t size = crash_size(inode, &chances, rand);
 
     losses->writes_lost += size != inode->now.size;
-    crash_pages(inode, keep, rand, losses);
+    for (size_t i = inode->dirty_from; i < inode->dirty_to; ++i)
+        if (inode->slots[i].dirty && inode->slots[i].now != inode->slots[i].safe)
+            crash_page(&inode->slots[i], &chances, rand, losses);
+    clean(inode);
     inode->safe.size = size;
-    if (pli_rand_unit(rand) < keep)
+    if (pli_rand_unit(rand) >= chances.write_lost)
         inode->safe.mode = inode->now.mode;
 }
 
@@ -592,16 +595,17 @@ static bool is_unsafe(const pli_inode *inode)
             inode->now.mode != inode->safe.mode);
 }
 
-void pli_disk_crash(pli_disk *disk, pli_rand *rand, pli_disk_losses *ret_losses)
+void pli_disk_crash(pli_disk *disk, pli_rand *rand, const pli_disk_chances *chances,
+                    pli_disk_losses *ret_losses)
 {
     pli_disk_losses losses = {0};
 
-    losses.names_lost = pli_disk_changes_crash(disk, rand);
+    losses.names_lost = pli_disk_changes_crash(disk, rand, chances);
     for (pli_link *link = disk->inodes.next; link != &disk->inodes; link = link->next) {
         pli_inode *inode = (pli_inode *) link;
 
         if (!inode->folder && is_unsafe(inode))
-            crash_file(inode, rand, &losses);
+            crash_file(inode, chances, rand, &losses);
     }
     pli_disk_remount(disk);
     if (ret_losses)

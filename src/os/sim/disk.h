@@ -68,7 +68,12 @@ struct pli_inode {
     pli_link locks, watches; /* os/sim/file.c, os/sim/notify.c */
 };
 
-/* What became of the differences in a crash. */
+/* What becomes of each difference in a crash: of a page (or a size), and of a change of names. The rest is kept. */
+typedef struct pli_disk_chances {
+    double write_lost, write_torn, name_lost;
+} pli_disk_chances;
+
+/* What became of them. */
 typedef struct pli_disk_losses {
     uint64_t writes_lost, writes_torn, names_lost;
 } pli_disk_losses;
@@ -137,8 +142,12 @@ void pli_disk_sync_fail(pli_disk *disk, pli_inode *inode, pli_rand *rand);
 
 /* ---- the power is cut ---- */
 
-/* What has not been synced is lost, kept or torn, as the dice say. Who still holds a file open may only close it. `ret_losses` may be NULL. */
-void pli_disk_crash(pli_disk *disk, pli_rand *rand, pli_disk_losses *ret_losses);
+/*
+ * What has not been synced is lost, kept or torn, as the dice say. `chances` NULL: they are drawn, too, and often it is all or nothing, as it often is. Who still holds a file open may only close it. `ret_losses` may be
+ * NULL.
+ */
+void pli_disk_crash(pli_disk *disk, pli_rand *rand, const pli_disk_chances *chances,
+                    pli_disk_losses *ret_losses);
 
 /* ---- recording (os/sim/disk_tape.c) ---- */
 
@@ -211,7 +220,9 @@ void pli_disk_names_copy(pli_disk *disk, pli_disk_names *to, const pli_disk_name
 /* Makes the folder's changes of names safe; NULL: all folders'. */
 void pli_disk_changes_sync(pli_disk *disk, pli_inode *folder);
 /* Returns: how many changes of names were lost. */
-uint64_t pli_disk_changes_crash(pli_disk *disk, pli_rand *rand);
+uint64_t pli_disk_changes_crash(pli_disk *disk, pli_rand *rand, const pli_disk_chances *chances);
+/* Chances by chance. */
+pli_disk_chances pli_disk_chances_draw(pli_rand *rand);
 void pli_disk_tell(pli_disk *disk, pli_inode *inode, unsigned what);
 /* NULL when nothing is recorded. */
 pli_disk_op *pli_disk_tape_add(pli_disk *disk, pli_disk_op_kind kind, const pli_inode *inode);

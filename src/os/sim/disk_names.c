@@ -161,9 +161,10 @@ void pli_disk_changes_sync(pli_disk *disk, pli_inode *folder)
     }
 }
 
-static bool change_is_lost(const pli_disk_change *change, double keep, pli_rand *rand)
+static bool change_is_lost(const pli_disk_change *change, const pli_disk_chances *chances,
+                           pli_rand *rand)
 {
-    return change->needs || pli_rand_unit(rand) >= keep;
+    return change->needs || pli_rand_unit(rand) < chances->name_lost;
 }
 
 /* One without those that need it: they have lost what they need. */
@@ -182,18 +183,17 @@ static void change_crash(pli_disk *disk, pli_disk_change *change, bool lost)
     change_free(disk, change);
 }
 
-uint64_t pli_disk_changes_crash(pli_disk *disk, pli_rand *rand)
+uint64_t pli_disk_changes_crash(pli_disk *disk, pli_rand *rand, const pli_disk_chances *given)
 {
-    uint64_t lost = 0, style;
-    double keep;
+    pli_disk_chances chances;
+    uint64_t lost = 0;
 
     if (pli_list_empty(&disk->changes))
         return 0;
-    style = pli_rand_next(rand) % 4;
-    keep = style < 2 ? (double) style : pli_rand_unit(rand);
+    chances = given ? *given : pli_disk_chances_draw(rand);
     while (!pli_list_empty(&disk->changes)) {
         pli_disk_change *change = (pli_disk_change *) disk->changes.next;
-        bool is_lost = change_is_lost(change, keep, rand);
+        bool is_lost = change_is_lost(change, &chances, rand);
 
         lost += is_lost;
         change_crash(disk, change, is_lost);
@@ -309,11 +309,13 @@ static void named(pli_disk *disk, pli_inode *folder, const char *part, pli_inode
 
 static void unnamed(pli_disk *disk, pli_inode *folder, const char *part, pli_inode *inode)
 {
+    pli_inode_ref(inode);
     pli_disk_names_set(disk, &folder->names_now, part, NULL);
     --inode->links;
     if (inode->links == 0 && inode->opens)
         pli_disk_tell(disk, inode, PLI_DISK_ATTRIBUTE);
     pli_inode_look(disk, inode);
+    pli_inode_unref(disk, inode);
 }
 
 static pli_inode *make(pli_disk *disk, pli_inode *folder, const char *part, bool is_folder,
@@ -390,11 +392,9 @@ int pli_disk_make_folder(pli_disk *disk, const char *path, unsigned mode)
 
 static void take_off(pli_disk *disk, pli_inode *folder, const char *part, pli_inode *inode)
 {
-    pli_inode_ref(inode);
     change_add(disk, folder, inode, part, NULL, NULL);
     unnamed(disk, folder, part, inode);
     pli_disk_tell(disk, folder, PLI_DISK_NAMES);
-    pli_inode_unref(disk, inode);
 }
 
 int pli_disk_unlink(pli_disk *disk, const char *path)

@@ -76,7 +76,7 @@ static void crash(pli_disk *disk, uint64_t seed)
 {
     pli_rand rand = dice(seed);
 
-    pli_disk_crash(disk, &rand, NULL);
+    pli_disk_crash(disk, &rand, NULL, NULL);
 }
 
 PL_TEST(bytes_written_are_read_and_what_lies_between_is_zeros)
@@ -290,6 +290,33 @@ PL_TEST(file_that_grew_may_have_the_length_without_the_bytes_which_are_then_zero
     PL_CHECK(shorter > 20 && zeros > 1000 && garbage > 1000 && new > 1000);
 }
 
+/* What is left of a page over a page and of a new name, with these chances. */
+static pli_disk_losses crash_with(pli_disk_chances chances)
+{
+    pli_disk *disk = pli_disk_new(NULL);
+    pli_rand rand = dice(7);
+    pli_disk_losses losses;
+
+    make(disk, "/file", "old");
+    pli_disk_settle(disk);
+    make(disk, "/file", "new");
+    PL_EQ(pli_disk_make_folder(disk, "/folder", 0755), 0);
+    pli_disk_crash(disk, &rand, &chances, &losses);
+    pli_disk_free(disk);
+    return losses;
+}
+
+PL_TEST(chances_of_one_or_none_leave_no_choice)
+{
+    pli_disk_losses losses = crash_with((pli_disk_chances){0});
+
+    PL_EQ(losses.writes_lost + losses.writes_torn + losses.names_lost, 0);
+    losses = crash_with((pli_disk_chances){.write_lost = 1});
+    PL_CHECK(losses.writes_lost == 1 && losses.writes_torn == 0 && losses.names_lost == 0);
+    losses = crash_with((pli_disk_chances){.write_torn = 1, .name_lost = 1});
+    PL_CHECK(losses.writes_lost == 0 && losses.writes_torn == 1 && losses.names_lost == 1);
+}
+
 PL_TEST(crash_between_two_writes_over_each_other_may_leave_the_first)
 {
     unsigned first = 0;
@@ -302,7 +329,7 @@ PL_TEST(crash_between_two_writes_over_each_other_may_leave_the_first)
         pli_disk_settle(disk);
         make(disk, "/file", "1");
         make(disk, "/file", "2");
-        crash(disk, seed);
+        crash(disk, seed + SEEDS); /* other dice than those of the disk */
         first += strcmp(text_of(disk, "/file"), "1") == 0;
         pli_disk_free(disk);
     }
@@ -438,7 +465,7 @@ static uint64_t busy(uint64_t seed, pli_disk_losses *ret_losses)
         if (i % 13 == 0)
             sync_path(disk, "/");
         if (i == 150)
-            pli_disk_crash(disk, &rand, ret_losses);
+            pli_disk_crash(disk, &rand, NULL, ret_losses);
     }
     hash = pli_disk_hash(disk);
     pli_disk_free(disk);
