@@ -185,6 +185,29 @@ PL_API unsigned pl_sim_descriptors(const pl_sim_process *process);
 /** Bytes of Plait's memory that it holds now. */
 PL_API size_t pl_sim_memory(const pl_sim_process *process);
 
+/* ---- disks: what a script does to a host's files, as an administrator or a log rotator would ---- */
+
+/**
+ * Writes a file on a host's disk: makes it when it is not there, and puts `bytes` at its end, or, unless `append`, in the place of what it had. Whoever watches the file is told. Like everything
+ * that is not synced, it may be lost in a crash.
+ * Returns: 0; -ENOSPC, and what there was room for is written; -ENOENT and the like, as open() has it.
+ */
+PL_API PL_MUST int pl_sim_disk_write(pl_sim_host *host, const char *path, pl_slice bytes, bool append);
+/** Reads up to `size` bytes of a file on a host's disk, from the place `at` on. Returns: how many; 0 at the end; -ENOENT and the like. */
+PL_API PL_MUST int64_t pl_sim_disk_read(pl_sim_host *host, const char *path, uint64_t at, void *bytes, size_t size);
+/** Cuts a file on a host's disk to `size` bytes, or lets it grow by zeros. Returns: 0, -ENOENT and the like. */
+PL_API PL_MUST int pl_sim_disk_truncate(pl_sim_host *host, const char *path, uint64_t size);
+/** Gives a file or a folder on a host's disk another name; what had that name is replaced. Returns: 0, -ENOENT and the like, as rename() has it. */
+PL_API PL_MUST int pl_sim_disk_rename(pl_sim_host *host, const char *from, const char *to);
+/** Takes a file's name off a host's disk; whoever has it open keeps it. Returns: 0, -ENOENT, -EISDIR and the like. */
+PL_API PL_MUST int pl_sim_disk_unlink(pl_sim_host *host, const char *path);
+/** Makes a folder on a host's disk, mode 0755. Returns: 0, -EEXIST and the like. */
+PL_API PL_MUST int pl_sim_disk_make_folder(pl_sim_host *host, const char *path);
+/** Makes safe all that has been written to a host's disk, and all names: as sync(2). */
+PL_API void pl_sim_disk_sync(pl_sim_host *host);
+/** Says how many bytes a host's disk holds (in blocks of 4 KiB, of which each file has its own); 0: 64 GiB, as at first. What is there beyond that stays. */
+PL_API void pl_sim_disk_capacity(pl_sim_host *host, uint64_t bytes);
+
 /* ---- peers ---- */
 
 /**

@@ -10,6 +10,8 @@
 
 #include "base/assert.h"
 #include "os/readiness.h"
+#include "os/sim/file.h"
+#include "os/sim/file.h"
 #include "os/sim/network.h"
 #include "os/sim/process.h"
 #include "os/sim/world.h"
@@ -17,10 +19,6 @@
 #define DESCRIPTORS_MAX 65536u
 /* The world begins at a moment of 2026 which no machine has had. */
 #define WALL_START_NS 1767225600000000000
-
-/* Until the disk is there. */
-__attribute__((weak)) void pli_sim_disk_crash(pl_sim_host *host);
-__attribute__((weak)) void pli_sim_disk_free(pl_sim_host *host);
 
 /* ---- descriptors ---- */
 
@@ -521,8 +519,7 @@ void pl_sim_crash(pl_sim_host *host)
     pli_sim_tell(host->sim, NULL, host->ip[15], "%s: the power is cut", host->name);
     pli_sim_count(host->sim, PL_SIM_CRASH);
     host->up = false;
-    if (pli_sim_disk_crash)
-        pli_sim_disk_crash(host);
+    pli_sim_disk_crash(host);
     end_processes(host, true);
 }
 
@@ -549,8 +546,7 @@ void pli_sim_hosts_free(pl_sim *sim)
             pli_sim_kfree(process->name);
             pli_sim_kfree(process);
         }
-        if (pli_sim_disk_free)
-            pli_sim_disk_free(host);
+        pli_sim_disk_free(host);
         pli_sim_network_done(host);
         pli_sim_texts_free(&host->environment);
         pli_sim_kfree(host->name);
