@@ -5,7 +5,7 @@
 #include <plait/plait.h>
 #include <plait/swarm.h>
 
-extern const pl_scenario echo_scenario;
+extern const pl_scenario echo_scenario, weblog_scenario;
 
 /* A process has come to its end, with nothing left. */
 static inline void check_ended(pl_swarm_run *run, const pl_sim_process *process, const char *name)

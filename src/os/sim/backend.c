@@ -34,7 +34,6 @@ typedef struct place {
     pli_link leaves; /* in the backend's `leaving`, or in none */
     struct sim_backend *backend;
     pli_io *io;
-    pli_sim_object *object; /* NULL: the descriptor is closed */
     unsigned late;          /* wants that were withdrawn and are served once more */
     int connect_error;      /* to be told; 1: none */
     int64_t gone_at;        /* when the kernel lets go */
@@ -95,11 +94,11 @@ static unsigned ready_for(const place *p)
 {
     unsigned wants = p->io->wants | p->late;
 
-    if (!p->object || !wants)
+    if (!p->watcher.object || !wants)
         return 0;
     if (p->connect_error < 1)
         return PLI_WRITABLE;
-    return p->object->ops->ready(p->object) & (interest_of(wants) | PLI_HUNG_UP);
+    return p->watcher.object->ops->ready(p->watcher.object) & (interest_of(wants) | PLI_HUNG_UP);
 }
 
 static void look(place *p)
@@ -139,14 +138,14 @@ static int sim_add(pli_backend *base, pli_io *io)
     p->backend = self;
     p->io = io;
     p->connect_error = 1;
-    p->object = pli_sim_fd_get(io->fd, NULL);
+    p->watcher.object = pli_sim_fd_get(io->fd, NULL);
     p->watcher.changed = object_changed;
     pli_list_init(&p->ready);
     pli_list_init(&p->sends);
     pli_list_init(&p->leaves);
     pli_list_init(&p->watcher.link);
-    if (p->object)
-        pli_list_push_back(&p->object->watchers, &p->watcher.link);
+    if (p->watcher.object)
+        pli_list_push_back(&p->watcher.object->watchers, &p->watcher.link);
     return 0;
 }
 
@@ -223,8 +222,8 @@ static void let_go_of_those_that_left(sim_backend *self)
         next = at->next;
         if (p->gone_at > self->sim->now)
             continue;
-        if (self->ring && p->object && p->object->ops->ready &&
-            p->object->ops->ready(p->object) & PLI_READABLE)
+        if (self->ring && p->watcher.object && p->watcher.object->ops->ready &&
+            p->watcher.object->ops->ready(p->watcher.object) & PLI_READABLE)
             ++self->base.dropped; /* a late completion, for nobody */
         let_go(p);
     }
@@ -427,7 +426,7 @@ static void serve_watch(place *p, unsigned ready)
 
 static void serve(sim_backend *self, place *p, unsigned step)
 {
-    unsigned ready = p->object ? p->object->ops->ready(p->object) : 0, wants = p->io->wants | p->late;
+    unsigned ready = p->watcher.object ? p->watcher.object->ops->ready(p->watcher.object) : 0, wants = p->io->wants | p->late;
 
     if (wants & PLI_WANT_CONNECT) {
         if (step == 0)

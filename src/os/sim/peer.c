@@ -97,14 +97,15 @@ static pl_sim_peer *peer_new(int fd)
     peer->fd = fd;
     peer->deadline = INT64_MAX;
     peer->watcher.changed = peer_changed;
-    pli_list_push_back(&pli_sim_fd_get(fd, NULL)->watchers, &peer->watcher.link);
+    peer->watcher.object = pli_sim_fd_get(fd, NULL);
+    pli_list_push_back(&peer->watcher.object->watchers, &peer->watcher.link);
     return peer;
 }
 
 /* Waits for any of `wanted`. Returns: 0 or -ETIMEDOUT. */
 static int peer_wait(pl_sim_peer *peer, unsigned wanted, const char *what)
 {
-    pli_sim_object *object = pli_sim_fd_get(peer->fd, NULL);
+    pli_sim_object *object = peer->watcher.object;
 
     while (!(object->ops->ready(object) & (wanted | PLI_HUNG_UP))) {
         if (pli_sim_world()->now >= peer->deadline)

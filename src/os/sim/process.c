@@ -91,13 +91,14 @@ pli_sim_object *pli_sim_fd_get(int fd, const pli_sim_object_ops *ops)
 static void drop_object(pl_sim_process *process, pli_sim_object **place, bool crash)
 {
     pli_sim_object *object = *place;
+    pli_link *at;
 
     *place = NULL;
     --process->n_fds;
     if (--object->fds > 0)
         return;
-    while (pli_list_pop_front(&object->watchers)) {
-    }
+    while ((at = pli_list_pop_front(&object->watchers)))
+        pl_container_of(at, pli_sim_watcher, link)->object = NULL;
     object->ops->close(object, crash);
 }
 
