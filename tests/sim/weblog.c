@@ -148,6 +148,18 @@ static void see_hit(reader *r, unsigned n)
     r->next = n + 1;
 }
 
+/* A server that can't accept for a while does not know of those who wait: for them it counts when it said <hits>. */
+static void see_beginning(reader *r)
+{
+    static const pl_sim_fault faults[] = {PL_SIM_EMFILE, PL_SIM_ENFILE, PL_SIM_ENOBUFS, PL_SIM_ENOMEM};
+    const weblog_state *state = r->run->state;
+
+    r->begun = true;
+    for (size_t i = 0; i < sizeof faults / sizeof *faults; ++i)
+        if (pl_sim_injected(r->run->sim, faults[i]))
+            r->first_due = r->next = state->written;
+}
+
 /* One whole element. */
 static void see_element(reader *r, const char *text)
 {
@@ -155,7 +167,7 @@ static void see_element(reader *r, const char *text)
     unsigned long long count;
 
     if (strncmp(text, "<hits", 5) == 0)
-        r->begun = true;
+        see_beginning(r);
     else if (strncmp(text, "</hits", 6) == 0)
         r->ended = true;
     else if (sscanf(text, "<lost count=\"%llu\"", &count) == 1) {

@@ -33,6 +33,9 @@ typedef struct log_file {
     uint64_t limit;      /* how far the survey saw it reach */
     int64_t modified_ns; /* at the survey */
     int64_t grown_ns;    /* when it was seen to have grown */
+    int64_t stuck_ns;    /* since when it can't be read, 0: it can */
+    bool stuck;          /* since the survey */
+    bool unplaced;       /* where to begin could not be read yet: behind the last newline before `offset` */
     char *buf;           /* `have` bytes of a line without its newline, and room */
     size_t have, room;
     bool skipping; /* the rest of a line that is too long */
@@ -191,32 +194,41 @@ static size_t read_chunk(pli_follow *follow, log_file *file, size_t n)
     return n;
 }
 
-static void read_file(pli_follow *follow, log_file *file, size_t *budget)
+/* Returns: false when there is more that can't be had now. */
+static bool read_file(pli_follow *follow, log_file *file, size_t *budget)
 {
     while (*budget && file->offset < file->limit) {
         uint64_t left = file->limit - file->offset;
         uint64_t truncated = follow->counts.truncated;
         size_t n = read_chunk(follow, file, left < *budget ? (size_t) left : *budget);
 
-        if (!n && truncated == follow->counts.truncated)
+        if (!n && truncated == follow->counts.truncated) {
             file->limit = file->offset; /* the next survey will say what has become of it */
+            file->stuck = true;
+        }
         *budget -= n;
     }
     drop_room(follow, file);
+    return !file->stuck;
 }
 
 bool pli_follow_read(pli_follow *follow, size_t bytes_max)
 {
-    for (pli_link *link = follow->files.next; link != &follow->files; link = link->next)
-        read_file(follow, file_of(link), &bytes_max);
+    pli_link *link = follow->files.next;
+
+    while (link != &follow->files && read_file(follow, file_of(link), &bytes_max))
+        link = link->next;
     return pli_follow_pending(follow);
 }
 
 bool pli_follow_pending(const pli_follow *follow)
 {
-    for (pli_link *link = follow->files.next; link != &follow->files; link = link->next)
+    for (pli_link *link = follow->files.next; link != &follow->files; link = link->next) {
+        if (file_of(link)->stuck)
+            return false; /* what comes after it has to wait for the next survey, as it does */
         if (file_of(link)->offset < file_of(link)->limit)
             return true;
+    }
     return false;
 }
 
@@ -232,18 +244,20 @@ static void give_up(pli_follow *follow, log_file *file)
     pli_free(file);
 }
 
-/* The place behind the last newline before `end`; when there is none near, that end, and the rest of the line is passed over. */
+/* The place behind the last newline before `end`; when there is none near, that end, and the rest of the line is passed over. When that can't be read, it is `end` for now. */
 static void start_at_last_line(pli_follow *follow, log_file *file, uint64_t end)
 {
     uint64_t at = end;
     char block[4096];
 
+    file->offset = end;
     while (at > 0 && end - at <= follow->options.line_bytes_max) {
         size_t n = at < sizeof block ? (size_t) at : sizeof block;
         const char *newline;
 
-        if (pli_file_read_at(file->fd, at - n, NULL, 0, block, n) != (ssize_t) n)
-            break;
+        file->unplaced = pli_file_read_at(file->fd, at - n, NULL, 0, block, n) != (ssize_t) n;
+        if (file->unplaced)
+            return;
         newline = memrchr(block, '\n', n);
         if (newline) {
             file->offset = at - n + (uint64_t) (newline - block) + 1;
@@ -389,8 +403,18 @@ static int find_newest(pli_follow *follow, int64_t now_ns)
 static void survey_file(pli_follow *follow, log_file *file, int64_t now_ns)
 {
     pli_file_info info;
+    int error = pli_file_info_of_fd(file->fd, &info);
 
-    if (pli_file_info_of_fd(file->fd, &info) < 0)
+    if ((file->stuck || error < 0) && !file->stuck_ns)
+        file->stuck_ns = now_ns;
+    else if (!file->stuck && error == 0)
+        file->stuck_ns = 0;
+    if (file->unplaced && error == 0 && info.size >= file->offset)
+        start_at_last_line(follow, file, file->offset);
+    else
+        file->unplaced = false;
+    file->stuck = error < 0 || file->unplaced;
+    if (file->stuck)
         return;
     if (info.size < file->offset)
         begin_again(follow, file);
@@ -402,15 +426,17 @@ static void survey_file(pli_follow *follow, log_file *file, int64_t now_ns)
     file->modified_ns = info.modified_ns;
 }
 
-/* Old files that are read to their end go when they have rested long enough, or when they are too many. */
+/* Old files that are read to their end go when they have rested long enough, or when they are too many; and those that could not be read for as long. */
 static void survey_old(pli_follow *follow, int64_t now_ns)
 {
     for (pli_link *link = follow->files.next, *next; link != follow->files.prev; link = next) {
         log_file *file = file_of(link);
         bool rested = now_ns - file->grown_ns >= follow->options.linger_ns;
+        bool lost = file->stuck_ns && now_ns - file->stuck_ns >= follow->options.linger_ns;
 
         next = link->next;
-        if (file->offset == file->limit && (rested || follow->n_files > OLD_MAX + 1))
+        follow->counts.missed += lost;
+        if (lost || (file->offset == file->limit && (rested || follow->n_files > OLD_MAX + 1)))
             give_up(follow, file);
     }
 }
