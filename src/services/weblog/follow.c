@@ -17,7 +17,7 @@
 #include "os/file.h"
 
 enum {
-    SEEN = 64,        /* bytes before the offset that are compared */
+    SEEN = 512,       /* bytes before the offset that are compared: most often the whole last line, since ends of lines are alike */
     CHUNK = 64 << 10, /* read at one go */
     OLD_MAX = 8,      /* files that were rotated away */
 };
