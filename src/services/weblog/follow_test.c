@@ -371,6 +371,24 @@ PL_TEST(truncation_is_seen_although_the_file_is_as_long_as_before)
     pli_follow_free(follow);
 }
 
+/* As the lines of one browser end. */
+#define LONG_END " of an agent whose name is longer than sixty-four bytes, as most of them are by now\n"
+
+PL_TEST(truncation_is_seen_although_what_was_written_since_ends_alike)
+{
+    pli_follow *follow;
+
+    make_folder();
+    append(log_path, "hit 1" LONG_END);
+    follow = follow_log(true, 0);
+    PL_STR_EQ(look(follow, 0), "hit 1" LONG_END);
+    PL_EQ(truncate(log_path, 0), 0);
+    append(log_path, "hit 2" LONG_END);
+    append(log_path, "hit 3" LONG_END);
+    PL_STR_EQ(look(follow, 0), "hit 2" LONG_END "hit 3" LONG_END);
+    pli_follow_free(follow);
+}
+
 PL_TEST(hole_that_a_careless_writer_leaves_after_truncation_is_passed_over)
 {
     pli_follow *follow;
