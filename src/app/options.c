@@ -1,4 +1,4 @@
-#include "app/options.h"
+#include <plait/options.h>
 
 #include <errno.h>
 #include <stdarg.h>
@@ -13,7 +13,7 @@
 
 /* Where a reading of a command line is, and where it says what is wrong. */
 typedef struct parse {
-    const pli_option *table;
+    const pl_option *table;
     char **argv;
     int *at;
     void *values;
@@ -31,17 +31,17 @@ PL_PRINTF(2, 3) static int complain(const parse *p, const char *format, ...)
     return -EINVAL;
 }
 
-static void *value_at(const parse *p, const pli_option *option)
+static void *value_at(const parse *p, const pl_option *option)
 {
     return (char *) p->values + option->offset;
 }
 
 /* ---- values ---- */
 
-static int set_number(const parse *p, const pli_option *option, const char *text)
+static int set_number(const parse *p, const pl_option *option, const char *text)
 {
     static const char units[] = "KMG";
-    bool size = option->kind == PLI_OPTION_SIZE;
+    bool size = option->kind == PL_OPTION_SIZE;
     const char *unit;
     char *end;
     unsigned long long n;
@@ -63,7 +63,7 @@ static int set_number(const parse *p, const pli_option *option, const char *text
     return 0;
 }
 
-static int set_seconds(const parse *p, const pli_option *option, const char *text)
+static int set_seconds(const parse *p, const pl_option *option, const char *text)
 {
     bool plain = *text && text[strspn(text, "0123456789.")] == '\0';
     char *end = NULL;
@@ -75,7 +75,7 @@ static int set_seconds(const parse *p, const pli_option *option, const char *tex
     return 0;
 }
 
-static int add_text(pli_texts *texts, const char *text)
+static int add_text(pl_texts *texts, const char *text)
 {
     const char **grown = pli_realloc(texts->at, (texts->n + 1) * sizeof *grown);
 
@@ -86,26 +86,26 @@ static int add_text(pli_texts *texts, const char *text)
     return 0;
 }
 
-static int set_value(const parse *p, const pli_option *option, const char *text)
+static int set_value(const parse *p, const pl_option *option, const char *text)
 {
     char why[256];
 
     if (option->given)
         *(bool *) ((char *) p->values + option->given) = true;
-    if (option->kind != PLI_OPTION_FLAG && !*text)
+    if (option->kind != PL_OPTION_FLAG && !*text)
         return complain(p, "--%s: needs a value (%s)", option->name, option->value);
     if (option->wrong && option->wrong(text, why, sizeof why))
         return complain(p, "--%s: %s", option->name, why);
     switch (option->kind) {
-    case PLI_OPTION_FLAG:
+    case PL_OPTION_FLAG:
         *(bool *) value_at(p, option) = true;
         return 0;
-    case PLI_OPTION_TEXT:
+    case PL_OPTION_TEXT:
         *(const char **) value_at(p, option) = text;
         return 0;
-    case PLI_OPTION_TEXTS:
+    case PL_OPTION_TEXTS:
         return add_text(value_at(p, option), text);
-    case PLI_OPTION_SECONDS:
+    case PL_OPTION_SECONDS:
         return set_seconds(p, option, text);
     default:
         return set_number(p, option, text);
@@ -114,11 +114,11 @@ static int set_value(const parse *p, const pli_option *option, const char *text)
 
 /* ---- names ---- */
 
-static int find_long(const parse *p, const char *name, size_t len, const pli_option **ret_option)
+static int find_long(const parse *p, const char *name, size_t len, const pl_option **ret_option)
 {
-    const pli_option *found = NULL;
+    const pl_option *found = NULL;
 
-    for (const pli_option *option = p->table; option->name; ++option) {
+    for (const pl_option *option = p->table; option->name; ++option) {
         if (strncmp(option->name, name, len) != 0)
             continue;
         if (strlen(option->name) == len) {
@@ -136,16 +136,16 @@ static int find_long(const parse *p, const char *name, size_t len, const pli_opt
     return 0;
 }
 
-static const pli_option *find_letter(const parse *p, char letter)
+static const pl_option *find_letter(const parse *p, char letter)
 {
-    for (const pli_option *option = p->table; option->name; ++option)
+    for (const pl_option *option = p->table; option->name; ++option)
         if (option->letter == letter)
             return option;
     return NULL;
 }
 
 /* The next argument as the value of `option`. */
-static int set_from_next(const parse *p, const pli_option *option)
+static int set_from_next(const parse *p, const pl_option *option)
 {
     const char *text = p->argv[*p->at];
 
@@ -158,12 +158,12 @@ static int set_from_next(const parse *p, const pli_option *option)
 static int parse_long(const parse *p, const char *text)
 {
     const char *equals = strchr(text, '=');
-    const pli_option *option = NULL;
+    const pl_option *option = NULL;
     int error = find_long(p, text, equals ? (size_t) (equals - text) : strlen(text), &option);
 
     if (error < 0 || !option)
         return error;
-    if (option->kind == PLI_OPTION_FLAG)
+    if (option->kind == PL_OPTION_FLAG)
         return equals ? complain(p, "--%s: takes no value", option->name)
                       : set_value(p, option, "");
     return equals ? set_value(p, option, equals + 1) : set_from_next(p, option);
@@ -172,12 +172,12 @@ static int parse_long(const parse *p, const char *text)
 static int parse_letters(const parse *p, const char *letters)
 {
     for (; *letters; ++letters) {
-        const pli_option *option = find_letter(p, *letters);
+        const pl_option *option = find_letter(p, *letters);
         int error;
 
         if (!option)
             return complain(p, "there is no option -%c", *letters);
-        if (option->kind != PLI_OPTION_FLAG)
+        if (option->kind != PL_OPTION_FLAG)
             return letters[1] ? set_value(p, option, letters + 1) : set_from_next(p, option);
         error = set_value(p, option, "");
         if (error < 0)
@@ -189,18 +189,18 @@ static int parse_letters(const parse *p, const char *letters)
 /* ---- the whole ---- */
 
 /* Whether the command line gave this option a value. */
-static bool is_given(const parse *p, const pli_option *option)
+static bool is_given(const parse *p, const pl_option *option)
 {
-    if (option->kind == PLI_OPTION_TEXTS)
-        return ((const pli_texts *) value_at(p, option))->n > 0;
-    return option->kind == PLI_OPTION_TEXT && *(const char **) value_at(p, option);
+    if (option->kind == PL_OPTION_TEXTS)
+        return ((const pl_texts *) value_at(p, option))->n > 0;
+    return option->kind == PL_OPTION_TEXT && *(const char **) value_at(p, option);
 }
 
 /* Numbers have theirs from the beginning, texts when nothing else was given. */
 static int set_presets(const parse *p, bool texts)
 {
-    for (const pli_option *option = p->table; option->name; ++option) {
-        bool text = option->kind == PLI_OPTION_TEXT || option->kind == PLI_OPTION_TEXTS;
+    for (const pl_option *option = p->table; option->name; ++option) {
+        bool text = option->kind == PL_OPTION_TEXT || option->kind == PL_OPTION_TEXTS;
         int error = 0;
 
         if (option->preset && text == texts && !is_given(p, option))
@@ -213,7 +213,7 @@ static int set_presets(const parse *p, bool texts)
 
 static int check_required(const parse *p)
 {
-    for (const pli_option *option = p->table; option->name; ++option)
+    for (const pl_option *option = p->table; option->name; ++option)
         if (option->required && !is_given(p, option))
             return complain(p, "--%s %s is needed", option->name, option->value);
     return 0;
@@ -236,7 +236,7 @@ static int parse_arguments(const parse *p)
     return error;
 }
 
-int pli_options_parse(const pli_option *table, char **argv, int *at, void *values,
+int pl_options_parse(const pl_option *table, char **argv, int *at, void *values,
                       char *reterr_text, size_t size)
 {
     const parse p = {table, argv, at, values, reterr_text, size};
@@ -249,19 +249,19 @@ int pli_options_parse(const pli_option *table, char **argv, int *at, void *value
     return error < 0 ? error : check_required(&p);
 }
 
-void pli_options_done(const pli_option *table, void *values)
+void pl_options_done(const pl_option *table, void *values)
 {
-    for (const pli_option *option = table; option->name; ++option)
-        if (option->kind == PLI_OPTION_TEXTS) {
-            pli_texts *texts = (void *) ((char *) values + option->offset);
+    for (const pl_option *option = table; option->name; ++option)
+        if (option->kind == PL_OPTION_TEXTS) {
+            pl_texts *texts = (void *) ((char *) values + option->offset);
 
             pli_free(texts->at);
-            *texts = (pli_texts){0};
+            *texts = (pl_texts){0};
         }
 }
 
 /* "  -l, --logfile FILE" */
-static int help_names(const pli_option *option, char *text, size_t size)
+static int help_names(const pl_option *option, char *text, size_t size)
 {
     char letter[8] = "    ";
 
@@ -271,11 +271,11 @@ static int help_names(const pli_option *option, char *text, size_t size)
                     option->value ? option->value : "");
 }
 
-size_t pli_options_help(const pli_option *table, char *text, size_t size)
+size_t pl_options_help(const pl_option *table, char *text, size_t size)
 {
     size_t len = 0;
 
-    for (const pli_option *option = table; option->name && len + 1 < size; ++option) {
+    for (const pl_option *option = table; option->name && len + 1 < size; ++option) {
         char names[80];
         int n = help_names(option, names, sizeof names);
 
@@ -283,7 +283,7 @@ size_t pli_options_help(const pli_option *table, char *text, size_t size)
             text + len, size - len, "%s%s%*s%s%s%s%s%s\n", names, n < HELP_COLUMN ? "" : "\n",
             n < HELP_COLUMN ? HELP_COLUMN - n : HELP_COLUMN, "", option->help,
             option->preset ? " (default: " : "", option->preset ? option->preset : "",
-            option->preset ? ")" : "", option->kind == PLI_OPTION_TEXTS ? "; repeatable" : "");
+            option->preset ? ")" : "", option->kind == PL_OPTION_TEXTS ? "; repeatable" : "");
     }
     return len < size ? len : size - 1;
 }

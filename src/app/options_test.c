@@ -1,5 +1,5 @@
 /* Command lines, right and wrong. */
-#include "app/options.h"
+#include <plait/options.h>
 
 #include <errno.h>
 
@@ -8,7 +8,7 @@
 typedef struct values {
     bool quiet, given;
     const char *name;
-    pli_texts files;
+    pl_texts files;
     uint64_t count, size;
     double seconds;
 } values;
@@ -19,17 +19,17 @@ static bool wrong_name(const char *value, char *text, size_t size)
     return strcmp(value, "bad") == 0;
 }
 
-static const pli_option table[] = {
-    {"quiet", 'q', .kind = PLI_OPTION_FLAG, PLI_OPTION(values, quiet), .help = "Say less"},
-    {"name", 'n', .kind = PLI_OPTION_TEXT, .value = "NAME", .preset = "anon",
-     PLI_OPTION(values, name), .wrong = wrong_name, .help = "Who"},
-    {"file", 'f', .kind = PLI_OPTION_TEXTS, .value = "FILE", .preset = "-",
-     PLI_OPTION(values, files), .help = "What"},
-    {"count", .kind = PLI_OPTION_COUNT, .value = "N", .min = 2, .preset = "7",
-     PLI_OPTION(values, count), .given = offsetof(values, given), .help = "How many"},
-    {"size", .kind = PLI_OPTION_SIZE, .value = "BYTES", PLI_OPTION(values, size),
+static const pl_option table[] = {
+    {"quiet", 'q', .kind = PL_OPTION_FLAG, PL_OPTION(values, quiet), .help = "Say less"},
+    {"name", 'n', .kind = PL_OPTION_TEXT, .value = "NAME", .preset = "anon",
+     PL_OPTION(values, name), .wrong = wrong_name, .help = "Who"},
+    {"file", 'f', .kind = PL_OPTION_TEXTS, .value = "FILE", .preset = "-",
+     PL_OPTION(values, files), .help = "What"},
+    {"count", .kind = PL_OPTION_COUNT, .value = "N", .min = 2, .preset = "7",
+     PL_OPTION(values, count), .given = offsetof(values, given), .help = "How many"},
+    {"size", .kind = PL_OPTION_SIZE, .value = "BYTES", PL_OPTION(values, size),
      .help = "How much"},
-    {"seconds", .kind = PLI_OPTION_SECONDS, .value = "S", PLI_OPTION(values, seconds),
+    {"seconds", .kind = PL_OPTION_SECONDS, .value = "S", PL_OPTION(values, seconds),
      .help = "How long"},
     {.name = NULL},
 };
@@ -42,15 +42,15 @@ static int at;
 
 static int parse(char **argv)
 {
-    pli_options_done(table, &got);
+    pl_options_done(table, &got);
     memset(&got, 0, sizeof got);
     at = 1;
-    return pli_options_parse(table, argv, &at, &got, why, sizeof why);
+    return pl_options_parse(table, argv, &at, &got, why, sizeof why);
 }
 
 static void done(void)
 {
-    pli_options_done(table, &got);
+    pl_options_done(table, &got);
 }
 
 #define REFUSED(text, ...)                                                                         \
@@ -168,7 +168,7 @@ PL_TEST(mistakes_are_named)
 PL_TEST(help_names_every_option_and_its_default)
 {
     char text[1024];
-    size_t n = pli_options_help(table, text, sizeof text);
+    size_t n = pl_options_help(table, text, sizeof text);
 
     PL_EQ(n, strlen(text));
     PL_CHECK(strstr(text, "  -q, --quiet             Say less\n"));
@@ -181,7 +181,7 @@ PL_TEST(help_that_does_not_fit_is_cut)
     char text[64];
 
     memset(text, 'x', sizeof text);
-    PL_CHECK(pli_options_help(table, text, 50) < 50);
+    PL_CHECK(pl_options_help(table, text, 50) < 50);
     PL_CHECK(strlen(text) < 50);
     PL_EQ(text[50], 'x');
 }

@@ -7,15 +7,15 @@
 #include <plait/error.h>
 #include <plait/scope.h>
 
-#include "app/options.h"
+#include <plait/options.h>
 
 /* A kind of service, which the runner finds by its name. */
 typedef struct pli_service {
     const char *name;
-    const char *summary;       /* one line */
-    const char *help;          /* what there is to say besides the options, or NULL */
-    const pli_option *options; /* what `make` is given the values of */
-    size_t options_size;       /* of the struct of the values */
+    const char *summary;      /* one line */
+    const char *help;         /* what there is to say besides the options, or NULL */
+    const pl_option *options; /* what `make` is given the values of */
+    size_t options_size;      /* of the struct of the values */
 
     /*
      * Checks what one option alone can't show to be wrong. May be NULL. Returns: 0, or -EINVAL with what is wrong in one line.

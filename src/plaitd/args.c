@@ -25,22 +25,22 @@ static bool wrong_reactor(const char *value, char *text, size_t size)
     return true;
 }
 
-static const pli_option options[] = {
-    {"nodaemon", 'n', .kind = PLI_OPTION_FLAG, PLI_OPTION(plaitd_options, nodaemon),
+static const pl_option options[] = {
+    {"nodaemon", 'n', .kind = PL_OPTION_FLAG, PL_OPTION(plaitd_options, nodaemon),
      .help = "Stay in the foreground"},
-    {"logfile", 'l', .kind = PLI_OPTION_TEXT, .value = "FILE", .preset = "-",
-     PLI_OPTION(plaitd_options, logfile), .help = "Log to FILE; - is standard error"},
-    {"log-format", .kind = PLI_OPTION_TEXT, .value = "NAME", .preset = "text",
-     PLI_OPTION(plaitd_options, log_format), .wrong = wrong_log_format,
+    {"logfile", 'l', .kind = PL_OPTION_TEXT, .value = "FILE", .preset = "-",
+     PL_OPTION(plaitd_options, logfile), .help = "Log to FILE; - is standard error"},
+    {"log-format", .kind = PL_OPTION_TEXT, .value = "NAME", .preset = "text",
+     PL_OPTION(plaitd_options, log_format), .wrong = wrong_log_format,
      .help = "Lines of the log: text or json"},
-    {"reactor", 'r', .kind = PLI_OPTION_TEXT, .value = "NAME", PLI_OPTION(plaitd_options, reactor),
+    {"reactor", 'r', .kind = PL_OPTION_TEXT, .value = "NAME", PL_OPTION(plaitd_options, reactor),
      .wrong = wrong_reactor,
      .help = "Which reactor to use (default: $PLAIT_REACTOR, or the best there is)"},
-    {"help-reactors", .kind = PLI_OPTION_FLAG, PLI_OPTION(plaitd_options, help_reactors),
+    {"help-reactors", .kind = PL_OPTION_FLAG, PL_OPTION(plaitd_options, help_reactors),
      .help = "List the reactors and whether they can be had here"},
-    {"help", 'h', .kind = PLI_OPTION_FLAG, PLI_OPTION(plaitd_options, help),
+    {"help", 'h', .kind = PL_OPTION_FLAG, PL_OPTION(plaitd_options, help),
      .help = "Show this, or after a service's name its options"},
-    {"version", .kind = PLI_OPTION_FLAG, PLI_OPTION(plaitd_options, version),
+    {"version", .kind = PL_OPTION_FLAG, PL_OPTION(plaitd_options, version),
      .help = "Show the version"},
     {.name = NULL},
 };
@@ -62,7 +62,7 @@ static int parse_service(plaitd_args *args, char **argv, int *at, char *reterr_t
     args->service_options = pli_alloc_zero(service->options_size);
     if (!args->service_options)
         return -ENOMEM;
-    error = pli_options_parse(service->options, argv, at, args->service_options, reterr_text, size);
+    error = pl_options_parse(service->options, argv, at, args->service_options, reterr_text, size);
     if (error < 0)
         return error;
     if (argv[*at]) {
@@ -92,7 +92,7 @@ int plaitd_args_parse(char **argv, plaitd_args *ret_args, char *reterr_text, siz
     int at = 1, error;
 
     *args = (plaitd_args){0};
-    error = pli_options_parse(options, argv, &at, &args->options, text, sizeof text);
+    error = pl_options_parse(options, argv, &at, &args->options, text, sizeof text);
     if (error == 0 && (args->options.help || args->options.version || args->options.help_reactors))
         return 0;
     if (error == 0)
@@ -116,7 +116,7 @@ int plaitd_args_parse(char **argv, plaitd_args *ret_args, char *reterr_text, siz
 void plaitd_args_done(plaitd_args *args)
 {
     if (args->service && args->service_options)
-        pli_options_done(args->service->options, args->service_options);
+        pl_options_done(args->service->options, args->service_options);
     pli_free(args->service_options);
     args->service_options = NULL;
 }
@@ -138,7 +138,7 @@ void plaitd_args_help(const pli_service *service, char *text, size_t size)
         len =
             (size_t) snprintf(text, size, "Usage: plaitd [OPTION...] %s [OPTION...]\n\n%s: %s.\n\n",
                               service->name, service->name, service->summary);
-        len += pli_options_help(service->options, text + len, size - len);
+        len += pl_options_help(service->options, text + len, size - len);
         if (service->help)
             snprintf(text + len, size - len, "\n%s", service->help);
         return;
@@ -146,7 +146,7 @@ void plaitd_args_help(const pli_service *service, char *text, size_t size)
     len = (size_t) snprintf(text, size,
                             "Usage: plaitd [OPTION...] SERVICE [OPTION...]\n"
                             "       plaitd SERVICE --help\n\nOptions:\n");
-    len += pli_options_help(options, text + len, size - len);
+    len += pl_options_help(options, text + len, size - len);
     snprintf(text + len, size - len, "\nServices:\n");
     help_services(text, size);
 }

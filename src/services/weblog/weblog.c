@@ -292,7 +292,7 @@ static pl_deferred *weblog_stop(void *arg)
 
 static int weblog_open_logs(weblog *w, pl_failure **reterr_failure)
 {
-    const pli_texts *logs = &w->options->logs;
+    const pl_texts *logs = &w->options->logs;
     int error = 0;
 
     w->tails = pl_scope_alloc(w->scope, logs->n * sizeof(pli_tail *));
@@ -323,7 +323,7 @@ static void weblog_log_port(const weblog *w, const pl_port *port, const char *en
            PL_LOG_STR("address", address), PL_LOG_STR("mode", mode));
 }
 
-static int weblog_listen(weblog *w, const pli_texts *endpoints, weblog_door *door,
+static int weblog_listen(weblog *w, const pl_texts *endpoints, weblog_door *door,
                          pl_failure **reterr_failure)
 {
     pl_listen_options options = {.factory = &door->factory};
@@ -429,27 +429,27 @@ static bool wrong_format(const char *value, char *text, size_t size)
     return true;
 }
 
-static const pli_option weblog_options[] = {
-    {"log", .kind = PLI_OPTION_TEXTS, .required = true, .value = "FILE",
-     PLI_OPTION(pli_weblog_options, logs), .help = "An access log to follow"},
-    {"listen", .kind = PLI_OPTION_TEXTS, .value = "ENDPOINT", .preset = "tcp:8888",
-     PLI_OPTION(pli_weblog_options, listen), .wrong = wrong_endpoint,
+static const pl_option weblog_options[] = {
+    {"log", .kind = PL_OPTION_TEXTS, .required = true, .value = "FILE",
+     PL_OPTION(pli_weblog_options, logs), .help = "An access log to follow"},
+    {"listen", .kind = PL_OPTION_TEXTS, .value = "ENDPOINT", .preset = "tcp:8888",
+     PL_OPTION(pli_weblog_options, listen), .wrong = wrong_endpoint,
      .help = "Where clients are told of hits"},
-    {"pull", .kind = PLI_OPTION_TEXTS, .value = "ENDPOINT", PLI_OPTION(pli_weblog_options, pull),
+    {"pull", .kind = PL_OPTION_TEXTS, .value = "ENDPOINT", PL_OPTION(pli_weblog_options, pull),
      .wrong = wrong_endpoint, .help = "Where clients ask for hits"},
-    {"interval", .kind = PLI_OPTION_SECONDS, .value = "SECONDS", .preset = "5",
-     PLI_OPTION(pli_weblog_options, interval_s),
+    {"interval", .kind = PL_OPTION_SECONDS, .value = "SECONDS", .preset = "5",
+     PL_OPTION(pli_weblog_options, interval_s),
      .help = "Time between two tellings; 0 tells hits as they come"},
-    {"replay", .kind = PLI_OPTION_COUNT, .value = "N", PLI_OPTION(pli_weblog_options, replay),
+    {"replay", .kind = PL_OPTION_COUNT, .value = "N", PL_OPTION(pli_weblog_options, replay),
      .given = offsetof(pli_weblog_options, replay_given),
      .help = "A new client first gets the last N hits"},
-    {"from-start", .kind = PLI_OPTION_FLAG, PLI_OPTION(pli_weblog_options, from_start),
+    {"from-start", .kind = PL_OPTION_FLAG, PL_OPTION(pli_weblog_options, from_start),
      .help = "The logs are read from their start, and a new client gets the stream from there"},
-    {"format", .kind = PLI_OPTION_TEXT, .value = "NAME", .preset = "auto",
-     PLI_OPTION(pli_weblog_options, format), .wrong = wrong_format,
+    {"format", .kind = PL_OPTION_TEXT, .value = "NAME", .preset = "auto",
+     PL_OPTION(pli_weblog_options, format), .wrong = wrong_format,
      .help = "Of the logs: auto, common or combined"},
-    {"backlog", .kind = PLI_OPTION_SIZE, .value = "BYTES", .preset = "64M", .min = BACKLOG_MIN,
-     PLI_OPTION(pli_weblog_options, backlog_bytes),
+    {"backlog", .kind = PL_OPTION_SIZE, .value = "BYTES", .preset = "64M", .min = BACKLOG_MIN,
+     PL_OPTION(pli_weblog_options, backlog_bytes),
      .help = "What is kept for clients that are slow"},
     {.name = NULL},
 };

@@ -8,9 +8,9 @@
 
 /* What the options of the service are read into. */
 typedef struct pli_weblog_options {
-    pli_texts logs;
-    pli_texts listen; /* endpoints of clients that are told */
-    pli_texts pull;   /* endpoints of clients that ask */
+    pl_texts logs;
+    pl_texts listen; /* endpoints of clients that are told */
+    pl_texts pull;   /* endpoints of clients that ask */
     double interval_s;
     uint64_t replay;
     bool replay_given; /* if not: none, or all with from_start */

@@ -1,0 +1,51 @@
+/*
+ * What the companions of libplait (libplait-app, plaitd's services) use of its inside.
+ *
+ * Each function here is exported from libplait.so under the version PLAIT_PRIVATE (src/plait.map): for what is built and installed together with it, and for nobody else. It may
+ * change from one release to the next. Included in front of each source of the library, since only a declaration that comes before the definition can make it visible.
+ */
+#ifndef PLI_OS_PRIVATE_H
+#define PLI_OS_PRIVATE_H
+
+#include "base/assert.h"
+#include "base/memory.h"
+#include "os/clock.h"
+#include "os/file.h"
+#include "os/notify.h"
+#include "os/socket.h"
+
+#define EXPORT(function) extern __typeof__(function) function __attribute__((visibility("default")))
+
+EXPORT(pli_assert_failed);
+EXPORT(pli_misuse);
+
+EXPORT(pli_alloc);
+EXPORT(pli_alloc_zero);
+EXPORT(pli_realloc);
+EXPORT(pli_free);
+EXPORT(pli_strdup);
+
+EXPORT(pli_clock_seed);
+EXPORT(pli_stderr_write);
+
+EXPORT(pli_file_open);
+EXPORT(pli_file_open_append);
+EXPORT(pli_file_close);
+EXPORT(pli_file_info_of);
+EXPORT(pli_file_info_of_fd);
+EXPORT(pli_file_read_at);
+EXPORT(pli_file_write);
+EXPORT(pli_file_limit_raise);
+
+EXPORT(pli_notify_open);
+EXPORT(pli_notify_close);
+EXPORT(pli_notify_file);
+EXPORT(pli_notify_hush);
+EXPORT(pli_notify_names);
+EXPORT(pli_notify_forget);
+
+EXPORT(pli_path_unlink);
+
+#undef EXPORT
+
+#endif
