@@ -153,7 +153,7 @@ static int64_t arrival_at(pli_sim_end *end, size_t bytes)
     int64_t at = pli_sim_arrival(end->host, end->other->host, bytes);
 
     if (at <= end->last_at)
-        at = end->last_at + 1; /* in order */
+        at = end->last_at + !sim_of(end)->exact; /* in order */
     return end->last_at = at;
 }
 
