@@ -88,6 +88,8 @@ void check_fail(const char *file, int line, const char *format, ...)
 void check_skip(const char *reason)
 {
     if (foreground) {
+        if (pl_sim_here())
+            pli_sim_leave();
         snprintf(skip_reason, sizeof skip_reason, "%s", reason);
         siglongjmp(foreground_skip, 1);
     }
@@ -151,6 +153,7 @@ static void run_body(const check_test *test)
 {
     if (test->backend && strcmp(test->backend, "sim") == 0) {
         check_backend = test->backend;
+        setenv("PLAIT_REACTOR", test->backend, 1);
         run_in_world(test);
         return;
     }

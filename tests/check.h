@@ -135,5 +135,11 @@ __attribute__((noreturn)) void check_skip(const char *reason);
     } while (0)
 
 #define PL_SKIP(reason) check_skip(reason)
+/* Ends a test of PL_TEST_EACH_BACKEND that has nothing to say about the simulator. */
+#define PL_SKIP_ON_SIM(reason)                                                                     \
+    do {                                                                                           \
+        if (strcmp(check_backend, "sim") == 0)                                                     \
+            check_skip(reason);                                                                    \
+    } while (0)
 
 #endif
