@@ -30,7 +30,8 @@
 /* What the backend has of an io. */
 typedef struct place {
     pli_sim_watcher watcher;
-    pli_link ready;  /* in the backend's, or in none */
+    pli_link ready;  /* in the backend's `ready` or `again`, or in none */
+    bool again;      /* in which */
     pli_link sends;  /* in the backend's `sends`, or in none */
     pli_link leaves; /* in the backend's `leaving`, or in none */
     struct sim_backend *backend;
@@ -48,8 +49,8 @@ typedef struct sim_backend {
     bool ring;
     place **places; /* by slot */
     uint32_t n_places;
-    pli_link ready, sends, leaving;
-    unsigned n_ready;
+    pli_link ready, again, sends, leaving; /* again: those that had their turn and have more, while dispatching */
+    unsigned n_ready, n_again;
     bool news; /* a send was short or failed: the turn must not wait */
     pli_sim_thread *waiting; /* NULL: nobody */
 } sim_backend;
@@ -83,7 +84,8 @@ static void take_ready(place *p)
     if (pli_list_empty(&p->ready))
         return;
     pli_list_remove(&p->ready);
-    --p->backend->n_ready;
+    --*(p->again ? &p->backend->n_again : &p->backend->n_ready);
+    p->again = false;
 }
 
 static unsigned interest_of(unsigned wants)
@@ -464,25 +466,40 @@ static void serve_one(sim_backend *self, place *p)
             serve(self, p, first ^ i);
 }
 
+static void put_again(place *p)
+{
+    p->again = true;
+    pli_list_push_back(&p->backend->again, &p->ready);
+    ++p->backend->n_again;
+}
+
+/* Those that have more wait for the next turn. */
+static void ready_again(sim_backend *self)
+{
+    pli_link *at;
+
+    while ((at = pli_list_pop_front(&self->again))) {
+        pl_container_of(at, place, ready)->again = false;
+        pli_list_push_back(&self->ready, at);
+    }
+    self->n_ready += self->n_again;
+    self->n_again = 0;
+}
+
 static void sim_dispatch(pli_backend *base)
 {
     sim_backend *self = backend_of(base);
-    pli_link again;
 
-    pli_list_init(&again);
     for (unsigned n = self->n_ready; n && self->n_ready; --n) {
         place *p = any_ready(self);
         uint32_t slot = p->io->slot;
 
         take_ready(p);
         serve_one(self, p);
-        if (self->places[slot] == p && !p->removed && ready_for(p) && pli_list_empty(&p->ready)) {
-            pli_list_push_back(&again, &p->ready);
-            ++self->n_ready;
-        }
+        if (self->places[slot] == p && !p->removed && ready_for(p) && pli_list_empty(&p->ready))
+            put_again(p);
     }
-    /* Those that have more wait for the next turn, behind none. */
-    pli_list_take_all(&self->ready, &again);
+    ready_again(self);
     let_go_of_those_that_left(self);
 }
 
@@ -531,6 +548,7 @@ static int sim_open(pli_backend *base)
     self->sim = pli_sim_world();
     self->ring = !self->sim->exact && pli_sim_below(self->sim, 2);
     pli_list_init(&self->ready);
+    pli_list_init(&self->again);
     pli_list_init(&self->sends);
     pli_list_init(&self->leaving);
     return 0;
