@@ -248,8 +248,13 @@ def shared_library_has_its_soname_and_shows_public_names_only(folder):
     _, lib = install(folder)
     expect(run("readelf", "-d", f"{lib}/libplait.so"), 0, "[libplait.so.0]")
     _, symbols = run("nm", "-D", "--defined-only", f"{lib}/libplait.so")
-    names = [line.split()[-1] for line in symbols.splitlines()]
-    assert names and all(name.startswith("pl_") for name in names), names
+    names = [line.split()[-1].partition("@@") for line in symbols.splitlines()]
+    public = [name for name, _, version in names if version == "PLAIT_0"]
+    private = [name for name, _, version in names if version == "PLAIT_PRIVATE"] # for the companion libraries
+    versions = [name for name, _, version in names if not version]
+    assert public and all(name.startswith("pl_") for name in public), public
+    assert all(name.startswith("pli_") for name in private), private
+    assert sorted(versions) == ["PLAIT_0", "PLAIT_PRIVATE"], versions
 
 
 def manual_pages_are_installed(folder):

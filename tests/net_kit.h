@@ -303,7 +303,7 @@ static inline void kit_listen(kit *k, const char *endpoint, const pl_listen_opti
 {
     const pl_address *at;
 
-    PL_EQ(pl_listen(k->scope, endpoint, options, &k->port), 0);
+    PL_EQ(pl_listen(k->scope, endpoint, options, &k->port, NULL), 0);
     at = pl_port_address(k->port);
     if (at->family == PL_UNIX) {
         struct sockaddr_un *un = (struct sockaddr_un *) &k->address;

@@ -111,18 +111,29 @@ typedef struct pl_port pl_port;
 
 /**
  * Listens. `ret_port` may be NULL. The port belongs to `scope`, and so do the connections that it accepts.
- * Returns: 0; PL_E_SYNTAX: the string (say why with pl_endpoint_parse_server()); -EADDRINUSE, -EACCES and the like; -EINVAL: not exactly
+ *
+ * Owns: `*reterr_failure` (it may be NULL) is set when less than 0 is returned, to a reference of the caller's: it tells what pl_failure_format() makes
+ * "listening on tcp:80: Permission denied" of, or "listening on tcp:8o: character 5 ('o'): expected a port from 0 to 65535: bad syntax".
+ * Returns: 0; PL_E_SYNTAX: the string; -EADDRINUSE, -EACCES and the like; -EINVAL: not exactly
  * one of factory, protocol and fiber, or the descriptor of fd: is no listening socket; PL_E_UNSUPPORTED: an endpoint of datagrams; PL_E_LIMIT: the backend takes no such
  * descriptor (select); -ENOMEM; PL_E_ENDED; what start_factory returned.
  */
 PL_API PL_MUST int pl_listen(pl_scope *scope, const char *endpoint,
-                             const pl_listen_options *options, pl_port **ret_port);
+                             const pl_listen_options *options, pl_port **ret_port,
+                             pl_failure **reterr_failure);
 
 /**
- * Stops accepting, at once. The connections that it accepted live on, unless `scope` of the port ends.
+ * Stops accepting, at once. The connections that it accepted live on, unless `scope` of the port ends; the factory's stop_factory follows the last of them.
  * Returns: a Deferred that fires with NULL once the socket is closed; NULL when memory is out (it stops all the same).
  */
 PL_API pl_deferred *pl_port_stop(pl_port *port);
+
+/**
+ * Stops accepting, and closes the connections that it accepted with pl_close(): they are sent what is queued, and have their deadline (pl_transport_options.close_s).
+ *
+ * Calls: nothing before returning. Returns: a Deferred that fires with NULL once the socket is closed and the last connection is gone; NULL when memory is out (it drains all the same). Since: 0.1
+ */
+PL_API pl_deferred *pl_port_drain(pl_port *port);
 
 /** Where it listens, with the port that the system chose. */
 PL_API const pl_address *pl_port_address(const pl_port *port);
@@ -169,12 +180,14 @@ typedef struct pl_client pl_client;
  * Connects, and again whenever the connection is lost or could not be made, until it is stopped, gives up, or `scope` ends.
  *
  * `options` and `reconnect` (NULL: the defaults) are copied, the factory's start_factory is called once, and its stop_factory when `scope` has ended. `ret_client` may be NULL.
+ * Owns: `*reterr_failure`, as with pl_listen().
  * Calls: nothing of the protocol's before returning. Delays and failures are logged under "net.client".
  * Returns: 0; PL_E_SYNTAX; -EINVAL: not exactly one of factory, protocol and fiber, or delays that are no numbers; -ENOMEM; PL_E_ENDED; what start_factory returned. Since: 0.1
  */
 PL_API PL_MUST int pl_reconnect(pl_scope *scope, const char *endpoint,
                                 const pl_connect_options *options,
-                                const pl_reconnect_options *reconnect, pl_client **ret_client);
+                                const pl_reconnect_options *reconnect, pl_client **ret_client,
+                                pl_failure **reterr_failure);
 /**
  * Fires with the pl_protocol * as soon as there is a connection, which may be now.
  *
@@ -182,8 +195,15 @@ PL_API PL_MUST int pl_reconnect(pl_scope *scope, const char *endpoint,
  * in the client's scope. Returns: NULL when memory is out or the scope has ended. Since: 0.1
  */
 PL_API pl_deferred *pl_client_when_connected(pl_client *client);
+/** The same, but fails with the failure of the last attempt when `failures_max` more attempts have failed, while the client goes on trying; 0: waits as long as that does. Since: 0.1 */
+PL_API pl_deferred *pl_client_when_connected_within(pl_client *client, unsigned failures_max);
 /** Connects no more. The present connection is closed with pl_close(), an attempt is given up. Any number of times. Since: 0.1 */
 PL_API void pl_client_stop(pl_client *client);
+/**
+ * Fires with NULL when the client has stopped or given up, and its last connection is gone. Always the same Deferred, for one caller.
+ * Returns: NULL when memory is out or the scope has ended. Since: 0.1
+ */
+PL_API pl_deferred *pl_client_done(pl_client *client);
 /** Lets the delays and the count of attempts begin anew: for a protocol to call when the peer proved to be well. Since: 0.1 */
 PL_API void pl_client_reset_delay(pl_client *client);
 

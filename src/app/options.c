@@ -236,8 +236,8 @@ static int parse_arguments(const parse *p)
     return error;
 }
 
-int pl_options_parse(const pl_option *table, char **argv, int *at, void *values,
-                      char *reterr_text, size_t size)
+int pl_options_parse(const pl_option *table, char **argv, int *at, void *values, char *reterr_text,
+                     size_t size)
 {
     const parse p = {table, argv, at, values, reterr_text, size};
     int error = set_presets(&p, false);

@@ -11,6 +11,7 @@
 #include "base/memory.h"
 #include "flow/line.h"
 #include "net/connector.h"
+#include "net/endpoint.h"
 
 #define WAITERS_MAX 65536u
 
@@ -35,17 +36,67 @@ struct pl_client {
     double delay_s;    /* the next one, without the jitter */
     int64_t made_at;   /* time of the connection */
     pl_timer timer;
-    pl_deferred *connecting;
+    pl_deferred *connecting, *done;
     pl_protocol *protocol;
     pl_failure *last;
     pli_line waiters;
-    bool lost; /* the connection of this attempt */
+    pli_link impatient; /* those that wait for a number of failures at most */
+    bool lost;          /* the connection of this attempt */
     char endpoint[];
 };
 
 static void client_connect(void *arg);
 
+/* ---- those who wait for a number of failures at most ---- */
+
+typedef struct impatient {
+    pli_link link;
+    pl_deferred *deferred;
+    unsigned left; /* failures */
+} impatient;
+
+/* `failure` is borrowed; NULL: it has waited for this protocol. */
+static void impatient_leave(impatient *self, pl_protocol *protocol, const pl_failure *failure)
+{
+    pl_deferred *deferred = self->deferred;
+
+    pli_list_remove(&self->link);
+    pl_scope_free(self);
+    if (failure)
+        pl_ignore(pl_deferred_errback(deferred, pl_failure_ref(failure)));
+    else
+        pl_ignore(pl_deferred_callback(deferred, protocol));
+}
+
+static void impatient_cancelled(pl_deferred *deferred, void *arg)
+{
+    impatient *self = arg;
+
+    (void) deferred;
+    pli_list_remove(&self->link);
+    pl_scope_free(self);
+}
+
+/* An attempt has failed. */
+static void client_lose_patience(pl_client *self)
+{
+    for (pli_link *link = self->impatient.next; link != &self->impatient;) {
+        impatient *waiter = pl_container_of(link, impatient, link);
+
+        link = link->next;
+        if (--waiter->left == 0)
+            impatient_leave(waiter, NULL, self->last);
+    }
+}
+
 /* ---- the end ---- */
+
+/* Whoever wants to know of the end is told when the last connection is gone, too. */
+static void client_tell_done(pl_client *self)
+{
+    if (self->done && self->state == OVER && !self->scope->ended)
+        pl_ignore(pl_deferred_callback(self->done, NULL));
+}
 
 /* Stopped, or given up: `last` says which. */
 static void client_over(pl_client *self)
@@ -53,6 +104,8 @@ static void client_over(pl_client *self)
     self->state = OVER;
     self->protocol = NULL;
     pli_line_end(&self->waiters, self->last);
+    while (!pli_list_empty(&self->impatient))
+        impatient_leave(pl_container_of(self->impatient.next, impatient, link), NULL, self->last);
 }
 
 static void set_last(pl_client *self, pl_failure *take_failure)
@@ -66,6 +119,7 @@ static void client_bury(pli_task *task)
     pl_client *self = pl_container_of(task, pl_client, task);
 
     pl_failure_unref(self->last);
+    pl_deferred_unref(self->done);
     pli_free(self);
 }
 
@@ -115,14 +169,18 @@ static void client_again(pl_client *self, pl_failure *take_failure)
     if (self->settings.attempts_max && self->attempts >= self->settings.attempts_max) {
         client_log(self, PL_WARNING, "gave up", 0);
         client_over(self);
+        client_tell_done(self);
         return;
     }
+    client_lose_patience(self);
     delay = client_delay(self);
     client_log(self, PL_INFO, "trying again", delay);
     self->state = WAITING;
     self->timer = pl_call_later(self->scope, delay, client_connect, self);
-    if (!self->timer.slot)
+    if (!self->timer.slot) {
         client_over(self);
+        client_tell_done(self);
+    }
 }
 
 /* ---- an attempt ---- */
@@ -133,8 +191,10 @@ static void client_lost(pli_connection_watcher *watcher)
     double lasted = (double) (self->reactor->now - self->made_at) / 1e9;
 
     self->lost = true;
-    if (self->state == CLOSING)
+    if (self->state == CLOSING) {
         client_over(self);
+        client_tell_done(self);
+    }
     if (self->state != CONNECTED && self->state != CONNECTING)
         return;
     if (self->state == CONNECTED && lasted >= self->settings.max_s)
@@ -156,6 +216,8 @@ static pl_result client_connected(void *value, void *arg)
     self->made_at = self->reactor->now;
     while (pli_line_serve(&self->waiters, value))
         continue;
+    while (!pli_list_empty(&self->impatient))
+        impatient_leave(pl_container_of(self->impatient.next, impatient, link), value, NULL);
     return pl_value(NULL);
 }
 
@@ -212,15 +274,18 @@ static double or_default(double value, double otherwise)
 }
 
 /* Returns: 0, or -EINVAL for what is not a number. */
-static int client_settle(pl_client *self, const pl_reconnect_options *wanted)
+static int client_settle(pl_client *self, const pl_reconnect_options *wanted,
+                         pl_failure **reterr_cause)
 {
     static const pl_reconnect_options defaults;
     pl_reconnect_options *s = &self->settings;
 
     *s = wanted ? *wanted : defaults;
     if (s->first_s != s->first_s || s->factor != s->factor || s->max_s != s->max_s ||
-        s->jitter != s->jitter)
+        s->jitter != s->jitter) {
+        *reterr_cause = pl_failure_new(-EINVAL, NULL, NULL, "a delay is not a number");
         return -EINVAL;
+    }
     s->first_s = or_default(s->first_s, 1);
     s->max_s = or_default(s->max_s, 60);
     s->factor = or_default(s->factor, 1.5);
@@ -237,22 +302,23 @@ static int client_settle(pl_client *self, const pl_reconnect_options *wanted)
 }
 
 /* What can be known to be wrong before anything is begun. */
-static int check_options(const char *endpoint, const pl_connect_options *options)
+static int check_options(const char *endpoint, const pl_connect_options *options,
+                         pl_failure **reterr_cause)
 {
     pli_connection_origin origin = {0};
     pl_endpoint parsed;
-    int error = pl_endpoint_parse_client(endpoint, &parsed, NULL);
+    int error = pli_endpoint_read_client(endpoint, &parsed, reterr_cause);
 
     if (error < 0)
         return error;
     return pli_connection_origin_init(&origin, options->factory, options->protocol, options->fiber,
-                                      options->fiber_arg, &options->transport);
+                                      options->fiber_arg, &options->transport, reterr_cause);
 }
 
 static int client_start(pl_client *self, pl_scope *scope, const pl_connect_options *options,
-                        const pl_reconnect_options *reconnect)
+                        const pl_reconnect_options *reconnect, pl_failure **reterr_cause)
 {
-    int error = client_settle(self, reconnect);
+    int error = client_settle(self, reconnect, reterr_cause);
 
     self->owned.end = client_end;
     self->task.run = client_bury;
@@ -261,8 +327,9 @@ static int client_start(pl_client *self, pl_scope *scope, const pl_connect_optio
     self->options = *options;
     self->watcher.lost = client_lost;
     pli_line_init(&self->waiters, WAITERS_MAX);
+    pli_list_init(&self->impatient);
     if (error == 0)
-        error = pli_factory_start(options->factory, scope->reactor);
+        error = pli_factory_start(options->factory, scope->reactor, reterr_cause);
     if (error < 0)
         return error;
     pli_owned_add(scope, &self->owned);
@@ -274,14 +341,14 @@ static int client_start(pl_client *self, pl_scope *scope, const pl_connect_optio
     return -ENOMEM;
 }
 
-int pl_reconnect(pl_scope *scope, const char *endpoint, const pl_connect_options *options,
-                 const pl_reconnect_options *reconnect, pl_client **ret_client)
+static int reconnect_to(pl_scope *scope, const char *endpoint, const pl_connect_options *options,
+                        const pl_reconnect_options *reconnect, pl_client **ret_client,
+                        pl_failure **reterr_cause)
 {
     size_t size = strlen(endpoint) + 1;
     pl_client *self;
-    int error = check_options(endpoint, options);
+    int error = check_options(endpoint, options, reterr_cause);
 
-    pli_check_thread(scope->reactor);
     if (error < 0)
         return error;
     if (scope->ended)
@@ -290,7 +357,7 @@ int pl_reconnect(pl_scope *scope, const char *endpoint, const pl_connect_options
     if (!self)
         return -ENOMEM;
     memcpy(self->endpoint, endpoint, size);
-    error = client_start(self, scope, options, reconnect);
+    error = client_start(self, scope, options, reconnect, reterr_cause);
     if (error < 0) {
         pli_free(self);
         return error;
@@ -300,14 +367,47 @@ int pl_reconnect(pl_scope *scope, const char *endpoint, const pl_connect_options
     return 0;
 }
 
+int pl_reconnect(pl_scope *scope, const char *endpoint, const pl_connect_options *options,
+                 const pl_reconnect_options *reconnect, pl_client **ret_client,
+                 pl_failure **reterr_failure)
+{
+    pl_failure *cause = NULL;
+    int error;
+
+    pli_check_thread(scope->reactor);
+    error = reconnect_to(scope, endpoint, options, reconnect, ret_client, &cause);
+    return error < 0 ? pli_endpoint_failed(error, "connecting to", endpoint, cause, reterr_failure)
+                     : error;
+}
+
 pl_deferred *pl_client_when_connected(pl_client *self)
 {
     pli_check_thread(self->reactor);
     if (self->state == CONNECTED)
-        return pl_succeed(self->scope, self->protocol);
+        return pl_deferred_succeed(self->scope, self->protocol);
     if (self->state == CLOSING || self->state == OVER)
-        return pl_failed(self->scope, pl_failure_ref(self->last));
+        return pl_deferred_fail(self->scope, pl_failure_ref(self->last));
     return pli_line_join(&self->waiters, self->scope, PL_HERE);
+}
+
+pl_deferred *pl_client_when_connected_within(pl_client *self, unsigned failures_max)
+{
+    impatient *waiter;
+
+    if (!failures_max || self->state == CONNECTED || self->state == CLOSING || self->state == OVER)
+        return pl_client_when_connected(self);
+    pli_check_thread(self->reactor);
+    waiter = pl_scope_alloc(self->scope, sizeof *waiter);
+    if (!waiter)
+        return NULL;
+    waiter->left = failures_max;
+    waiter->deferred = pl_deferred_new_cancellable(self->scope, impatient_cancelled, waiter);
+    if (!waiter->deferred) {
+        pl_scope_free(waiter);
+        return NULL;
+    }
+    pli_list_push_back(&self->impatient, &waiter->link);
+    return waiter->deferred;
 }
 
 void pl_client_stop(pl_client *self)
@@ -327,6 +427,16 @@ void pl_client_stop(pl_client *self)
         self->state = CLOSING;
         pl_close(protocol->transport);
     }
+    client_tell_done(self);
+}
+
+pl_deferred *pl_client_done(pl_client *self)
+{
+    pli_check_thread(self->reactor);
+    if (!self->done && (self->done = pl_deferred_new(self->scope)))
+        pl_deferred_ref(self->done);
+    client_tell_done(self);
+    return self->done;
 }
 
 void pl_client_reset_delay(pl_client *self)

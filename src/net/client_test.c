@@ -78,7 +78,7 @@ static void start(void)
 
     PL_OK_(pl_reactor_new(&options, &reactor));
     PL_OK_(pl_scope_new(pl_reactor_scope(reactor), "test", &scope));
-    PL_OK_(pl_listen(pl_reactor_scope(reactor), "tcp:0:interface=127.0.0.1", &listen, &port));
+    PL_OK_(pl_listen(pl_reactor_scope(reactor), "tcp:0:interface=127.0.0.1", &listen, &port, NULL));
     snprintf(endpoint, sizeof endpoint, "tcp:127.0.0.1:%u", pl_port_address(port)->port);
 }
 
@@ -105,7 +105,7 @@ static void reconnect(const pl_reconnect_options *options)
 {
     pl_connect_options connect = {.protocol = &client_ops};
 
-    PL_OK_(pl_reconnect(scope, endpoint, &connect, options, &client));
+    PL_OK_(pl_reconnect(scope, endpoint, &connect, options, &client, NULL));
 }
 
 static unsigned n_connected, n_failed;
@@ -186,6 +186,67 @@ PL_TEST_EACH_BACKEND(client_gives_up_after_so_many_attempts_with_the_failure_of_
     watch(pl_client_when_connected(client));
     turn_until(&n_failed, 2);
     PL_EQ(last_code, PL_E_REFUSED);
+    finish();
+}
+
+PL_TEST_EACH_BACKEND(client_goes_on_trying_when_somebody_has_lost_patience)
+{
+    start();
+    close_port();
+    reconnect(&fast);
+    watch(pl_client_when_connected_within(client, 2));
+    watch(pl_client_when_connected_within(client, 4));
+    watch(pl_client_when_connected(client));
+    turn_until(&n_failed, 1);
+    PL_EQ(last_code, PL_E_REFUSED);
+    PL_EQ(n_delays, 2);
+    turn_until(&n_failed, 2);
+    PL_EQ(n_delays, 4);
+    pl_client_stop(client);
+    turn_until(&n_failed, 3);
+    PL_EQ(last_code, PL_E_CLOSED);
+    finish();
+}
+
+PL_TEST_EACH_BACKEND(client_connected_in_time_is_told_to_who_has_patience)
+{
+    pl_deferred *given_up;
+
+    start();
+    reconnect(&fast);
+    given_up = pl_client_when_connected_within(client, 1);
+    watch(given_up);
+    pl_deferred_cancel(given_up);
+    watch(pl_client_when_connected_within(client, 1));
+    turn_until(&n_connected, 1);
+    PL_EQ(n_failed, 1);
+    PL_EQ(last_code, PL_E_CANCELLED);
+    finish();
+}
+
+PL_TEST_EACH_BACKEND(client_is_done_when_its_connection_is_gone)
+{
+    start();
+    reconnect(NULL);
+    watch(pl_client_when_connected(client));
+    turn_until(&n_connected, 1);
+    watch(pl_client_done(client));
+    pl_client_stop(client);
+    PL_EQ(n_lost, 0);
+    turn_until(&n_connected, 2);
+    PL_EQ(n_lost, 1);
+    PL_EQ(lost_code, PL_E_CLEAN);
+    finish();
+}
+
+PL_TEST_EACH_BACKEND(client_that_is_stopped_before_it_connects_is_done_at_once)
+{
+    start();
+    reconnect(NULL);
+    pl_client_stop(client);
+    watch(pl_client_done(client));
+    turn_until(&n_connected, 1);
+    PL_EQ(n_made, 0);
     finish();
 }
 
@@ -370,7 +431,7 @@ PL_TEST_EACH_BACKEND(client_starts_its_factory_once_for_all_its_connections)
 
     start();
     breaks_left = 3;
-    PL_OK_(pl_reconnect(scope, endpoint, &connect, &fast, NULL));
+    PL_OK_(pl_reconnect(scope, endpoint, &connect, &fast, NULL, NULL));
     turn_until(&n_made, 4);
     PL_EQ(n_starts, 1);
     PL_EQ(n_stops, 0);
@@ -387,11 +448,31 @@ PL_TEST(client_refuses_what_cannot_work_before_it_begins)
     pl_reconnect_options odd = {.factor = (double) NAN};
 
     start();
-    PL_EQ(pl_reconnect(scope, "tcp:nowhere:", &connect, NULL, NULL), PL_E_SYNTAX);
-    PL_EQ(pl_reconnect(scope, endpoint, &none, NULL, NULL), -EINVAL);
-    PL_EQ(pl_reconnect(scope, endpoint, &connect, &odd, NULL), -EINVAL);
+    PL_EQ(pl_reconnect(scope, "tcp:nowhere:", &connect, NULL, NULL, NULL), PL_E_SYNTAX);
+    PL_EQ(pl_reconnect(scope, endpoint, &none, NULL, NULL, NULL), -EINVAL);
+    PL_EQ(pl_reconnect(scope, endpoint, &connect, &odd, NULL, NULL), -EINVAL);
     pl_scope_end(scope);
-    PL_EQ(pl_reconnect(scope, endpoint, &connect, NULL, NULL), PL_E_ENDED);
+    PL_EQ(pl_reconnect(scope, endpoint, &connect, NULL, NULL, NULL), PL_E_ENDED);
+    finish();
+}
+
+PL_TEST(client_that_cannot_work_tells_why)
+{
+    pl_connect_options connect = {.protocol = &client_ops};
+    pl_reconnect_options odd = {.factor = (double) NAN};
+    pl_failure *failure = NULL;
+    char text[512];
+
+    start();
+    PL_EQ(pl_reconnect(scope, "tcp:", &connect, NULL, NULL, &failure), PL_E_SYNTAX);
+    PL_STR_EQ(
+        pl_failure_format(failure, text, sizeof text),
+        "connecting to tcp:: character 4 (the end): expected a port from 1 to 65535: bad syntax");
+    pl_failure_unref(failure);
+    PL_EQ(pl_reconnect(scope, "tcp:1", &connect, &odd, NULL, &failure), -EINVAL);
+    PL_STR_EQ(pl_failure_format(failure, text, sizeof text),
+              "connecting to tcp:1: a delay is not a number: Invalid argument");
+    pl_failure_unref(failure);
     finish();
 }
 
@@ -404,7 +485,7 @@ PL_TEST(client_survives_the_failing_of_any_allocation)
         n_failed = n_connected = 0;
         start();
         pli_alloc_fail_at(n, false);
-        if (pl_reconnect(scope, endpoint, &connect, &fast, &made_client) == 0) {
+        if (pl_reconnect(scope, endpoint, &connect, &fast, &made_client, NULL) == 0) {
             pl_deferred *d = pl_client_when_connected(made_client);
 
             if (d && pl_add_callbacks(d, connected, failed, NULL) == 0)

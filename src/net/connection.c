@@ -316,6 +316,18 @@ static void connection_scope_end(pli_owned *owned)
     lose_for(pl_container_of(scope, pli_connection, scope), PL_E_ENDED);
 }
 
+void pli_connections_close(pl_scope *owner, const pli_connection_origin *origin)
+{
+    for (const pli_owned *thing = owner->things; thing; thing = thing->next)
+        if (thing->end == connection_scope_end) {
+            pl_scope *scope = pl_container_of(thing, pl_scope, owned);
+            pli_connection *c = pl_container_of(scope, pli_connection, scope);
+
+            if (c->origin == origin)
+                pl_close(&c->transport); /* calls nobody back */
+        }
+}
+
 /* ---- what the backend tells ---- */
 
 static bool is_paused(const pli_connection *c)
@@ -885,12 +897,18 @@ static bool is_table(const pl_protocol_ops *ops)
 
 int pli_connection_origin_init(pli_connection_origin *origin, pl_factory *factory,
                                const pl_protocol_ops *protocol, pl_serve_fn *fiber, void *fiber_arg,
-                               const pl_transport_options *options)
+                               const pl_transport_options *options, pl_failure **reterr_cause)
 {
+    const char *wrong = NULL;
+
     if ((factory != NULL) + (protocol != NULL) + (fiber != NULL) != 1)
+        wrong = "exactly one of factory, protocol and fiber is to be given";
+    else if ((protocol && !is_table(protocol)) || (factory && factory->ops->size == 0))
+        wrong = "its table was made without PL_PROTOCOL or PL_FACTORY";
+    if (wrong) {
+        *reterr_cause = pl_failure_new(-EINVAL, NULL, NULL, "%s", wrong);
         return -EINVAL;
-    if ((protocol && !is_table(protocol)) || (factory && factory->ops->size == 0))
-        return -EINVAL; /* made without PL_PROTOCOL or PL_FACTORY */
+    }
     *origin = (pli_connection_origin){.factory = factory,
                                       .protocol = protocol,
                                       .fiber = fiber,
@@ -902,7 +920,7 @@ int pli_connection_origin_init(pli_connection_origin *origin, pl_factory *factor
     return 0;
 }
 
-int pli_factory_start(pl_factory *factory, pl_reactor *reactor)
+int pli_factory_start(pl_factory *factory, pl_reactor *reactor, pl_failure **reterr_cause)
 {
     int error = 0;
 
@@ -911,8 +929,11 @@ int pli_factory_start(pl_factory *factory, pl_reactor *reactor)
     factory->reactor = reactor;
     if (factory->users == 0 && factory->ops->start_factory)
         error = factory->ops->start_factory(factory);
-    if (error < 0)
+    if (error < 0) {
+        *reterr_cause = pl_failure_new(error, "starting the factory", NULL, "%s",
+                                       factory->ops->name ? factory->ops->name : "");
         return error;
+    }
     ++factory->users;
     return 0;
 }

@@ -17,7 +17,7 @@ static void begin_with(pl_serve_fn *serve, void *arg, const pl_marks *marks)
 
     PL_SUCCEEDS(pl_reactor_new(&(pl_reactor_options){.ignore_signals = true}, &reactor));
     PL_SUCCEEDS(pl_scope_new(pl_reactor_scope(reactor), "test", &scope));
-    PL_SUCCEEDS(pl_listen(scope, "tcp:127.0.0.1:0", &options, &port));
+    PL_SUCCEEDS(pl_listen(scope, "tcp:127.0.0.1:0", &options, &port, NULL));
 }
 
 static void begin(pl_serve_fn *serve, void *arg)
@@ -133,7 +133,7 @@ PL_TEST_EACH_BACKEND(fiber_serves_what_arrives_and_closes_when_the_peer_does)
 typedef struct client {
     bool done;
     int result;
-    char text[64];
+    char text[160];
     const char *endpoint;
     pl_transport *transport;
 } client;
@@ -146,8 +146,13 @@ static void endpoint_of_port(char *text, size_t size)
 static int talk(client *c)
 {
     pl_slice in = {NULL, 0};
-    int n = pl_fiber_connect(NULL, c->endpoint, NULL, &c->transport);
+    pl_failure *failure = NULL;
+    int n = pl_fiber_connect(NULL, c->endpoint, NULL, &c->transport, &failure);
 
+    PL_EQ(n == 0 ? 0 : pl_failure_code(failure), n);
+    if (failure)
+        pl_failure_format(failure, c->text, sizeof c->text);
+    pl_failure_unref(failure);
     if (n == 0)
         n = pl_send(c->transport, pl_str("some words\n"));
     if (n == 0)
@@ -191,6 +196,7 @@ PL_TEST_EACH_BACKEND(fiber_is_told_why_it_cannot_connect)
     char endpoint[64];
     client refused = {.endpoint = endpoint}, wrong = {.endpoint = "tcp:"};
     bool stopped = false;
+    char story[160];
 
     begin(echo, NULL);
     endpoint_of_port(endpoint, sizeof endpoint);
@@ -204,6 +210,25 @@ PL_TEST_EACH_BACKEND(fiber_is_told_why_it_cannot_connect)
     turn_until(&wrong.done);
     PL_EQ(refused.result, PL_E_REFUSED);
     PL_EQ(wrong.result, PL_E_SYNTAX);
+    snprintf(story, sizeof story, "connecting to %s: connection refused", endpoint);
+    PL_STR_EQ(refused.text, story);
+    PL_STR_EQ(
+        wrong.text,
+        "connecting to tcp:: character 4 (the end): expected a port from 1 to 65535: bad syntax");
+    end();
+}
+
+PL_TEST(connecting_outside_a_fiber_fails_with_a_story_too)
+{
+    pl_failure *failure = NULL;
+    pl_transport *transport;
+    char text[128];
+
+    begin(echo, NULL);
+    PL_EQ(pl_fiber_connect(scope, "tcp:1", NULL, &transport, &failure), PL_E_STATE);
+    PL_STR_EQ(pl_failure_format(failure, text, sizeof text),
+              "connecting to tcp:1: not possible in this state");
+    pl_failure_unref(failure);
     end();
 }
 
@@ -841,7 +866,7 @@ static int connect_and_read(void *arg)
     client *c = arg;
     pl_slice in;
 
-    c->result = pl_fiber_connect(NULL, c->endpoint, NULL, &c->transport);
+    c->result = pl_fiber_connect(NULL, c->endpoint, NULL, &c->transport, NULL);
     if (c->result == 0)
         c->result = pl_read(c->transport, &in);
     c->done = true;
@@ -852,7 +877,7 @@ static int connect_and_send(void *arg)
 {
     client *c = arg;
 
-    c->result = pl_fiber_connect(NULL, c->endpoint, NULL, &c->transport);
+    c->result = pl_fiber_connect(NULL, c->endpoint, NULL, &c->transport, NULL);
     while (c->result == 0)
         c->result = pl_send(c->transport, pl_slice_of(bulk, 1u << 20));
     c->done = true;
@@ -955,8 +980,8 @@ PL_TEST_EACH_BACKEND(transport_of_another_protocol_is_refused)
     pl_slice in;
 
     begin(echo, NULL);
-    PL_SUCCEEDS(
-        pl_listen(scope, "tcp:127.0.0.1:0", &(pl_listen_options){.protocol = &plain_ops}, &port));
+    PL_SUCCEEDS(pl_listen(scope, "tcp:127.0.0.1:0", &(pl_listen_options){.protocol = &plain_ops},
+                          &port, NULL));
     dial();
     for (int i = 0; i < 1000 && !plain; i++)
         turn();

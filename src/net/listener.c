@@ -13,6 +13,7 @@
 #include "base/memory.h"
 #include "net/address.h"
 #include "net/connection.h"
+#include "net/endpoint.h"
 #include "os/socket.h"
 
 #define REST_S      0.1         /* after descriptors ran out */
@@ -26,7 +27,7 @@ struct pl_port {
     pli_task task;   /* to `ready` when it stops, to the grave at the end */
     pl_scope *scope; /* of the connections */
     pl_reactor *reactor;
-    pl_deferred *stopped;
+    pl_deferred *stopped, *drained;
     pl_timer rest;
     pl_address address;
     size_t connections;
@@ -66,27 +67,35 @@ static void port_bury(pli_task *task)
     pl_port *port = pl_container_of(task, pl_port, task);
 
     pl_deferred_unref(port->stopped);
+    pl_deferred_unref(port->drained);
     pli_free(port->unlink);
     pli_free(port);
 }
 
-/* The last connection and the descriptor are gone. */
+/* The last connection and the descriptor are gone: nobody looks at the factory any more. */
 static void port_bury_when_over(pl_port *port)
 {
     if (!port->removed || port->connections || port->task.next)
         return;
+    pli_factory_stop(port->origin.factory);
     pli_owned_remove(&port->owned);
     port->task.run = port_bury;
     pli_task_queue(&port->reactor->graves, &port->task);
+}
+
+static void port_tell_drained(pl_port *port)
+{
+    if (port->drained && port->removed && !port->connections && !port->ended)
+        pl_ignore(pl_deferred_callback(port->drained, NULL));
 }
 
 static void port_tell_stopped(pli_task *task)
 {
     pl_port *port = pl_container_of(task, pl_port, task);
 
-    pli_factory_stop(port->origin.factory);
     if (port->stopped && !port->ended)
         pl_ignore(pl_deferred_callback(port->stopped, NULL));
+    port_tell_drained(port);
     port_bury_when_over(port);
 }
 
@@ -119,19 +128,37 @@ static void port_scope_end(pli_owned *owned)
 
     port->ended = true;
     port->stopped = pl_deferred_unref(port->stopped);
+    port->drained = pl_deferred_unref(port->drained);
     port_close(port);
+}
+
+/* Returns: the Deferred that is there, or a new one of which the port has a reference. */
+static pl_deferred *port_promise(const pl_port *port, pl_deferred **promise)
+{
+    if (!*promise) {
+        *promise = pl_deferred_new(port->scope);
+        if (*promise)
+            pl_deferred_ref(*promise);
+    }
+    return *promise;
 }
 
 pl_deferred *pl_port_stop(pl_port *port)
 {
     pli_check_thread(port->reactor);
-    if (!port->stopped) {
-        port->stopped = pl_deferred_new(port->scope);
-        if (port->stopped)
-            pl_deferred_ref(port->stopped);
-    }
+    port_promise(port, &port->stopped);
     port_close(port);
     return port->stopped;
+}
+
+pl_deferred *pl_port_drain(pl_port *port)
+{
+    pli_check_thread(port->reactor);
+    port_promise(port, &port->drained);
+    port_close(port);
+    pli_connections_close(port->scope, &port->origin);
+    port_tell_drained(port);
+    return port->drained;
 }
 
 /* ---- accepting ---- */
@@ -145,6 +172,7 @@ static void port_connection_lost(pli_connection_watcher *watcher)
     --port->connections;
     if (port->connections_max && port->connections + 1 == port->connections_max)
         port_accept(port);
+    port_tell_drained(port);
     port_bury_when_over(port);
 }
 
@@ -427,32 +455,35 @@ static int port_open(pl_port *port, const pl_endpoint *endpoint, const pl_listen
     return 0;
 }
 
-static int port_start(pl_port *port, const char *text, const pl_listen_options *options)
+static int port_start(pl_port *port, const char *text, const pl_listen_options *options,
+                      pl_failure **reterr_cause)
 {
     pl_endpoint endpoint;
-    int error = pl_endpoint_parse_server(text, &endpoint, NULL);
+    int error = pli_endpoint_read_server(text, &endpoint, reterr_cause);
 
     if (error == 0)
         error = pli_connection_origin_init(&port->origin, options->factory, options->protocol,
-                                           options->fiber, options->fiber_arg, &options->transport);
+                                           options->fiber, options->fiber_arg, &options->transport,
+                                           reterr_cause);
     if (error == 0)
-        error = pli_factory_start(options->factory, port->reactor);
+        error = pli_factory_start(options->factory, port->reactor, reterr_cause);
     if (error < 0)
         return error;
     port->tcp = endpoint.kind == PL_ENDPOINT_TCP;
     error = port_open(port, &endpoint, options);
-    if (error < 0)
+    if (error < 0) {
+        *reterr_cause = pli_endpoint_open_cause(error, "connections");
         pli_factory_stop(options->factory);
+    }
     return error;
 }
 
-int pl_listen(pl_scope *scope, const char *endpoint, const pl_listen_options *options,
-              pl_port **ret_port)
+static int listen_at(pl_scope *scope, const char *endpoint, const pl_listen_options *options,
+                     pl_port **ret_port, pl_failure **reterr_cause)
 {
     pl_port *port;
     int error;
 
-    pli_check_thread(scope->reactor);
     if (scope->ended)
         return PL_E_ENDED;
     port = pli_alloc_zero(sizeof *port);
@@ -466,7 +497,7 @@ int pl_listen(pl_scope *scope, const char *endpoint, const pl_listen_options *op
     port->connections_max = options->connections_max;
     /* Who may take just so many must not be given those that came meanwhile. */
     port->wants = PLI_WANT_ACCEPT | (port->connections_max ? PLI_WANT_ONE : 0);
-    error = port_start(port, endpoint, options);
+    error = port_start(port, endpoint, options, reterr_cause);
     if (error < 0) {
         if (port->unlink)
             pl_ignore(pli_path_unlink(port->unlink));
@@ -484,6 +515,18 @@ int pl_listen(pl_scope *scope, const char *endpoint, const pl_listen_options *op
     if (ret_port)
         *ret_port = port;
     return 0;
+}
+
+int pl_listen(pl_scope *scope, const char *endpoint, const pl_listen_options *options,
+              pl_port **ret_port, pl_failure **reterr_failure)
+{
+    pl_failure *cause = NULL;
+    int error;
+
+    pli_check_thread(scope->reactor);
+    error = listen_at(scope, endpoint, options, ret_port, &cause);
+    return error < 0 ? pli_endpoint_failed(error, "listening on", endpoint, cause, reterr_failure)
+                     : error;
 }
 
 const pl_address *pl_port_address(const pl_port *port)

@@ -121,8 +121,9 @@ PL_TEST(select_refuses_what_is_beyond_its_reach_and_lives_on)
     KIT_UNTIL(&k, kit_count_logged(&k, "cannot accept") == 1);
     PL_CHECK(kit_hear(&k, peer, (char[1]){0}, 1) <= 0);
     peer_close(fds[n]);
-    PL_EQ(pl_listen(k.scope, LOOPBACK, &(pl_listen_options){.protocol = &kit_server_ops}, NULL),
-          PL_E_LIMIT);
+    PL_EQ(
+        pl_listen(k.scope, LOOPBACK, &(pl_listen_options){.protocol = &kit_server_ops}, NULL, NULL),
+        PL_E_LIMIT);
     PL_EQ(k.server.made, 0);
     while (n--)
         peer_close(fds[n]);
@@ -219,10 +220,46 @@ static pl_result listen_again(void *value, void *arg)
 
     snprintf(endpoint, sizeof endpoint, "tcp:%u:interface=127.0.0.1",
              ntohs(((struct sockaddr_in *) &k->address)->sin_port));
-    PL_EQ(
-        pl_listen(k->scope, endpoint, &(pl_listen_options){.protocol = &kit_server_ops}, &k->port),
-        0);
+    PL_EQ(pl_listen(k->scope, endpoint, &(pl_listen_options){.protocol = &kit_server_ops}, &k->port,
+                    NULL),
+          0);
     return pl_value(value);
+}
+
+PL_TEST_EACH_BACKEND(draining_sends_what_is_queued_and_tells_when_the_last_has_gone)
+{
+    unsigned fired = 0;
+    int peer, other;
+    kit k;
+
+    kit_open(&k);
+    peer = kit_dial_made(&k);
+    other = kit_dial_made(&k);
+    PL_EQ(pl_write_str(k.server.transport, "the end"), 0);
+    PL_EQ(pl_add_callback(pl_port_drain(k.port), count_fired, &fired), 0);
+    kit_expect(&k, other, "the end");
+    peer_close(other);
+    KIT_UNTIL(&k, k.server.lost == 1);
+    PL_CHECK(kit_rests(&k));
+    PL_EQ(fired, 0);
+    PL_EQ(kit_hear(&k, peer, (char[1]){0}, 1), 0);
+    peer_close(peer);
+    KIT_UNTIL(&k, fired == 1);
+    PL_EQ(k.server.lost, 2);
+    PL_EQ(k.server.reason, PL_E_CLEAN);
+    kit_done(&k);
+}
+
+PL_TEST_EACH_BACKEND(draining_a_port_without_connections_is_told_at_once)
+{
+    unsigned fired = 0;
+    kit k;
+
+    kit_open(&k);
+    PL_EQ(pl_add_callback(pl_port_drain(k.port), count_fired, &fired), 0);
+    PL_EQ(pl_add_callback(pl_port_drain(k.port), count_fired, &fired), 0);
+    KIT_UNTIL(&k, fired == 2);
+    kit_done(&k);
 }
 
 PL_TEST_EACH_BACKEND(when_the_stop_is_told_the_address_is_free)
@@ -307,7 +344,7 @@ PL_TEST_EACH_BACKEND(a_factory_starts_with_its_first_port_and_stops_with_its_las
 
     kit_open_reactor(&k);
     kit_listen(&k, LOOPBACK, &(pl_listen_options){.factory = &f.base});
-    PL_EQ(pl_listen(k.scope, LOOPBACK, &(pl_listen_options){.factory = &f.base}, &second), 0);
+    PL_EQ(pl_listen(k.scope, LOOPBACK, &(pl_listen_options){.factory = &f.base}, &second, NULL), 0);
     PL_EQ(f.started, 1);
     pl_port_stop(k.port);
     PL_CHECK(kit_rests(&k));
@@ -319,13 +356,58 @@ PL_TEST_EACH_BACKEND(a_factory_starts_with_its_first_port_and_stops_with_its_las
     PL_EQ(f.stopped, 1);
 }
 
+PL_TEST_EACH_BACKEND(a_factory_stops_after_the_last_connection_of_its_last_port)
+{
+    test_factory f = {.base.ops = &test_factory_ops, .answer = &kit_server_ops};
+    int peers[2];
+    kit k;
+
+    kit_open_reactor(&k);
+    k.server.on[ON_EOF] = kit_close;
+    kit_listen(&k, LOOPBACK, &(pl_listen_options){.factory = &f.base});
+    for (int i = 0; i < 2; ++i)
+        peers[i] = kit_dial_made(&k);
+    pl_port_stop(k.port);
+    PL_CHECK(kit_rests(&k));
+    peer_close(peers[0]);
+    KIT_UNTIL(&k, k.server.lost == 1);
+    PL_CHECK(kit_rests(&k));
+    PL_EQ(f.stopped, 0);
+    peer_close(peers[1]);
+    KIT_UNTIL(&k, f.stopped == 1);
+    PL_EQ(k.server.lost, 2);
+    kit_done(&k);
+    PL_EQ(f.stopped, 1);
+}
+
+PL_TEST_EACH_BACKEND(a_factory_stops_after_the_connections_that_end_with_its_scope)
+{
+    test_factory f = {.base.ops = &test_factory_ops, .answer = &kit_server_ops};
+    int peer;
+    kit k;
+
+    kit_open_reactor(&k);
+    kit_listen(&k, LOOPBACK, &(pl_listen_options){.factory = &f.base});
+    peer = kit_dial_made(&k);
+    pl_port_stop(k.port);
+    PL_CHECK(kit_rests(&k));
+    PL_EQ(f.stopped, 0);
+    pl_scope_end(k.scope);
+    PL_EQ(k.server.lost, 1);
+    KIT_UNTIL(&k, f.stopped == 1);
+    peer_close(peer);
+    kit_done(&k);
+    PL_EQ(f.stopped, 1);
+}
+
 PL_TEST_EACH_BACKEND(a_factory_that_does_not_start_stops_listening)
 {
     test_factory f = {.base.ops = &test_factory_ops, .start_answer = PL_E_STATE};
     kit k;
 
     kit_open_reactor(&k);
-    PL_EQ(pl_listen(k.scope, LOOPBACK, &(pl_listen_options){.factory = &f.base}, NULL), PL_E_STATE);
+    PL_EQ(pl_listen(k.scope, LOOPBACK, &(pl_listen_options){.factory = &f.base}, NULL, NULL),
+          PL_E_STATE);
     PL_EQ(f.base.users, 0);
     kit_done(&k);
 }
@@ -399,11 +481,72 @@ PL_TEST_EACH_BACKEND(a_busy_port_is_an_error_and_leaves_nothing)
     kit_open(&k);
     snprintf(endpoint, sizeof endpoint, "tcp:%u:interface=127.0.0.1",
              pl_port_address(k.port)->port);
-    PL_EQ(pl_listen(k.scope, endpoint, &(pl_listen_options){.protocol = &kit_server_ops}, NULL),
-          -EADDRINUSE);
-    PL_EQ(pl_listen(k.scope, "nonsense:1", &(pl_listen_options){.protocol = &kit_server_ops}, NULL),
+    PL_EQ(
+        pl_listen(k.scope, endpoint, &(pl_listen_options){.protocol = &kit_server_ops}, NULL, NULL),
+        -EADDRINUSE);
+    PL_EQ(pl_listen(k.scope, "nonsense:1", &(pl_listen_options){.protocol = &kit_server_ops}, NULL,
+                    NULL),
           PL_E_SYNTAX);
-    PL_EQ(pl_listen(k.scope, LOOPBACK, &(pl_listen_options){0}, NULL), -EINVAL);
+    PL_EQ(pl_listen(k.scope, LOOPBACK, &(pl_listen_options){0}, NULL, NULL), -EINVAL);
+    kit_done(&k);
+}
+
+/* What pl_listen() tells of an endpoint that it can't listen on. Returns: the code. */
+static int listen_in_vain(kit *k, const char *endpoint, const pl_listen_options *options,
+                          const char *story)
+{
+    pl_failure *failure = NULL;
+    char text[512];
+    int error = pl_listen(k->scope, endpoint, options, NULL, &failure);
+
+    PL_STR_EQ(pl_failure_format(failure, text, sizeof text), story);
+    PL_EQ(pl_failure_code(failure), error);
+    pl_failure_unref(failure);
+    return error;
+}
+
+static int refuse_to_start(pl_factory *self)
+{
+    (void) self;
+    return PL_E_LIMIT;
+}
+
+PL_TEST(what_listening_fails_for_is_told_as_a_story)
+{
+    static const pl_factory_ops reluctant = {PL_FACTORY(reluctant), .protocol = &kit_server_ops,
+                                             .start_factory = refuse_to_start};
+    pl_listen_options good = {.protocol = &kit_server_ops};
+    pl_factory factory = {.ops = &reluctant};
+    kit k;
+
+    kit_open_reactor(&k);
+    PL_EQ(listen_in_vain(&k, "tcp:8o", &good,
+                         "listening on tcp:8o: character 5 ('o'): expected a port from 0 to 65535: "
+                         "bad syntax"),
+          PL_E_SYNTAX);
+    PL_EQ(listen_in_vain(&k, "unix:/nowhere/at/all", &good,
+                         "listening on unix:/nowhere/at/all: No such file or directory"),
+          -ENOENT);
+    PL_EQ(
+        listen_in_vain(&k, "tcp6:0:interface=fe80\\:\\:1%nope", &good,
+                       "listening on tcp6:0:interface=fe80\\:\\:1%nope: the zone of its address is "
+                       "no interface here: bad syntax"),
+        PL_E_SYNTAX);
+    PL_EQ(
+        listen_in_vain(&k, "udp:7", &good,
+                       "listening on udp:7: it is no endpoint of connections: not supported here"),
+        PL_E_UNSUPPORTED);
+    PL_EQ(listen_in_vain(&k, LOOPBACK, &(pl_listen_options){0},
+                         "listening on " LOOPBACK ": exactly one of factory, protocol and fiber is "
+                         "to be given: Invalid argument"),
+          -EINVAL);
+    PL_EQ(listen_in_vain(&k, LOOPBACK, &(pl_listen_options){.factory = &factory},
+                         "listening on " LOOPBACK ": starting the factory reluctant: limit "
+                         "reached"),
+          PL_E_LIMIT);
+    pl_scope_end(k.scope);
+    PL_EQ(listen_in_vain(&k, LOOPBACK, &good, "listening on " LOOPBACK ": its owner has ended"),
+          PL_E_ENDED);
     kit_done(&k);
 }
 
@@ -426,8 +569,9 @@ PL_TEST_EACH_BACKEND(the_file_of_a_unix_socket_comes_and_goes_with_the_port)
     PL_EQ(st.st_mode & 0777, 0600);
     k.address_size = (socklen_t) (offsetof(struct sockaddr_un, sun_path) + strlen(path) + 1);
     peer = kit_dial_made(&k);
-    PL_EQ(pl_listen(k.scope, endpoint, &(pl_listen_options){.protocol = &kit_server_ops}, NULL),
-          -EADDRINUSE);
+    PL_EQ(
+        pl_listen(k.scope, endpoint, &(pl_listen_options){.protocol = &kit_server_ops}, NULL, NULL),
+        -EADDRINUSE);
     peer_close(peer);
     kit_done(&k);
     PL_EQ(stat(path, &st), -1);
@@ -447,8 +591,8 @@ static bool try_to_serve(uint64_t fail_at, bool for_ever)
     k.server.on[ON_EOF] = kit_close;
     before = pli_alloc_count();
     pli_alloc_fail_at(fail_at, for_ever);
-    error =
-        pl_listen(k.scope, LOOPBACK, &(pl_listen_options){.protocol = &kit_server_ops}, &k.port);
+    error = pl_listen(k.scope, LOOPBACK, &(pl_listen_options){.protocol = &kit_server_ops}, &k.port,
+                      NULL);
     PL_CHECK(error == 0 || error == -ENOMEM);
     if (error == 0) {
         k.address_size = sizeof(struct sockaddr_in);

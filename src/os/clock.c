@@ -31,6 +31,17 @@ int64_t pli_clock_wall(void)
     return read_clock(CLOCK_REALTIME);
 }
 
+void pli_clock_sleep(int64_t ns)
+{
+    struct timespec t = {ns / 1000000000, ns % 1000000000};
+
+    if (pli_sim_here)
+        pli_sim_block(pli_sim_world()->now + ns, "the end of a sleep");
+    else
+        while (nanosleep(&t, &t) < 0 && errno == EINTR)
+            continue;
+}
+
 uint64_t pli_clock_seed(void)
 {
     uint64_t seed = 0;

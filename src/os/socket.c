@@ -7,6 +7,8 @@
 #include <unistd.h>
 
 #include "os/fault.h"
+#include "os/sim/file.h"
+#include "os/sim/file.h"
 #include "os/sim/socket.h"
 
 static int result(int r)
@@ -286,8 +288,16 @@ int pli_path_unlink(const char *path)
     if (error < 0)
         return error;
     if (pli_sim_here)
-        return pli_sim_socket_unlink(path) ? 0 : -ENOENT;
+        return pli_sim_socket_unlink(path) ? 0 : pli_sim_file_unlink(path);
     return result(unlink(path));
+}
+
+/* A socket's name in a world has no mode. */
+static int sim_chmod(const char *path, unsigned mode)
+{
+    int error = pli_sim_file_chmod(path, mode);
+
+    return error == -ENOENT ? 0 : error;
 }
 
 int pli_path_chmod(const char *path, unsigned mode)
@@ -296,5 +306,5 @@ int pli_path_chmod(const char *path, unsigned mode)
 
     if (error < 0)
         return error;
-    return pli_sim_here ? 0 : result(chmod(path, (mode_t) mode));
+    return pli_sim_here ? sim_chmod(path, mode) : result(chmod(path, (mode_t) mode));
 }

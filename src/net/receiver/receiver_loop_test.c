@@ -75,7 +75,7 @@ static void start(void)
 
     PL_EQ(pl_reactor_new(NULL, &reactor), 0);
     PL_EQ(pl_scope_new(pl_reactor_scope(reactor), "test", &scope), 0);
-    PL_EQ(pl_listen(scope, "tcp:127.0.0.1:0", &options, &port), 0);
+    PL_EQ(pl_listen(scope, "tcp:127.0.0.1:0", &options, &port, NULL), 0);
     to.sin_port = htons(pl_port_address(port)->port);
     peer_fd = peer_socket(AF_INET, SOCK_STREAM, 0);
     PL_EQ(peer_connect(peer_fd, (const void *) &to, sizeof to), 0);

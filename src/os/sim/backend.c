@@ -30,13 +30,11 @@
 /* What the backend has of an io. */
 typedef struct place {
     pli_sim_watcher watcher;
-    pli_link ready;  /* in the backend's `ready` or `again`, or in none */
-    bool again;      /* in which */
+    pli_link ready;  /* in the backend's, or in none */
     pli_link sends;  /* in the backend's `sends`, or in none */
     pli_link leaves; /* in the backend's `leaving`, or in none */
     struct sim_backend *backend;
     pli_io *io;
-    pli_sim_object *object; /* NULL: the descriptor is closed */
     unsigned late;          /* wants that were withdrawn and are served once more */
     int connect_error;      /* to be told; 1: none */
     int64_t gone_at;        /* when the kernel lets go */
@@ -49,8 +47,8 @@ typedef struct sim_backend {
     bool ring;
     place **places; /* by slot */
     uint32_t n_places;
-    pli_link ready, again, sends, leaving; /* again: those that had their turn and have more, while dispatching */
-    unsigned n_ready, n_again;
+    pli_link ready, sends, leaving;
+    unsigned n_ready;
     bool news; /* a send was short or failed: the turn must not wait */
     pli_sim_thread *waiting; /* NULL: nobody */
 } sim_backend;
@@ -84,8 +82,7 @@ static void take_ready(place *p)
     if (pli_list_empty(&p->ready))
         return;
     pli_list_remove(&p->ready);
-    --*(p->again ? &p->backend->n_again : &p->backend->n_ready);
-    p->again = false;
+    --p->backend->n_ready;
 }
 
 static unsigned interest_of(unsigned wants)
@@ -98,11 +95,11 @@ static unsigned ready_for(const place *p)
 {
     unsigned wants = p->io->wants | p->late;
 
-    if (!p->object || !wants)
+    if (!p->watcher.object || !wants)
         return 0;
     if (p->connect_error < 1)
         return PLI_WRITABLE;
-    return p->object->ops->ready(p->object) & (interest_of(wants) | PLI_HUNG_UP);
+    return p->watcher.object->ops->ready(p->watcher.object) & (interest_of(wants) | PLI_HUNG_UP);
 }
 
 static void look(place *p)
@@ -142,14 +139,14 @@ static int sim_add(pli_backend *base, pli_io *io)
     p->backend = self;
     p->io = io;
     p->connect_error = 1;
-    p->object = pli_sim_fd_get(io->fd, NULL);
+    p->watcher.object = pli_sim_fd_get(io->fd, NULL);
     p->watcher.changed = object_changed;
     pli_list_init(&p->ready);
     pli_list_init(&p->sends);
     pli_list_init(&p->leaves);
     pli_list_init(&p->watcher.link);
-    if (p->object)
-        pli_list_push_back(&p->object->watchers, &p->watcher.link);
+    if (p->watcher.object)
+        pli_list_push_back(&p->watcher.object->watchers, &p->watcher.link);
     return 0;
 }
 
@@ -226,8 +223,8 @@ static void let_go_of_those_that_left(sim_backend *self)
         next = at->next;
         if (p->gone_at > self->sim->now)
             continue;
-        if (self->ring && p->object && p->object->ops->ready &&
-            p->object->ops->ready(p->object) & PLI_READABLE)
+        if (self->ring && p->watcher.object && p->watcher.object->ops->ready &&
+            p->watcher.object->ops->ready(p->watcher.object) & PLI_READABLE)
             ++self->base.dropped; /* a late completion, for nobody */
         let_go(p);
     }
@@ -398,7 +395,7 @@ static void serve_receive(sim_backend *self, place *p)
 static void serve_accept(sim_backend *self, place *p)
 {
     pli_io *io = p->io;
-    uint32_t slot = io->slot;
+    uint32_t slot = io->slot, gen = io->gen;
 
     for (int i = 0; i < ACCEPTS_MAX; ++i) {
         struct sockaddr_storage address;
@@ -408,7 +405,7 @@ static void serve_accept(sim_backend *self, place *p)
         if (fd == -EAGAIN)
             return;
         io->ops->accepted(io, fd, fd < 0 || self->ring ? NULL : (struct sockaddr *) &address, size);
-        if (self->places[slot] != p || p->removed || !(io->wants & PLI_WANT_ACCEPT))
+        if (!pli_slots_get(&self->base.ios, slot, gen) || p->removed || !(io->wants & PLI_WANT_ACCEPT))
             return;
     }
 }
@@ -430,7 +427,7 @@ static void serve_watch(place *p, unsigned ready)
 
 static void serve(sim_backend *self, place *p, unsigned step)
 {
-    unsigned ready = p->object ? p->object->ops->ready(p->object) : 0, wants = p->io->wants | p->late;
+    unsigned ready = p->watcher.object ? p->watcher.object->ops->ready(p->watcher.object) : 0, wants = p->io->wants | p->late;
 
     if (wants & PLI_WANT_CONNECT) {
         if (step == 0)
@@ -446,60 +443,55 @@ static void serve(sim_backend *self, place *p, unsigned step)
     }
 }
 
-static place *any_ready(sim_backend *self)
-{
-    pli_link *at = self->ready.next;
-
-    for (uint64_t n = pli_sim_below(self->sim, self->n_ready); n; --n)
-        at = at->next;
-    return pl_container_of(at, place, ready);
-}
-
 /* Both steps, in either order, unless the io is removed meanwhile. */
 static void serve_one(sim_backend *self, place *p)
 {
-    uint32_t slot = p->io->slot;
+    uint32_t slot = p->io->slot, gen = p->io->gen;
     unsigned first = (unsigned) pli_sim_below(self->sim, 2);
 
-    for (unsigned i = 0; i < 2; ++i)
-        if (self->places[slot] == p && !p->removed)
-            serve(self, p, first ^ i);
+    serve(self, p, first);
+    if (pli_slots_get(&self->base.ios, slot, gen) && !p->removed)
+        serve(self, p, !first);
 }
 
-static void put_again(place *p)
-{
-    p->again = true;
-    pli_list_push_back(&p->backend->again, &p->ready);
-    ++p->backend->n_again;
-}
+typedef struct turn_entry {
+    uint32_t slot, gen;
+} turn_entry;
 
-/* Those that have more wait for the next turn. */
-static void ready_again(sim_backend *self)
+/* All that are ready now, in an order that is drawn. Returns: how many; freed by the caller. */
+static unsigned draw_turn(sim_backend *self, turn_entry **ret_entries)
 {
-    pli_link *at;
+    unsigned n = 0;
+    turn_entry *entries = pli_sim_owned_alloc((self->n_ready + 1) * sizeof *entries);
 
-    while ((at = pli_list_pop_front(&self->again))) {
-        pl_container_of(at, place, ready)->again = false;
-        pli_list_push_back(&self->ready, at);
+    while (!pli_list_empty(&self->ready)) {
+        place *p = pl_container_of(self->ready.next, place, ready);
+        unsigned at = (unsigned) pli_sim_below(self->sim, n + 1);
+
+        take_ready(p);
+        entries[n++] = entries[at];
+        entries[at] = (turn_entry){p->io->slot, p->io->gen};
     }
-    self->n_ready += self->n_again;
-    self->n_again = 0;
+    *ret_entries = entries;
+    return n;
 }
 
 static void sim_dispatch(pli_backend *base)
 {
     sim_backend *self = backend_of(base);
+    turn_entry *entries;
+    unsigned n = draw_turn(self, &entries);
 
-    for (unsigned n = self->n_ready; n && self->n_ready; --n) {
-        place *p = any_ready(self);
-        uint32_t slot = p->io->slot;
+    for (unsigned i = 0; i < n; ++i) {
+        pli_io *io = pli_slots_get(&base->ios, entries[i].slot, entries[i].gen);
 
-        take_ready(p);
-        serve_one(self, p);
-        if (self->places[slot] == p && !p->removed && ready_for(p) && pli_list_empty(&p->ready))
-            put_again(p);
+        if (io && !place_of(self, io)->removed)
+            serve_one(self, place_of(self, io));
+        io = pli_slots_get(&base->ios, entries[i].slot, entries[i].gen);
+        if (io && !place_of(self, io)->removed)
+            look(place_of(self, io)); /* more of it waits for the next turn */
     }
-    ready_again(self);
+    pli_sim_owned_free(entries);
     let_go_of_those_that_left(self);
 }
 
@@ -548,7 +540,6 @@ static int sim_open(pli_backend *base)
     self->sim = pli_sim_world();
     self->ring = !self->sim->exact && pli_sim_below(self->sim, 2);
     pli_list_init(&self->ready);
-    pli_list_init(&self->again);
     pli_list_init(&self->sends);
     pli_list_init(&self->leaving);
     return 0;

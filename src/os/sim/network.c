@@ -85,6 +85,12 @@ void pl_sim_mend(pl_sim_host *a, pl_sim_host *b)
     link_of(b, a, true)->cuts = 0;
 }
 
+void pli_sim_links_mend(pl_sim *sim)
+{
+    for (sim_link *link = sim->links; link; link = link->next)
+        link->cuts = 0;
+}
+
 void pli_sim_links_free(pl_sim *sim)
 {
     sim_link *link;

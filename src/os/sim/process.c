@@ -10,6 +10,8 @@
 
 #include "base/assert.h"
 #include "os/readiness.h"
+#include "os/sim/file.h"
+#include "os/sim/file.h"
 #include "os/sim/network.h"
 #include "os/sim/process.h"
 #include "os/sim/world.h"
@@ -17,10 +19,6 @@
 #define DESCRIPTORS_MAX 65536u
 /* The world begins at a moment of 2026 which no machine has had. */
 #define WALL_START_NS 1767225600000000000
-
-/* Until the disk is there. */
-__attribute__((weak)) void pli_sim_disk_crash(pl_sim_host *host);
-__attribute__((weak)) void pli_sim_disk_free(pl_sim_host *host);
 
 /* ---- descriptors ---- */
 
@@ -93,13 +91,14 @@ pli_sim_object *pli_sim_fd_get(int fd, const pli_sim_object_ops *ops)
 static void drop_object(pl_sim_process *process, pli_sim_object **place, bool crash)
 {
     pli_sim_object *object = *place;
+    pli_link *at;
 
     *place = NULL;
     --process->n_fds;
     if (--object->fds > 0)
         return;
-    while (pli_list_pop_front(&object->watchers)) {
-    }
+    while ((at = pli_list_pop_front(&object->watchers)))
+        pl_container_of(at, pli_sim_watcher, link)->object = NULL;
     object->ops->close(object, crash);
 }
 
@@ -336,6 +335,27 @@ pl_sim_process *pli_sim_process_new(pl_sim_host *host, const char *name)
     return process;
 }
 
+static void end_stalls(pl_sim_host *host)
+{
+    for (pli_link *at = host->processes.next; at != &host->processes; at = at->next) {
+        pl_sim_process *process = pl_container_of(at, pl_sim_process, link);
+
+        if (!process->stall_over.place)
+            continue;
+        pli_sim_unschedule(host->sim, &process->stall_over);
+        stall_over(&process->stall_over);
+    }
+}
+
+void pl_sim_calm(pl_sim *sim)
+{
+    pl_sim_note(sim, "peace");
+    pl_sim_set_faults(sim, NULL);
+    pli_sim_links_mend(sim);
+    for (pli_link *at = sim->hosts.next; at != &sim->hosts; at = at->next)
+        end_stalls(pl_container_of(at, pl_sim_host, link));
+}
+
 pl_sim_process *pl_sim_spawn(pl_sim_host *host, const char *name, pl_sim_main_fn *main, void *arg)
 {
     pl_sim_process *process;
@@ -507,8 +527,7 @@ void pl_sim_crash(pl_sim_host *host)
     pli_sim_tell(host->sim, NULL, host->ip[15], "%s: the power is cut", host->name);
     pli_sim_count(host->sim, PL_SIM_CRASH);
     host->up = false;
-    if (pli_sim_disk_crash)
-        pli_sim_disk_crash(host);
+    pli_sim_disk_crash(host);
     end_processes(host, true);
 }
 
@@ -535,8 +554,7 @@ void pli_sim_hosts_free(pl_sim *sim)
             pli_sim_kfree(process->name);
             pli_sim_kfree(process);
         }
-        if (pli_sim_disk_free)
-            pli_sim_disk_free(host);
+        pli_sim_disk_free(host);
         pli_sim_network_done(host);
         pli_sim_texts_free(&host->environment);
         pli_sim_kfree(host->name);

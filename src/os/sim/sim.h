@@ -123,7 +123,8 @@ struct pli_sim_object {
 
 /* Whoever wants to know when the object may have become ready. */
 typedef struct pli_sim_watcher {
-    pli_link link; /* of the object */
+    pli_link link;          /* of the object */
+    pli_sim_object *object; /* NULL: it is closed */
     void (*changed)(struct pli_sim_watcher *self);
 } pli_sim_watcher;
 

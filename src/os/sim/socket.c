@@ -211,15 +211,22 @@ static bool is_own(const pl_sim_host *host, const uint8_t ip[16])
            memcmp(ip, host->ip, 16) == 0;
 }
 
+bool pli_sim_socket_has_file(const char *path)
+{
+    for (pli_sim_text *at = pli_sim_host()->files; at; at = at->next)
+        if (strcmp(at->name, path) == 0)
+            return true;
+    return false;
+}
+
 /* The name of a UNIX socket in the file system stays when the socket is gone. */
 static int make_file(pl_sim_host *host, const pli_sim_name *name)
 {
     char path[sizeof name->path + 1] = "";
 
     memcpy(path, name->path, name->path_len);
-    for (pli_sim_text *at = host->files; at; at = at->next)
-        if (strcmp(at->name, path) == 0)
-            return -EADDRINUSE;
+    if (pli_sim_socket_has_file(path))
+        return -EADDRINUSE;
     pli_sim_texts_add(&host->files, path, NULL);
     return 0;
 }

@@ -61,7 +61,9 @@ PL_MUST int pli_sim_socket_type(int fd);
 int pli_sim_socket_unlink_stale(const struct sockaddr *address, socklen_t size, const char *path);
 PL_MUST int pli_sim_fd_open_reserve(void);
 PL_MUST int pli_sim_fd_pollable(int fd);
-/* Whether it was the name of a socket. */
+/* Whether it is the name of a socket, also of one that is gone. */
+bool pli_sim_socket_has_file(const char *path);
+/* The same, and takes it away. */
 bool pli_sim_socket_unlink(const char *path);
 
 /* NULL: none of the running process's. */

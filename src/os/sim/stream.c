@@ -249,6 +249,7 @@ static void reset_between(pli_sim_end *end, packet *what)
     } else {
         pli_sim_kfree(what);
     }
+    drop_packets(&end->flying); /* also when it is gone itself */
     break_end(other, ECONNRESET);
     break_end(end, ECONNRESET);
 }

@@ -38,6 +38,7 @@ typedef struct weblog_door {
 } weblog_door;
 
 struct weblog {
+    pl_service base;
     const pli_weblog_options *options;
     pl_scope *scope;
     pl_reactor *reactor;
@@ -49,7 +50,6 @@ struct weblog {
     pl_port **ports;
     size_t n_tails, n_ports;
     pli_link clients;
-    pl_trigger trigger;
     pl_deferred *stopped;
     unsigned rested_ms;             /* since when nothing waits to be sent any more */
     uint64_t bad, bad_told;         /* lines that are no hits */
@@ -64,6 +64,11 @@ typedef struct weblog_client {
     pli_link link;
     int64_t asked; /* the turn of its last request */
 } weblog_client;
+
+static weblog *weblog_of(pl_service *service)
+{
+    return pl_container_of(service, weblog, base);
+}
 
 /* ---- from a line to a hit ---- */
 
@@ -271,9 +276,9 @@ static void weblog_await_clients(void *arg)
 }
 
 /* Nobody new, what is in the logs by now, and the document's end. */
-static pl_deferred *weblog_stop(void *arg)
+static pl_deferred *weblog_stop(pl_service *service)
 {
-    weblog *w = arg;
+    weblog *w = weblog_of(service);
     pl_deferred *gone;
 
     for (size_t i = 0; i < w->n_ports; ++i)
@@ -330,10 +335,9 @@ static int weblog_listen(weblog *w, const pl_texts *endpoints, weblog_door *door
     int error = 0;
 
     for (size_t i = 0; error == 0 && i < endpoints->n; ++i) {
-        error = pl_listen(w->scope, endpoints->at[i], &options, &w->ports[w->n_ports]);
-        if (error < 0)
-            *reterr_failure = pl_failure_new(error, "listening on", NULL, "%s", endpoints->at[i]);
-        else
+        error =
+            pl_listen(w->scope, endpoints->at[i], &options, &w->ports[w->n_ports], reterr_failure);
+        if (error == 0)
             weblog_log_port(w, w->ports[w->n_ports++], endpoints->at[i],
                             door == &w->pull ? "pull" : "push");
     }
@@ -356,51 +360,69 @@ static void weblog_end(void *arg)
 {
     weblog *w = arg;
 
-    pl_remove_system_event_trigger(w->reactor, w->trigger);
     w->stopped = pl_deferred_unref(w->stopped);
 }
 
-static int weblog_start(weblog *w, pl_failure **reterr_failure)
+/* The logs before the ports: a client is owed what is written after it has connected, and the kernel connects it as soon as there is a port. */
+static int weblog_open(pl_service *service, pl_failure **reterr_failure)
 {
+    weblog *w = weblog_of(service);
     pl_fanout_options options = {.backlog_bytes_max = w->options->backlog_bytes,
                                  .skipped = weblog_skipped,
                                  .hold = w->options->interval_s > 0};
-    int error = pl_fanout_new(w->scope, &options, &w->fanout);
+    int error;
 
+    w->scope = service->scope;
+    w->n_tails = w->n_ports = 0;
+    pli_list_init(&w->clients);
+    error = pl_fanout_new(w->scope, &options, &w->fanout);
     if (error == 0)
         error = pl_scope_on_end(w->scope, weblog_end, w);
     if (error == 0)
         error = weblog_open_logs(w, reterr_failure);
     if (error == 0)
         error = weblog_open_ports(w, reterr_failure);
-    if (error < 0)
-        return error;
-    w->trigger = pl_add_system_event_trigger(w->reactor, PL_BEFORE, PL_SHUTDOWN, weblog_stop, w);
-    if (!w->trigger.id)
-        return -ENOMEM;
-    if (options.hold)
+    return error;
+}
+
+static int weblog_start(pl_service *service, pl_failure **reterr_failure)
+{
+    weblog *w = weblog_of(service);
+
+    (void) reterr_failure;
+    if (w->options->interval_s > 0)
         weblog_tick(w);
     return 0;
 }
 
-static int weblog_make(pl_scope *scope, const void *options, pl_failure **reterr_failure)
-{
-    weblog *w = pl_scope_alloc(scope, sizeof *w);
-    int error;
+static const pl_service_ops weblog_ops = {
+    PL_SERVICE(weblog),
+    .privileged_start = weblog_open,
+    .start = weblog_start,
+    .stop = weblog_stop,
+};
 
-    if (!w)
-        return -ENOMEM;
+static int weblog_make(pl_service *parent, const char *name, const void *options,
+                       pl_service **ret_service, pl_failure **reterr_failure)
+{
+    pl_service *service = NULL;
+    int error = pl_service_new(parent, &weblog_ops, name, &service);
+    weblog *w;
+
+    (void) reterr_failure;
+    if (error < 0)
+        return error;
+    *ret_service = service;
+    w = weblog_of(service);
     w->options = options;
-    w->scope = scope;
-    pli_list_init(&w->clients);
-    w->reactor = pl_scope_reactor(scope);
+    w->reactor = pl_service_reactor(service);
     w->replay = w->options->replay;
     if (w->options->from_start && !w->options->replay_given)
         w->replay = UINT64_MAX;
     w->push = (weblog_door){{.ops = &push_factory_ops}, w};
     w->pull = (weblog_door){{.ops = &pull_factory_ops}, w};
     error = pli_logline_format_named(pl_str(w->options->format), &w->format);
-    return error < 0 ? -EINVAL : weblog_start(w, reterr_failure);
+    return error < 0 ? -EINVAL : 0;
 }
 
 /* ---- its options ---- */
@@ -454,7 +476,8 @@ static const pl_option weblog_options[] = {
     {.name = NULL},
 };
 
-const pli_service pli_weblog_service = {
+const pl_plugin pli_weblog_plugin = {
+    PL_PLUGIN,
     .name = "weblog",
     .summary = "the hits of a web server's access log, live, as XML",
     .options = weblog_options,

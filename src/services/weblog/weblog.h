@@ -4,7 +4,7 @@
 #ifndef PLI_WEBLOG_WEBLOG_H
 #define PLI_WEBLOG_WEBLOG_H
 
-#include "app/service.h"
+#include <plait/plugin.h>
 
 /* What the options of the service are read into. */
 typedef struct pli_weblog_options {
@@ -19,6 +19,6 @@ typedef struct pli_weblog_options {
     uint64_t backlog_bytes;
 } pli_weblog_options;
 
-extern const pli_service pli_weblog_service;
+extern const pl_plugin pli_weblog_plugin;
 
 #endif

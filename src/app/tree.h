@@ -1,0 +1,39 @@
+/*
+ * The tree of services, seen from inside.
+ */
+#ifndef PLI_APP_TREE_H
+#define PLI_APP_TREE_H
+
+#include <plait/service.h>
+#include <plait/timer.h>
+
+#include "base/list.h"
+
+/* How far a service is. */
+typedef enum pli_service_stage {
+    PLI_SERVICE_STOPPED,
+    PLI_SERVICE_BOUND, /* after its privileged start */
+    PLI_SERVICE_RUNNING,
+    PLI_SERVICE_STOPPING,
+} pli_service_stage;
+
+/* What stands in front of an instance. */
+typedef struct pli_service_inside {
+    pl_service *service;
+    pl_scope *home; /* that it is made in, for the whole tree */
+    pli_link link;  /* in the parent's children; at the root: to itself */
+    pli_link children;
+    pli_service_stage stage;
+    bool stop_called; /* stop() of it, while it is stopping */
+    pl_deferred *stopped;
+    pl_timer deadline;
+    char name[PL_SERVICE_NAME_MAX + 1];
+} pli_service_inside;
+
+/* Whether it does as a name: see pl_service_new_root(). */
+bool pli_service_name_ok(const char *name);
+
+/* The root of its tree. */
+pl_service *pli_service_root(const pl_service *service);
+
+#endif
