@@ -19,6 +19,8 @@
 #include <sys/syscall.h>
 #include <time.h>
 
+#include "os/sim/guest.h"
+
 enum {
     exit_failed = 1,
     exit_skipped = 77,
@@ -28,7 +30,7 @@ enum {
 
 const char *check_backend;
 
-static const char *const backends[] = {"uring", "epoll", "poll", "select"};
+static const char *const backends[] = {"uring", "epoll", "poll", "select", "sim"};
 
 static check_test *tests, **tests_last = &tests;
 static const char *program;
@@ -87,6 +89,8 @@ void check_fail(const char *file, int line, const char *format, ...)
 void check_skip(const char *reason)
 {
     if (foreground) {
+        if (pl_sim_here())
+            pli_sim_leave();
         snprintf(skip_reason, sizeof skip_reason, "%s", reason);
         siglongjmp(foreground_skip, 1);
     }
@@ -165,8 +169,36 @@ static void skip_unless_permitted(const char *backend)
         close((int) fd);
 }
 
+static void stuck_in_world(pl_sim *sim, const char *why, const char *report)
+{
+    check_fail(program, 0, "%s after %g s of the world:\n%s", why, (double) pl_sim_now(sim) / 1e9,
+               report);
+}
+
+/* As the one process of a world in which nothing goes wrong. The seed is always the same one unless another is asked for. */
+static void run_in_world(const check_test *test)
+{
+    const char *seed = getenv("PL_TEST_SEED");
+    pl_sim_options options = {.seed = seed && *seed ? strtoull(seed, NULL, 0) : 1};
+    pl_sim *sim;
+
+    if (pl_sim_new(&options, &sim) < 0)
+        check_fail(program, 0, "there is no world for it");
+    pli_sim_enter(pl_sim_host_new(sim, "host", NULL), "test", stuck_in_world);
+    test->run();
+    pli_sim_leave();
+    pl_sim_free(sim);
+}
+
 static void run_body(const check_test *test)
 {
+    if (test->backend && strcmp(test->backend, "sim") == 0) {
+        check_backend = test->backend;
+        setenv("PLAIT_REACTOR", test->backend, 1);
+        run_in_world(test);
+        return;
+    }
+
     check_backend = test->backend;
     if (test->backend) {
         setenv("PLAIT_REACTOR", test->backend, 1);

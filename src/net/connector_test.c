@@ -162,13 +162,13 @@ static void silent_open(silent *s, int family)
     socklen_t size = family == AF_UNIX ? sizeof(sa_family_t) : sizeof at.in;
     int r = 0;
 
-    *s = (silent){.listener = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+    *s = (silent){.listener = peer_socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0)};
     if (family == AF_INET)
         at.in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    PL_EQ(bind(s->listener, &at.any, size), 0);
-    PL_EQ(listen(s->listener, 0), 0);
+    PL_EQ(peer_bind(s->listener, &at.any, size), 0);
+    PL_EQ(peer_listen(s->listener, 0), 0);
     size = sizeof at;
-    PL_EQ(getsockname(s->listener, &at.any, &size), 0);
+    PL_EQ(peer_getsockname(s->listener, &at.any, &size), 0);
     if (family == AF_UNIX)
         snprintf(s->endpoint, sizeof s->endpoint, "unix:@%.*s:timeout=0.05",
                  (int) (size - sizeof(sa_family_t) - 1), at.un.sun_path + 1);
@@ -176,18 +176,18 @@ static void silent_open(silent *s, int family)
         snprintf(s->endpoint, sizeof s->endpoint, "tcp:127.0.0.1:%u:timeout=0.05",
                  ntohs(at.in.sin_port));
     while (r == 0 && s->n < 4) {
-        int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+        int fd = peer_socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
         s->fillers[s->n++] = fd;
-        r = connect(fd, &at.any, size);
+        r = peer_connect(fd, &at.any, size);
     }
 }
 
 static void silent_close(silent *s)
 {
-    close(s->listener);
+    peer_close(s->listener);
     while (s->n)
-        close(s->fillers[--s->n]);
+        peer_close(s->fillers[--s->n]);
 }
 
 static void test_timeout(int family)
@@ -228,8 +228,8 @@ PL_TEST_EACH_BACKEND(a_unix_server_that_takes_its_time_is_waited_for)
     connect_to(&k, s.endpoint, &o);
     PL_CHECK(kit_rests(&k));
     PL_EQ(o.fired, 0);
-    fd = accept(s.listener, NULL, NULL);
-    close(fd);
+    fd = peer_accept(s.listener, NULL, NULL);
+    peer_close(fd);
     KIT_UNTIL(&k, o.fired);
     PL_EQ(o.code, 0);
     silent_close(&s);
@@ -412,7 +412,7 @@ PL_TEST(select_does_not_connect_beyond_its_reach)
     KIT_UNTIL(&k, o.fired);
     PL_EQ(o.code, PL_E_LIMIT);
     for (int i = 0; i <= n; ++i)
-        close(fds[i]);
+        peer_close(fds[i]);
     connect_to(&k, k.endpoint, &o);
     KIT_UNTIL(&k, o.fired);
     PL_EQ(o.code, 0);

@@ -1,12 +1,11 @@
 /* Fan-outs over real connections, on every backend. The subscribers are plain sockets of the test itself. */
-#include <arpa/inet.h>
 #include <errno.h>
 #include <plait/plait.h>
 #include <stdlib.h>
-#include <sys/socket.h>
 
 #include "base/memory.h"
 #include "tests/check.h"
+#include "tests/peer.h"
 
 #define PEERS_MAX 8
 
@@ -80,7 +79,7 @@ static void stop(void)
 {
     for (unsigned i = 0; i < PEERS_MAX; ++i) {
         if (peers[i].fd > 0)
-            close(peers[i].fd);
+            peer_close(peers[i].fd);
         free(peers[i].got);
     }
     pl_reactor_free(reactor);
@@ -94,9 +93,9 @@ static peer *dial(unsigned i)
     int bytes = 65536;
 
     to.sin_port = htons(pl_port_address(port)->port);
-    peers[i] = (peer){.fd = socket(AF_INET, SOCK_STREAM, 0)};
-    setsockopt(peers[i].fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof bytes);
-    PL_EQ(connect(peers[i].fd, (struct sockaddr *) &to, sizeof to), 0);
+    peers[i] = (peer){.fd = peer_socket(AF_INET, SOCK_STREAM, 0)};
+    peer_setsockopt(peers[i].fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof bytes);
+    PL_EQ(peer_connect(peers[i].fd, (struct sockaddr *) &to, sizeof to), 0);
     while (n_made == before)
         PL_EQ(pl_reactor_turn(reactor, 1), 0);
     return &peers[i];
@@ -109,7 +108,7 @@ static void take(peer *p)
     do {
         if (p->size - p->n < 65536)
             p->got = realloc(p->got, p->size = p->size * 2 + 131072);
-        n = recv(p->fd, p->got + p->n, p->size - p->n - 1, MSG_DONTWAIT);
+        n = peer_recv(p->fd, p->got + p->n, p->size - p->n - 1, MSG_DONTWAIT);
         if (n > 0)
             p->n += (size_t) n;
     } while (n > 0);
@@ -338,8 +337,8 @@ PL_TEST_EACH_BACKEND(finish_sends_what_is_left_then_the_trailer_and_the_end)
     PL_EQ(p->n, 5000 * 500 + 4);
     PL_EQ(memcmp(p->got + p->n - 4, "end;", 4), 0);
     PL_EQ(q->n, p->n);
-    close(p->fd);
-    close(q->fd);
+    peer_close(p->fd);
+    peer_close(q->fd);
     p->fd = q->fd = 0;
     while (!told_finished)
         PL_EQ(pl_reactor_turn(reactor, 1), 0);
@@ -360,11 +359,11 @@ PL_TEST_EACH_BACKEND(member_that_asks_gets_what_is_new_and_only_then)
     turns(5);
     take(p);
     PL_EQ(p->n, 0);
-    PL_EQ(send(p->fd, "?", 1, 0), 1);
+    PL_EQ(peer_send(p->fd, "?", 1, 0), 1);
     take_until(p, 200000);
     PL_EQ(check_sequence(p, 0), 1000);
     p->n = 0;
-    PL_EQ(send(p->fd, "?", 1, 0), 1);
+    PL_EQ(peer_send(p->fd, "?", 1, 0), 1);
     take_until(p, 5);
     PL_STR_EQ(p->got, "none;");
     stop();
@@ -375,8 +374,8 @@ PL_TEST_EACH_BACKEND(member_that_left_costs_nothing)
     pl_fanout_stats stats;
 
     start(NULL);
-    close(dial(0)->fd);
-    close(dial(1)->fd);
+    peer_close(dial(0)->fd);
+    peer_close(dial(1)->fd);
     peers[0].fd = peers[1].fd = 0;
     while (n_lost < 2)
         PL_EQ(pl_reactor_turn(reactor, 1), 0);
@@ -450,9 +449,9 @@ PL_TEST_EACH_BACKEND(crowd_that_does_not_read_is_survived)
     start(NULL);
     to.sin_port = htons(pl_port_address(port)->port);
     for (int i = 0; i < CROWD; ++i) {
-        fds[i] = socket(AF_INET, SOCK_STREAM, 0);
-        setsockopt(fds[i], SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
-        PL_EQ(connect(fds[i], (struct sockaddr *) &to, sizeof to), 0);
+        fds[i] = peer_socket(AF_INET, SOCK_STREAM, 0);
+        peer_setsockopt(fds[i], SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
+        PL_EQ(peer_connect(fds[i], (struct sockaddr *) &to, sizeof to), 0);
         while (n_made <= (unsigned) i)
             PL_EQ(pl_reactor_turn(reactor, 1), 0);
     }
@@ -463,7 +462,7 @@ PL_TEST_EACH_BACKEND(crowd_that_does_not_read_is_survived)
     }
     PL_EQ(n_lost, 0);
     for (int i = 0; i < CROWD; ++i)
-        close(fds[i]);
+        peer_close(fds[i]);
     stop();
 }
 

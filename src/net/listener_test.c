@@ -25,7 +25,7 @@ PL_TEST_EACH_BACKEND(at_connections_max_the_others_wait_their_turn)
     PL_EQ(pl_port_connections(k.port), 2);
     for (int i = 0; i < 5; ++i) {
         PL_EQ(peer_hear(peers[i], (char[1]){0}, 1), -EAGAIN);
-        close(peers[i]);
+        peer_close(peers[i]);
         KIT_UNTIL(&k, k.server.lost == (unsigned) i + 1);
         KIT_UNTIL(&k, k.server.made == (i < 3 ? (unsigned) i + 3 : 5));
     }
@@ -64,23 +64,23 @@ PL_TEST_EACH_BACKEND(without_descriptors_it_turns_away_rests_and_recovers)
     kit_open(&k);
     k.server.on[ON_EOF] = kit_close;
     for (int i = 0; i < n; ++i)
-        peers[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    later = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        peers[i] = peer_socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    later = peer_socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     open = kit_count_fds();
     old = limit_fds();
     for (int i = 0; i < n; ++i)
-        PL_EQ(connect(peers[i], (struct sockaddr *) &k.address, k.address_size), 0);
+        PL_EQ(peer_connect(peers[i], (struct sockaddr *) &k.address, k.address_size), 0);
     for (int i = 0; i < n; ++i)
         PL_CHECK(kit_hear(&k, peers[i], (char[1]){0}, 1) <= 0);
     PL_EQ(k.server.made, 0);
     PL_CHECK(kit_rests(&k));
     PL_EQ(kit_count_logged(&k, "cannot accept"), 1);
     unlimit_fds(&k, &old, open);
-    PL_EQ(connect(later, (struct sockaddr *) &k.address, k.address_size), 0);
+    PL_EQ(peer_connect(later, (struct sockaddr *) &k.address, k.address_size), 0);
     KIT_UNTIL(&k, k.server.made == 1);
     for (int i = 0; i < n; ++i)
-        close(peers[i]);
-    close(later);
+        peer_close(peers[i]);
+    peer_close(later);
     kit_done(&k);
 }
 
@@ -93,17 +93,17 @@ PL_TEST_EACH_BACKEND(a_long_shortage_is_logged_once)
 
     kit_open(&k);
     for (int i = 0; i < 6; ++i)
-        peers[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        peers[i] = peer_socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     open = kit_count_fds();
     old = limit_fds();
     for (int i = 0; i < 6; ++i) {
-        PL_EQ(connect(peers[i], (struct sockaddr *) &k.address, k.address_size), 0);
+        PL_EQ(peer_connect(peers[i], (struct sockaddr *) &k.address, k.address_size), 0);
         PL_CHECK(kit_hear(&k, peers[i], (char[1]){0}, 1) <= 0);
     }
     PL_EQ(kit_count_logged(&k, "cannot accept"), 1);
     unlimit_fds(&k, &old, open);
     for (int i = 0; i < 6; ++i)
-        close(peers[i]);
+        peer_close(peers[i]);
     kit_done(&k);
 }
 
@@ -120,17 +120,17 @@ PL_TEST(select_refuses_what_is_beyond_its_reach_and_lives_on)
         ++n;
     KIT_UNTIL(&k, kit_count_logged(&k, "cannot accept") == 1);
     PL_CHECK(kit_hear(&k, peer, (char[1]){0}, 1) <= 0);
-    close(fds[n]);
+    peer_close(fds[n]);
     PL_EQ(
         pl_listen(k.scope, LOOPBACK, &(pl_listen_options){.protocol = &kit_server_ops}, NULL, NULL),
         PL_E_LIMIT);
     PL_EQ(k.server.made, 0);
     while (n--)
-        close(fds[n]);
+        peer_close(fds[n]);
     late = kit_dial(&k);
     KIT_UNTIL(&k, k.server.made == 1);
-    close(peer);
-    close(late);
+    peer_close(peer);
+    peer_close(late);
     kit_done(&k);
 }
 
@@ -165,7 +165,7 @@ static pl_result count_failed(const pl_failure *failure, void *arg)
 PL_TEST_EACH_BACKEND(a_stopped_port_refuses_and_its_connections_live_on)
 {
     unsigned fired = 0;
-    int peer, other = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int peer, other = peer_socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     kit k;
 
     kit_open(&k);
@@ -177,12 +177,12 @@ PL_TEST_EACH_BACKEND(a_stopped_port_refuses_and_its_connections_live_on)
     PL_EQ(fired, 0);
     KIT_UNTIL(&k, fired);
     PL_EQ(pl_reactor_turn(k.reactor, 0), 0);
-    PL_EQ(connect(other, (struct sockaddr *) &k.address, k.address_size), -1);
+    PL_EQ(peer_connect(other, (struct sockaddr *) &k.address, k.address_size), -1);
     PL_EQ(errno, ECONNREFUSED);
     peer_say(peer, "still here");
     kit_expect(&k, peer, "still here");
-    close(peer);
-    close(other);
+    peer_close(peer);
+    peer_close(other);
     KIT_UNTIL(&k, k.server.lost);
     PL_EQ(k.server.reason, PL_E_CLEAN);
     kit_done(&k);
@@ -238,12 +238,12 @@ PL_TEST_EACH_BACKEND(draining_sends_what_is_queued_and_tells_when_the_last_has_g
     PL_EQ(pl_write_str(k.server.transport, "the end"), 0);
     PL_EQ(pl_add_callback(pl_port_drain(k.port), count_fired, &fired), 0);
     kit_expect(&k, other, "the end");
-    close(other);
+    peer_close(other);
     KIT_UNTIL(&k, k.server.lost == 1);
     PL_CHECK(kit_rests(&k));
     PL_EQ(fired, 0);
     PL_EQ(kit_hear(&k, peer, (char[1]){0}, 1), 0);
-    close(peer);
+    peer_close(peer);
     KIT_UNTIL(&k, fired == 1);
     PL_EQ(k.server.lost, 2);
     PL_EQ(k.server.reason, PL_E_CLEAN);
@@ -275,7 +275,7 @@ PL_TEST_EACH_BACKEND(when_the_stop_is_told_the_address_is_free)
     PL_EQ(pl_add_callback(d, count_fired, &fired), 0);
     KIT_UNTIL(&k, fired);
     peer = kit_dial_made(&k);
-    close(peer);
+    peer_close(peer);
     kit_done(&k);
 }
 
@@ -294,7 +294,7 @@ PL_TEST_EACH_BACKEND(a_port_may_be_stopped_in_connection_made_and_in_connection_
         k.server.on[event] = stop_port;
         k.server.on[ON_EOF] = kit_close;
         peer = kit_dial_made(&k);
-        close(peer);
+        peer_close(peer);
         KIT_UNTIL(&k, k.server.lost);
         kit_done(&k);
     }
@@ -369,11 +369,11 @@ PL_TEST_EACH_BACKEND(a_factory_stops_after_the_last_connection_of_its_last_port)
         peers[i] = kit_dial_made(&k);
     pl_port_stop(k.port);
     PL_CHECK(kit_rests(&k));
-    close(peers[0]);
+    peer_close(peers[0]);
     KIT_UNTIL(&k, k.server.lost == 1);
     PL_CHECK(kit_rests(&k));
     PL_EQ(f.stopped, 0);
-    close(peers[1]);
+    peer_close(peers[1]);
     KIT_UNTIL(&k, f.stopped == 1);
     PL_EQ(k.server.lost, 2);
     kit_done(&k);
@@ -395,7 +395,7 @@ PL_TEST_EACH_BACKEND(a_factory_stops_after_the_connections_that_end_with_its_sco
     pl_scope_end(k.scope);
     PL_EQ(k.server.lost, 1);
     KIT_UNTIL(&k, f.stopped == 1);
-    close(peer);
+    peer_close(peer);
     kit_done(&k);
     PL_EQ(f.stopped, 1);
 }
@@ -423,7 +423,7 @@ PL_TEST_EACH_BACKEND(a_factory_that_builds_nothing_refuses)
     for (int i = 0; i < 3; ++i) {
         peer = kit_dial(&k);
         PL_CHECK(kit_hear(&k, peer, (char[1]){0}, 1) <= 0);
-        close(peer);
+        peer_close(peer);
         PL_EQ(pl_port_connections(k.port), 0);
     }
     kit_done(&k);
@@ -447,7 +447,7 @@ PL_TEST_EACH_BACKEND(the_scope_may_end_in_build_protocol)
     peer = kit_dial(&k);
     KIT_UNTIL(&k, f.stopped);
     PL_EQ(k.server.made, 0);
-    close(peer);
+    peer_close(peer);
     kit_done(&k);
 }
 
@@ -465,7 +465,7 @@ PL_TEST_EACH_BACKEND(connection_made_may_refuse_with_any_code)
         KIT_UNTIL(&k, k.server.lost == i + 1);
         PL_EQ(k.server.reason, codes[i]);
         PL_EQ(pl_port_connections(k.port), 0);
-        close(peer);
+        peer_close(peer);
     }
     PL_EQ(kit_count_logged(&k, "cannot accept"), 0);
     kit_done(&k);
@@ -554,15 +554,15 @@ PL_TEST_EACH_BACKEND(the_file_of_a_unix_socket_comes_and_goes_with_the_port)
 {
     char path[64], endpoint[80];
     struct stat st;
-    int stale = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), peer;
+    int stale = peer_socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), peer;
     kit k;
 
     snprintf(path, sizeof path, "/tmp/plait-listener-test-%d", (int) getpid());
     snprintf(endpoint, sizeof endpoint, "unix:%s:mode=600", path);
     /* What a server that was killed has left is no obstacle. */
-    PL_EQ(bind(stale, (struct sockaddr *) &(struct sockaddr_un){AF_UNIX, ""}, sizeof(sa_family_t)),
+    PL_EQ(peer_bind(stale, (struct sockaddr *) &(struct sockaddr_un){AF_UNIX, ""}, sizeof(sa_family_t)),
           0);
-    close(stale);
+    peer_close(stale);
     kit_open_reactor(&k);
     kit_listen(&k, endpoint, &(pl_listen_options){.protocol = &kit_server_ops});
     PL_EQ(stat(path, &st), 0);
@@ -572,7 +572,7 @@ PL_TEST_EACH_BACKEND(the_file_of_a_unix_socket_comes_and_goes_with_the_port)
     PL_EQ(
         pl_listen(k.scope, endpoint, &(pl_listen_options){.protocol = &kit_server_ops}, NULL, NULL),
         -EADDRINUSE);
-    close(peer);
+    peer_close(peer);
     kit_done(&k);
     PL_EQ(stat(path, &st), -1);
 }
@@ -601,13 +601,13 @@ static bool try_to_serve(uint64_t fail_at, bool for_ever)
                                  .sin_port = htons(pl_port_address(k.port)->port),
                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
         peer = kit_dial(&k);
-        pl_ignore((int) send(peer, "hello", 5, MSG_NOSIGNAL));
+        pl_ignore((int) peer_send(peer, "hello", 5, MSG_NOSIGNAL));
         if (kit_hear(&k, peer, bytes, sizeof bytes) == 5) {
-            close(peer);
+            peer_close(peer);
             KIT_UNTIL(&k, k.server.lost);
             peer = -1;
         }
-        close(peer);
+        peer_close(peer);
     }
     pli_alloc_fail_at(0, false);
     before = pli_alloc_count() - before;
@@ -643,7 +643,7 @@ PL_TEST_EACH_BACKEND(ten_thousand_come_and_go)
         if (i % 3 == 0)
             peer_reset(peer);
         else
-            close(peer);
+            peer_close(peer);
         k.server.trace[0] = '\0';
         PL_EQ(pl_reactor_turn(k.reactor, 0), 0);
     }

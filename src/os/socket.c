@@ -101,6 +101,8 @@ ssize_t pli_socket_send(int fd, struct iovec *pieces, size_t n)
         sent = pli_fault(PLI_CALL_SEND);
         if (sent < 0)
             continue;
+        if (pli_sim_here)
+            return pli_sim_send(fd, pieces, n);
         sent = n == 1 ? send(fd, pieces->iov_base, pieces->iov_len, MSG_NOSIGNAL | MSG_DONTWAIT)
                       : sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
         if (sent < 0)
@@ -117,6 +119,8 @@ ssize_t pli_socket_receive(int fd, void *bytes, size_t size)
         n = pli_fault(PLI_CALL_RECEIVE);
         if (n < 0)
             continue;
+        if (pli_sim_here)
+            return pli_sim_receive(fd, bytes, size);
         n = recv(fd, bytes, size, MSG_DONTWAIT);
         if (n < 0)
             n = -errno;

@@ -263,7 +263,7 @@ PL_TEST_EACH_BACKEND(a_reactor_that_was_stopped_runs_again_with_its_connections)
         peer = kit_dial(&k);
         peer_say(peer, "x");
         kit_expect(&k, peer, "x");
-        close(peer);
+        peer_close(peer);
     }
     kit_done(&k);
 }
@@ -281,7 +281,7 @@ PL_TEST_EACH_BACKEND(two_reactors_in_one_thread_keep_apart)
     PL_EQ(first.server.made, 0);
     kit_now = &second; /* what happens is noted there */
     KIT_UNTIL(&second, second.server.made == 1);
-    close(peer);
+    peer_close(peer);
     kit_done(&first);
     kit_done(&second);
 }

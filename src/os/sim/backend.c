@@ -16,6 +16,7 @@
 #include "base/assert.h"
 #include "base/buf.h"
 #include "os/readiness.h"
+#include "os/sim/guest.h"
 #include "os/sim/socket.h"
 #include "os/sim/world.h"
 #include "os/socket.h"
@@ -494,6 +495,15 @@ static void sim_dispatch(pli_backend *base)
     let_go_of_those_that_left(self);
 }
 
+/* It takes time, whatever it does, but in an exact world. */
+static void take_a_turn(pl_sim *sim)
+{
+    if (sim->exact)
+        pli_sim_rest();
+    else
+        pli_sim_block(sim->now + 1 + (int64_t) pli_sim_below(sim, TURN_NS), "its turn");
+}
+
 static int sim_wait(pli_backend *base, int64_t timeout_ns)
 {
     sim_backend *self = backend_of(base);
@@ -503,8 +513,7 @@ static int sim_wait(pli_backend *base, int64_t timeout_ns)
     sim_flush(base);
     if (self->news)
         until = now;
-    /* A turn takes time, whatever it does. */
-    pli_sim_block(now + 1 + (int64_t) pli_sim_below(self->sim, TURN_NS), "its turn");
+    take_a_turn(self->sim);
     if (strikes(self, PL_SIM_EINTR))
         return 0;
     if (until > next_to_leave(self))
@@ -513,6 +522,8 @@ static int sim_wait(pli_backend *base, int64_t timeout_ns)
     while (!self->n_ready && self->sim->now < until)
         pli_sim_block(until, "something to happen");
     self->waiting = NULL;
+    if (self->sim->exact)
+        pli_sim_rest();
     return 0;
 }
 
@@ -527,7 +538,7 @@ static int sim_open(pli_backend *base)
     if (pli_sim_strikes(pli_sim_world(), NULL, PL_SIM_ENOMEM))
         return -ENOMEM;
     self->sim = pli_sim_world();
-    self->ring = pli_sim_below(self->sim, 2);
+    self->ring = !self->sim->exact && pli_sim_below(self->sim, 2);
     pli_list_init(&self->ready);
     pli_list_init(&self->sends);
     pli_list_init(&self->leaving);

@@ -320,6 +320,21 @@ void pl_sim_stall(pl_sim_process *process, double seconds)
     pli_sim_schedule(sim, &process->stall_over, process->stalled_until);
 }
 
+pl_sim_process *pli_sim_process_new(pl_sim_host *host, const char *name)
+{
+    pl_sim_process *process = pli_sim_kalloc(sizeof *process);
+
+    process->host = host;
+    process->name = pli_sim_kstrdup(name);
+    process->stall_over.run = stall_over;
+    pli_list_init(&process->threads);
+    pli_list_init(&process->mappings);
+    pli_list_init(&process->signal_objects);
+    pli_list_push_back(&host->processes, &process->link);
+    pli_sim_tell(host->sim, process, 0, "starts");
+    return process;
+}
+
 static void end_stalls(pl_sim_host *host)
 {
     for (pli_link *at = host->processes.next; at != &host->processes; at = at->next) {
@@ -347,18 +362,10 @@ pl_sim_process *pl_sim_spawn(pl_sim_host *host, const char *name, pl_sim_main_fn
 
     if (!host->up)
         return NULL;
-    process = pli_sim_kalloc(sizeof *process);
-    process->host = host;
-    process->name = pli_sim_kstrdup(name);
+    process = pli_sim_process_new(host, name);
     process->main = main;
     process->arg = arg;
-    process->stall_over.run = stall_over;
-    pli_list_init(&process->threads);
-    pli_list_init(&process->mappings);
-    pli_list_init(&process->signal_objects);
-    pli_list_push_back(&host->processes, &process->link);
     pli_sim_thread_new(process, process_main, process, name);
-    pli_sim_tell(host->sim, process, 0, "starts");
     return process;
 }
 
@@ -481,7 +488,7 @@ int pli_sim_resolve_host(const char *name, int family, struct sockaddr_storage *
     static const char *const local[] = {"127.0.0.1", "::1"};
     size_t n = 0;
 
-    pli_sim_block(pli_sim_world()->now + 1000000, "a name server");
+    pli_sim_block(pli_sim_world()->now + (pli_sim_world()->exact ? 0 : 1000000), "a name server");
     if (fill_address(name, family, addresses))
         return 1;
     for (pli_sim_text *at = pli_sim_world()->resolved; at && n < max; at = at->next)

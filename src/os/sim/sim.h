@@ -69,6 +69,7 @@ struct pli_sim_thread {
     pli_sim_event alarm;
     pli_sim_state state;
     struct pli_fiber *fiber; /* pli_thread_fiber while it does not run */
+    pli_memory_watch *watch; /* of its memory, likewise; at first the world's */
     pli_sim_handle *handle;  /* NULL: nobody joins it */
 };
 
@@ -200,7 +201,11 @@ struct pl_sim {
     size_t n_runnable;
     pli_link hosts;
     unsigned n_hosts;
-    pli_context context; /* of who called pl_sim_run() */
+    pli_context context; /* of who called pl_sim_run(); or of the world's own stack, for a guest */
+    struct pli_sim_guest *guest; /* a thread of the system's that has come in (os/sim/guest.c); NULL: none */
+    struct pli_fiber *fiber_outside; /* what the thread outside had, while one of the world's runs */
+    pli_memory_watch *watch_outside;
+    bool exact; /* nothing takes time by itself (os/sim/guest.h) */
     uint64_t threads; /* so far */
     bool stopped;
     uint64_t events, events_max, hash;

@@ -90,6 +90,8 @@ const char *pli_sim_name_format(const pli_sim_name *name, char *text, size_t siz
 
 /* stream.c */
 PL_MUST int pli_sim_listen(int fd, int backlog);
+/* Two UNIX sockets that are connected with each other. */
+PL_MUST int pli_sim_stream_pair(int ret_fds[2]);
 /* Returns: a descriptor, -EAGAIN, -EMFILE, ... `ret_address` may be NULL. */
 PL_MUST int pli_sim_accept(int fd, struct sockaddr_storage *ret_address, socklen_t *ret_size);
 /* Returns: 0, -EINPROGRESS, or why not. */

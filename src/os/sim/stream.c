@@ -153,7 +153,7 @@ static int64_t arrival_at(pli_sim_end *end, size_t bytes)
     int64_t at = pli_sim_arrival(end->host, end->other->host, bytes);
 
     if (at <= end->last_at)
-        at = end->last_at + 1; /* in order */
+        at = end->last_at + !sim_of(end)->exact; /* in order */
     return end->last_at = at;
 }
 
@@ -525,6 +525,31 @@ int pli_sim_connect(int fd, const struct sockaddr *address, socklen_t size)
                                                        : socket->host,
                                      0));
     return -EINPROGRESS;
+}
+
+int pli_sim_stream_pair(int ret_fds[2])
+{
+    connection *c = pli_sim_kalloc(sizeof *c);
+
+    c->sim = pli_sim_world();
+    c->local = true;
+    pli_list_push_back(&c->sim->connections, &c->link);
+    for (int i = 0; i < 2; ++i) {
+        pli_sim_socket *socket = pli_sim_socket_new(AF_UNIX, SOCK_STREAM);
+
+        end_init(c, i, socket->host, &socket->local);
+        c->ends[i].state = OPEN;
+        c->ends[i].socket = socket;
+        socket->end = &c->ends[i];
+    }
+    for (int i = 0; i < 2; ++i) {
+        ret_fds[i] = pli_sim_socket_adopt(c->ends[i].socket);
+        if (ret_fds[i] < 0 && i == 0)
+            pli_sim_kfree(c->ends[1].socket);
+        if (ret_fds[i] < 0)
+            return i == 0 ? ret_fds[0] : (pli_sim_fd_close(ret_fds[0]), ret_fds[1]);
+    }
+    return 0;
 }
 
 /* ---- accepting ---- */

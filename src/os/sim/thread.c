@@ -8,6 +8,7 @@
 #include <errno.h>
 
 #include "base/assert.h"
+#include "os/sim/guest.h"
 #include "os/sim/world.h"
 #include "os/thread.h"
 
@@ -21,7 +22,7 @@ static PLI_THREAD_LOCAL struct {
     unsigned n;
 } idle;
 
-static pli_stack stack_get(void)
+pli_stack pli_sim_stack_get(void)
 {
     pli_stack stack;
 
@@ -32,7 +33,7 @@ static pli_stack stack_get(void)
     return stack;
 }
 
-static void stack_put(pli_stack *stack)
+void pli_sim_stack_put(pli_stack *stack)
 {
     if (idle.n < STACKS_IDLE_MAX)
         idle.stacks[idle.n++] = *stack;
@@ -97,8 +98,24 @@ static void thread_free(pli_sim_thread *thread)
     make_not_runnable(thread);
     pli_list_remove(&thread->of_process);
     pli_context_done(&thread->context);
-    stack_put(&thread->stack);
+    pli_sim_stack_put(&thread->stack);
     pli_sim_kfree(thread);
+}
+
+void pli_sim_thread_comes_in(pl_sim *sim, pli_sim_thread *thread)
+{
+    sim->watch_outside = pli_memory_set_watch(thread->watch);
+    sim->fiber_outside = pli_thread_fiber;
+    pli_thread_fiber = thread->fiber;
+    pli_sim_here = thread;
+}
+
+void pli_sim_thread_goes_out(pl_sim *sim, pli_sim_thread *thread)
+{
+    pli_sim_here = NULL;
+    thread->fiber = pli_thread_fiber;
+    pli_thread_fiber = sim->fiber_outside;
+    thread->watch = pli_memory_set_watch(sim->watch_outside);
 }
 
 static __attribute__((noinline)) void go_to(pl_sim *sim, pli_sim_thread *thread)
@@ -109,17 +126,11 @@ static __attribute__((noinline)) void go_to(pl_sim *sim, pli_sim_thread *thread)
 void pli_sim_thread_run(pl_sim *sim, size_t n)
 {
     pli_sim_thread *thread = runnable_at(sim, n);
-    pli_memory_watch *watch = pli_memory_set_watch(pli_sim_memory_watch(sim));
-    struct pli_fiber *fiber = pli_thread_fiber;
 
     make_not_runnable(thread);
-    pli_sim_here = thread;
-    pli_thread_fiber = thread->fiber;
+    pli_sim_thread_comes_in(sim, thread);
     go_to(sim, thread);
-    thread->fiber = pli_thread_fiber;
-    pli_thread_fiber = fiber;
-    pli_sim_here = NULL;
-    pli_memory_set_watch(watch);
+    pli_sim_thread_goes_out(sim, thread);
     if (thread->state == PLI_SIM_OVER)
         thread_free(thread);
 }
@@ -191,6 +202,7 @@ void pli_sim_thread_leave(void)
 {
     pli_sim_thread *thread = pli_sim_here;
 
+    PLI_ASSERT(!pli_sim_is_guest(thread)); /* whose stack is not the world's to take away */
     thread->state = PLI_SIM_OVER;
     if (thread->handle) {
         thread->handle->thread = NULL;
@@ -199,20 +211,28 @@ void pli_sim_thread_leave(void)
     pli_context_leave(&thread->context, &pli_sim_world()->context);
 }
 
-pli_sim_thread *pli_sim_thread_new(pl_sim_process *process, void (*fn)(void *arg), void *arg,
-                                   const char *name)
+pli_sim_thread *pli_sim_thread_bare(pl_sim_process *process, const char *name)
 {
     pli_sim_thread *thread = pli_sim_kalloc(sizeof *thread);
 
     pli_list_init(&thread->link);
     pli_list_push_back(&process->threads, &thread->of_process);
     thread->process = process;
-    thread->fn = fn;
-    thread->arg = arg;
     thread->name = name;
     thread->number = ++process->host->sim->threads;
     thread->alarm.run = alarm_rings;
-    thread->stack = stack_get();
+    thread->watch = pli_sim_memory_watch(process->host->sim);
+    return thread;
+}
+
+pli_sim_thread *pli_sim_thread_new(pl_sim_process *process, void (*fn)(void *arg), void *arg,
+                                   const char *name)
+{
+    pli_sim_thread *thread = pli_sim_thread_bare(process, name);
+
+    thread->fn = fn;
+    thread->arg = arg;
+    thread->stack = pli_sim_stack_get();
     pli_context_make(&thread->context, thread->stack.low, thread->stack.size, thread_main, thread);
     make_runnable(thread);
     return thread;
@@ -226,7 +246,9 @@ void pli_sim_threads_kill(pl_sim_process *process)
         pli_sim_thread *thread = pl_container_of(at, pli_sim_thread, of_process);
 
         at = at->next;
-        if (thread != pli_sim_here)
+        if (pli_sim_is_guest(thread))
+            pli_misuse("a process was ended in which a thread is a guest");
+        else if (thread != pli_sim_here)
             thread_free(thread);
     }
 }

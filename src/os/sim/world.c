@@ -202,8 +202,12 @@ static bool event_is_due(const pl_sim *sim)
     return sim->n_heap && sim->heap[1]->at <= sim->now;
 }
 
-/* One step of the world, none later than `until`. Returns: whether there was one. */
-static bool step(pl_sim *sim, int64_t until)
+bool pli_sim_is_busy(const pl_sim *sim)
+{
+    return sim->n_runnable || event_is_due(sim);
+}
+
+bool pli_sim_step(pl_sim *sim, int64_t until)
 {
     size_t choices = sim->n_runnable + event_is_due(sim);
 
@@ -232,7 +236,7 @@ int pl_sim_run(pl_sim *sim, double seconds)
     PLI_ASSERT(!pli_sim_here);
     sim->stopped = false;
     pli_sim_go_on_by_itself(sim);
-    while (!sim->stopped && step(sim, until))
+    while (!sim->stopped && pli_sim_step(sim, until))
         if (++sim->events >= sim->events_max)
             return PL_E_LIMIT;
     if (!sim->stopped && until != INT64_MAX && sim->now < until)

@@ -21,9 +21,21 @@ void pli_sim_threads_stall(pl_sim_process *process, bool on);
 void pli_sim_threads_kill(pl_sim_process *process);
 /* The running thread goes away and never comes back. */
 __attribute__((noreturn)) void pli_sim_thread_leave(void);
-/* A thread of a process, by another or by none. */
+/* A thread of a process, by another or by none; a bare one has no stack yet, and is not runnable. */
+pli_sim_thread *pli_sim_thread_bare(pl_sim_process *process, const char *name);
 pli_sim_thread *pli_sim_thread_new(pl_sim_process *process, void (*fn)(void *arg), void *arg,
                                    const char *name);
+
+/* What changes when a thread of the world goes on, and when it has given way. */
+void pli_sim_thread_comes_in(pl_sim *sim, pli_sim_thread *thread);
+void pli_sim_thread_goes_out(pl_sim *sim, pli_sim_thread *thread);
+pli_stack pli_sim_stack_get(void);
+void pli_sim_stack_put(pli_stack *stack);
+
+/* world.c: one step of the world, none later than `until`. Returns: whether there was one. */
+bool pli_sim_step(pl_sim *sim, int64_t until);
+/* Whether something else can go on, or happens, before time does. */
+bool pli_sim_is_busy(const pl_sim *sim);
 
 /* memory.c: what the processes have. */
 void pli_sim_memory_init(pl_sim *sim);
@@ -35,6 +47,8 @@ void pli_sim_memory_reap(pl_sim_process *process);
 /* process.c */
 void pli_sim_hosts_free(pl_sim *sim);
 void pli_sim_process_end(pl_sim_process *process, int status, bool crash);
+/* A process without a thread. */
+pl_sim_process *pli_sim_process_new(pl_sim_host *host, const char *name);
 
 /* fault.c: what happens by itself (stalls, partitions, clocks that are set) goes on happening. */
 void pli_sim_go_on_by_itself(pl_sim *sim);
