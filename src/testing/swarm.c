@@ -39,7 +39,7 @@ typedef struct swarm {
     const pl_scenario *const *scenarios;
     const char *only;
     uint64_t seed, seeds;
-    bool one, trace;
+    bool one, trace, every_fault;
     unsigned jobs;
     result *results; /* per job, shared */
     bool torture;
@@ -319,7 +319,7 @@ static result run_scenario(swarm *self, const pl_scenario *scenario)
 /* Kinds of faults that struck nobody, although there was every occasion. */
 static unsigned print_injected(const swarm *self, const result *sum)
 {
-    bool whole = !self->only && !self->torture && self->seeds >= 1000;
+    bool whole = self->every_fault && !self->only && self->seeds >= 1000;
     unsigned missing = 0;
 
     for (int i = 0; i < PL_SIM_FAULTS; ++i) {
@@ -421,6 +421,8 @@ static int parse(swarm *self, char **argv)
         } else if (strcmp(name, "--list") == 0) {
             list(self->scenarios);
             return 1;
+        } else if (strcmp(name, "--every-fault") == 0) {
+            self->every_fault = true;
         } else if (strcmp(name, "--torture") == 0) {
             self->torture = true;
         } else if (strcmp(name, "--fail") == 0) {
