@@ -15,6 +15,7 @@
 #include <setjmp.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <time.h>
 
@@ -94,6 +95,46 @@ void check_skip(const char *reason)
     fflush(stdout);
     _exit(exit_skipped);
 }
+
+#ifdef NDEBUG
+
+void check_aborts(void (*run)(void), const char *text)
+{
+    (void) run;
+    (void) text;
+    check_skip("misuse does not abort in a build with NDEBUG");
+}
+
+#else
+
+__attribute__((noreturn)) static void abort_into(int output, void (*run)(void))
+{
+    setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
+    dup2(output, STDERR_FILENO);
+    run();
+    _exit(0);
+}
+
+void check_aborts(void (*run)(void), const char *text)
+{
+    int output = memfd_create("last words", MFD_CLOEXEC), status = 0;
+    char said[4096] = "";
+    pid_t pid;
+
+    fflush(NULL);
+    pid = output < 0 ? -1 : fork();
+    PL_CHECK(pid >= 0);
+    if (pid == 0)
+        abort_into(output, run);
+    PL_EQ(waitpid(pid, &status, 0), pid);
+    PL_CHECK(pread(output, said, sizeof said - 1, 0) >= 0);
+    close(output);
+    if (status == 0 || !strstr(said, text))
+        check_fail(__FILE__, __LINE__, "status %d and \"%s\", expected an end with \"%s\"", status,
+                   said, text);
+}
+
+#endif
 
 uint64_t check_seed(void)
 {

@@ -62,6 +62,12 @@ int check_main(int argc, char **argv);
 /* The seed of this run, for a test that throws dice; the line that replays it is printed. */
 uint64_t check_seed(void);
 
+/*
+ * `run()`, in a process of its own, is stopped with a message on standard error that has `text` in it: as misuse, or by a sanitizer. Skips the test where
+ * misuse does not abort (builds with NDEBUG).
+ */
+void check_aborts(void (*run)(void), const char *text);
+
 __attribute__((noreturn, format(printf, 3, 4))) void check_fail(const char *file, int line,
                                                                 const char *format, ...);
 __attribute__((noreturn)) void check_skip(const char *reason);

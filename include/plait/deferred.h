@@ -8,7 +8,8 @@
  * the call that fires or adds; so no chain, however long, uses stack.
  *
  * Lifetime: a Deferred is valid until the end of the turn in which its last callback ran. Whoever keeps the pointer for
- * longer takes a reference with pl_deferred_ref(). A failure that is still the result at that point was handled by nobody: it is
+ * longer takes a reference with pl_deferred_ref(). Using one that is gone is found in builds without NDEBUG, while it is among the 4,096 that went last: the program
+ * aborts, and says where that Deferred was made. A failure that is still the result at that point was handled by nobody: it is
  * logged at the end of the turn, with the place where the Deferred was made. A Deferred that was never fired fails with PL_E_ENDED when its scope ends;
  * its callbacks run within the ending then, and a PL_E_ENDED that nobody handles is not logged. After that its references are good for looking at it, no more.
  */
@@ -143,7 +144,7 @@ PL_API int pl_deferred_timeout(pl_deferred *deferred, double seconds);
 /** Whether it has been fired (its callbacks may still be to run, or wait for another). */
 PL_API bool pl_deferred_fired(const pl_deferred *deferred);
 
-/** Takes a reference: it stays valid until that is given back, whatever happens. Returns: `deferred`. */
+/** Takes a reference: it stays valid until that is given back, whatever happens. `deferred` may be NULL: what could not be made. Returns: `deferred`. */
 PL_API pl_deferred *pl_deferred_ref(pl_deferred *deferred);
 /** Gives back a reference. `deferred` may be NULL. Returns: NULL. */
 PL_API pl_deferred *pl_deferred_unref(pl_deferred *deferred);

@@ -296,6 +296,83 @@ static int descend(void *arg)
     return error < 0 ? error : (int) (intptr_t) value + 1;
 }
 
+/* Joins a fiber that has ended turns ago. */
+static int join_late(void *arg)
+{
+    pl_deferred *d = pl_deferred_ref(pl_spawn(scope, answer, arg));
+    void *value = NULL;
+    int error = 0;
+
+    for (int i = 0; i < 3 && error == 0; ++i)
+        error = pl_fiber_yield();
+    if (error == 0)
+        error = pl_join(d, &value, NULL);
+    return error < 0 ? error : (int) (intptr_t) value;
+}
+
+PL_TEST_EACH_BACKEND(fiber_that_was_kept_is_joined_long_after_its_end)
+{
+    int value = 42;
+
+    begin();
+    PL_EQ(run(join_late, &value), 42);
+    value = -EIO;
+    PL_EQ(run(join_late, &value), -EIO);
+    end();
+}
+
+static int await_late(void *arg)
+{
+    pl_deferred *d = pl_spawn(scope, answer, arg);
+    int error = 0;
+
+    for (int i = 0; i < 3 && error == 0; ++i)
+        error = pl_fiber_yield();
+    return error < 0 ? error : pl_await(d, NULL, NULL);
+}
+
+static void run_await_late(void)
+{
+    int value = 42;
+
+    begin();
+    run(await_late, &value);
+}
+
+static pl_deferred *joined;
+
+static int join_and_give_back(void *arg)
+{
+    joined = pl_deferred_ref(pl_spawn(scope, answer, arg));
+    return pl_join(joined, NULL, NULL);
+}
+
+static void run_join_and_keep(void)
+{
+    int value = 42;
+
+    begin();
+    run(join_and_give_back, &value);
+    turn();
+    pl_deferred_ref(joined);
+}
+
+#ifdef __SANITIZE_ADDRESS__
+#define GONE "use-after-free"
+#else
+#define GONE "it was made at ../src/flow/fiber_test.c:"
+#endif
+
+PL_TEST(fiber_awaited_after_its_last_turn_without_a_reference_is_misuse)
+{
+    check_aborts(run_await_late, GONE);
+}
+
+PL_TEST(join_gives_the_reference_back)
+{
+    check_aborts(run_join_and_keep, GONE);
+}
+
 PL_TEST_EACH_BACKEND(fibers_join_fibers_a_thousand_deep)
 {
     int depth = 1000;

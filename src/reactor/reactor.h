@@ -75,7 +75,7 @@ struct pl_reactor {
     pli_logger logger;
 
     /* What the Deferreds leave behind for the next ones */
-    struct pl_deferred *spare_deferreds;
+    struct pl_deferred *spare_deferreds, *last_spare_deferred;
     uint32_t n_spare_deferreds;
 
     pli_annex *fibers; /* NULL until there is one */
