@@ -137,7 +137,7 @@ PL_API void pl_deferred_cancel(pl_deferred *deferred);
 
 /**
  * Cancels it after `seconds` unless its result has come by then; what would be PL_E_CANCELLED is then PL_E_TIMED_OUT. On one whose callbacks wait for another Deferred, it is
- * that one's result that has to come. Replaces an earlier timeout. Returns: 0 or -ENOMEM.
+ * that one's result that has to come. Replaces an earlier timeout. Returns: 0; -ENOMEM: it is as before.
  */
 PL_API int pl_deferred_timeout(pl_deferred *deferred, double seconds);
 

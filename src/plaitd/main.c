@@ -3,7 +3,6 @@
  *
  * Exit status: 0 after an orderly end, also by SIGINT or SIGTERM; 1 when something failed at run time; 2 when the command line is wrong.
  */
-#include <signal.h>
 #include <errno.h>
 #include <stdio.h>
 
@@ -78,21 +77,6 @@ static void log_to_file(void *arg, pl_log_level level, pl_slice line)
 }
 
 /* Starts the service and runs it to its end. */
-/* The reactor itself stops at these signals, once it runs. */
-static void wait_for_the_reactor(int signal, void *arg)
-{
-    (void) signal;
-    (void) arg;
-}
-
-/* A signal that comes while the service is being made waits until the reactor runs, so that the end is orderly then, too. */
-static int hold_signals(pl_scope *scope)
-{
-    int error = pl_on_signal(scope, SIGINT, wait_for_the_reactor, NULL);
-
-    return error < 0 ? error : pl_on_signal(scope, SIGTERM, wait_for_the_reactor, NULL);
-}
-
 static int run_service(pl_reactor *reactor, const plaitd_args *args)
 {
     pl_failure *failure = NULL;
@@ -100,8 +84,6 @@ static int run_service(pl_reactor *reactor, const plaitd_args *args)
     char why[512];
     int error = pl_scope_new(pl_reactor_scope(reactor), args->service->name, &scope);
 
-    if (error == 0)
-        error = hold_signals(scope);
     if (error == 0)
         error = args->service->make(scope, args->service_options, &failure);
     if (error < 0 && failure)

@@ -580,13 +580,18 @@ static void deferred_timer(void *arg)
 
 int pl_deferred_timeout(pl_deferred *deferred, double seconds)
 {
+    pl_timer timer;
+
     check_here(deferred);
     pli_check_thread(deferred->reactor);
     if (deferred->fired && !deferred->waiting)
         return 0;
+    timer = pl_call_later(deferred->scope, seconds, deferred_timer, deferred);
+    if (!timer.slot)
+        return -ENOMEM;
     pl_timer_cancel(deferred->reactor, deferred->timer);
-    deferred->timer = pl_call_later(deferred->scope, seconds, deferred_timer, deferred);
-    return deferred->timer.slot ? 0 : -ENOMEM;
+    deferred->timer = timer;
+    return 0;
 }
 
 bool pl_deferred_fired(const pl_deferred *deferred)

@@ -116,6 +116,13 @@ int pl_reactor_turn(pl_reactor *reactor, double seconds)
         pli_misuse("pl_reactor_turn() within a callback");
         return PL_E_STATE;
     }
+    if (seconds != seconds) {
+        pli_misuse("seconds that are not a number");
+        return -EINVAL;
+    }
+    if (!reactor->running)
+        pli_stop_signals_release(
+            reactor); /* it is the caller's loop that runs, and the caller's to end */
     return pli_reactor_turn(reactor, seconds < 0 ? -1 : (int64_t) (seconds * 1e9));
 }
 
@@ -176,6 +183,8 @@ int pl_reactor_new(const pl_reactor_options *options, pl_reactor **ret_reactor)
     reactor_init(reactor, options);
     pli_signals_ignore_pipe();
     error = open_backend(reactor, options);
+    if (error == 0)
+        error = pli_stop_signals_hold(reactor);
     if (error < 0) {
         pl_reactor_free(reactor);
         return error;
