@@ -123,7 +123,7 @@ PL_API PL_MUST int pl_listen(pl_scope *scope, const char *endpoint,
                              pl_failure **reterr_failure);
 
 /**
- * Stops accepting, at once. The connections that it accepted live on, unless `scope` of the port ends.
+ * Stops accepting, at once. The connections that it accepted live on, unless `scope` of the port ends; the factory's stop_factory follows the last of them.
  * Returns: a Deferred that fires with NULL once the socket is closed; NULL when memory is out (it stops all the same).
  */
 PL_API pl_deferred *pl_port_stop(pl_port *port);

@@ -71,11 +71,12 @@ static void port_bury(pli_task *task)
     pli_free(port);
 }
 
-/* The last connection and the descriptor are gone. */
+/* The last connection and the descriptor are gone: nobody looks at the factory any more. */
 static void port_bury_when_over(pl_port *port)
 {
     if (!port->removed || port->connections || port->task.next)
         return;
+    pli_factory_stop(port->origin.factory);
     pli_owned_remove(&port->owned);
     port->task.run = port_bury;
     pli_task_queue(&port->reactor->graves, &port->task);
@@ -85,7 +86,6 @@ static void port_tell_stopped(pli_task *task)
 {
     pl_port *port = pl_container_of(task, pl_port, task);
 
-    pli_factory_stop(port->origin.factory);
     if (port->stopped && !port->ended)
         pl_ignore(pl_deferred_callback(port->stopped, NULL));
     port_bury_when_over(port);

@@ -320,6 +320,50 @@ PL_TEST_EACH_BACKEND(a_factory_starts_with_its_first_port_and_stops_with_its_las
     PL_EQ(f.stopped, 1);
 }
 
+PL_TEST_EACH_BACKEND(a_factory_stops_after_the_last_connection_of_its_last_port)
+{
+    test_factory f = {.base.ops = &test_factory_ops, .answer = &kit_server_ops};
+    int peers[2];
+    kit k;
+
+    kit_open_reactor(&k);
+    k.server.on[ON_EOF] = kit_close;
+    kit_listen(&k, LOOPBACK, &(pl_listen_options){.factory = &f.base});
+    for (int i = 0; i < 2; ++i)
+        peers[i] = kit_dial_made(&k);
+    pl_port_stop(k.port);
+    PL_CHECK(kit_rests(&k));
+    close(peers[0]);
+    KIT_UNTIL(&k, k.server.lost == 1);
+    PL_CHECK(kit_rests(&k));
+    PL_EQ(f.stopped, 0);
+    close(peers[1]);
+    KIT_UNTIL(&k, f.stopped == 1);
+    PL_EQ(k.server.lost, 2);
+    kit_done(&k);
+    PL_EQ(f.stopped, 1);
+}
+
+PL_TEST_EACH_BACKEND(a_factory_stops_after_the_connections_that_end_with_its_scope)
+{
+    test_factory f = {.base.ops = &test_factory_ops, .answer = &kit_server_ops};
+    int peer;
+    kit k;
+
+    kit_open_reactor(&k);
+    kit_listen(&k, LOOPBACK, &(pl_listen_options){.factory = &f.base});
+    peer = kit_dial_made(&k);
+    pl_port_stop(k.port);
+    PL_CHECK(kit_rests(&k));
+    PL_EQ(f.stopped, 0);
+    pl_scope_end(k.scope);
+    PL_EQ(k.server.lost, 1);
+    KIT_UNTIL(&k, f.stopped == 1);
+    close(peer);
+    kit_done(&k);
+    PL_EQ(f.stopped, 1);
+}
+
 PL_TEST_EACH_BACKEND(a_factory_that_does_not_start_stops_listening)
 {
     test_factory f = {.base.ops = &test_factory_ops, .start_answer = PL_E_STATE};
