@@ -7,6 +7,8 @@
 #include "follow.h"
 
 #include <errno.h>
+#include <limits.h>
+#include <stdio.h>
 #include <sys/types.h>
 
 #include "base/assert.h"
@@ -286,10 +288,24 @@ static void start(pli_follow *follow, log_file *file)
         start_at_last_line(follow, file, first->size);
 }
 
-/* Opens what stands under the name now. Returns: 0 or an errno. */
-static int open_newest(pli_follow *follow, int64_t now_ns)
+static bool is_file(const log_file *file, const pli_file_info *info)
 {
-    int fd = pli_file_open(follow->path), error;
+    return file->device == info->device && file->inode == info->inode;
+}
+
+/* Which of the files it is. Returns: NULL when it is none. */
+static log_file *find_file(const pli_follow *follow, const pli_file_info *info)
+{
+    for (pli_link *link = follow->files.prev; link != &follow->files; link = link->prev)
+        if (is_file(file_of(link), info))
+            return file_of(link);
+    return NULL;
+}
+
+/* Opens what stands there now as the newest, if it is not one of the files already. Returns: 0 or an errno. */
+static int open_file(pli_follow *follow, const char *path, int64_t now_ns)
+{
+    int fd = pli_file_open(path), error;
     pli_file_info info;
     log_file *file;
 
@@ -298,7 +314,7 @@ static int open_newest(pli_follow *follow, int64_t now_ns)
     error = pli_file_info_of_fd(fd, &info);
     if (error == 0 && !info.regular)
         error = info.directory ? -EISDIR : -EINVAL;
-    if (error < 0) {
+    if (error < 0 || find_file(follow, &info)) {
         pli_file_close(fd);
         return error;
     }
@@ -316,26 +332,55 @@ static int open_newest(pli_follow *follow, int64_t now_ns)
     return 0;
 }
 
+/* Where a file stands that was rotated away `number` times. Returns: whether that is a name. */
+static bool numbered_path(const pli_follow *follow, unsigned number, char path[PATH_MAX])
+{
+    return snprintf(path, PATH_MAX, "%s.%u", follow->path, number) < PATH_MAX;
+}
+
+/* How many times the file was rotated away, by its name. Returns: 0 when that does not tell. */
+static unsigned number_of(const pli_follow *follow, const log_file *file)
+{
+    char path[PATH_MAX];
+    pli_file_info info;
+
+    for (unsigned n = 1; n <= OLD_MAX && numbered_path(follow, n, path); ++n)
+        if (pli_file_info_of(path, &info) == 0 && is_file(file, &info))
+            return n;
+    return 0;
+}
+
+/* When the newest so far has become NAME.3, NAME.2 and NAME.1 came and went between two looks. */
+static void open_between(pli_follow *follow, int64_t now_ns)
+{
+    unsigned n = number_of(follow, file_of(follow->files.prev));
+    char path[PATH_MAX];
+
+    while (n > 1 && numbered_path(follow, --n, path))
+        if (open_file(follow, path, now_ns) < 0)
+            ++follow->counts.missed;
+}
+
 /* Makes the file that has the log's name the newest: the same as before, mostly. Returns: 0 or an errno. */
 static int find_newest(pli_follow *follow, int64_t now_ns)
 {
     pli_file_info info;
+    log_file *file;
     int error = pli_file_info_of(follow->path, &info);
 
     if (error < 0 && error != -EACCES)
         follow->started = true; /* nothing is there: what appears from now on is new */
     if (error < 0)
         return error;
-    for (pli_link *link = follow->files.prev; link != &follow->files; link = link->prev) {
-        log_file *file = file_of(link);
-
-        if (file->device != info.device || file->inode != info.inode)
-            continue;
-        pli_list_remove(link); /* one that was moved away may have been moved back */
-        pli_list_push_back(&follow->files, link);
+    file = find_file(follow, &info);
+    if (file) {
+        pli_list_remove(&file->link); /* one that was moved away may have been moved back */
+        pli_list_push_back(&follow->files, &file->link);
         return 0;
     }
-    error = open_newest(follow, now_ns);
+    if (follow->n_files)
+        open_between(follow, now_ns);
+    error = open_file(follow, follow->path, now_ns);
     if (error < 0 && !follow->started && !follow->first.inode)
         follow->first = info;
     return error;

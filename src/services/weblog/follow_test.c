@@ -86,6 +86,18 @@ static const char *look(pli_follow *follow, int64_t now)
     return got;
 }
 
+/* As logrotate does: NAME becomes NAME.1, that NAME.2, and so on. */
+static void rotate_by_number(unsigned oldest)
+{
+    char from[PATH_MAX], to[PATH_MAX];
+
+    for (unsigned n = oldest; n > 0; --n) {
+        snprintf(from, sizeof from, n > 1 ? "%s.%u" : "%s", log_path, n - 1);
+        snprintf(to, sizeof to, "%s.%u", log_path, n);
+        PL_EQ(rename(from, to), 0);
+    }
+}
+
 PL_TEST(lines_that_were_there_before_are_not_given)
 {
     pli_follow *follow;
@@ -624,6 +636,67 @@ PL_TEST(any_schedule_of_writing_and_rotating_gives_each_line_once_and_in_order)
         model_end(follow);
         pli_follow_free(follow);
     }
+}
+
+/* ---- two rotations between two looks ---- */
+
+/* A log that was looked at, and has been rotated `n` times since. Each new file has its number as a line. */
+static pli_follow *follow_rotated(unsigned n)
+{
+    pli_follow *follow;
+    char line[16];
+
+    make_folder();
+    append(log_path, "0\n");
+    follow = follow_log(true, 0);
+    PL_STR_EQ(look(follow, 0), "0\n");
+    for (unsigned i = 1; i <= n; ++i) {
+        rotate_by_number(i);
+        snprintf(line, sizeof line, "%u\n", i);
+        append(log_path, line);
+    }
+    return follow;
+}
+
+PL_TEST(files_between_two_looks_are_read_where_their_numbers_tell_of_them)
+{
+    pli_follow *follow = follow_rotated(4);
+
+    PL_STR_EQ(look(follow, 0), "1\n2\n3\n4\n");
+    PL_EQ(pli_follow_counted(follow)->missed, 0);
+    PL_STR_EQ(look(follow, 0), "");
+    pli_follow_free(follow);
+}
+
+PL_TEST(file_between_two_looks_that_cannot_be_read_is_counted)
+{
+    pli_follow *follow = follow_rotated(3);
+    char path[PATH_MAX];
+
+    snprintf(path, sizeof path, "%s.1", log_path);
+    PL_EQ(unlink(path), 0);
+    PL_STR_EQ(look(follow, 0), "1\n3\n");
+    PL_EQ(pli_follow_counted(follow)->missed, 1);
+    pli_follow_free(follow);
+}
+
+PL_TEST(old_file_with_a_number_is_not_taken_for_one_between)
+{
+    char path[PATH_MAX];
+    pli_follow *follow;
+
+    make_folder();
+    snprintf(path, sizeof path, "%s.1", log_path);
+    append(path, "old\n");
+    append(log_path, "0\n");
+    follow = follow_log(true, 0);
+    PL_STR_EQ(look(follow, 0), "0\n");
+    snprintf(path, sizeof path, "%s-20261126", log_path);
+    PL_EQ(rename(log_path, path), 0);
+    append(log_path, "1\n");
+    PL_STR_EQ(look(follow, 0), "1\n");
+    PL_EQ(pli_follow_counted(follow)->missed, 0);
+    pli_follow_free(follow);
 }
 
 PL_TEST_MAIN
