@@ -133,7 +133,7 @@ def man_refuses_a_public_function_without_a_comment(folder):
 def man_makes_one_page_of_one_comment(folder):
     tool = tree_with_header(folder, "/**\n * Does it. And more.\n *\n * Returns: 0, always.\n */\n"
                             "PL_API int pl_x(int a);\nstatic inline int pl_y(void)\n{\n    return 0;\n}\n")
-    expect(run(tool, "--check"), 0, "2 functions with a comment, 0 without")
+    expect(run(tool, "--check"), 0, "2 functions, macros and types with a comment, 0 without")
     expect(run(tool, "--output", f"{folder}/man"), 0)
     with open(f"{folder}/man/man3/pl_x.3", encoding="utf-8") as file:
         page = file.read()
@@ -141,6 +141,42 @@ def man_makes_one_page_of_one_comment(folder):
         assert text in page, page
     with open(f"{folder}/man/man3/pl_y.3", encoding="utf-8") as file:
         assert file.read() == ".so man3/pl_x.3\n"
+
+
+def man_refuses_a_macro_with_arguments_without_a_comment(folder):
+    tool = tree_with_header(folder, "#define PL_X_(a) (a)\n#define PL_Y 1\n#define pl_x(a) \\\n    ((a) + 1)\n")
+    expect(run(tool, "--check"), 1, "include/plait/x.h:3: pl_x() has no comment\nman: 0 functions, macros and types with a comment, 1 without")
+
+
+def man_refuses_a_struct_without_a_comment(folder):
+    tool = tree_with_header(folder, "typedef struct pl_gone pl_gone;\n\ntypedef struct pl_x {\n    int a;\n} pl_x;\n")
+    expect(run(tool, "--check"), 1, "include/plait/x.h:3: pl_x has no comment\nman: 0 functions, macros and types with a comment, 1 without")
+
+
+def page_of(folder, name, header):
+    tool = tree_with_header(folder, header)
+    expect(run(tool, "--output", f"{folder}/man"), 0)
+    with open(f"{folder}/man/man3/{name}.3", encoding="utf-8") as file:
+        return file.read()
+
+
+def man_gives_a_macro_the_types_of_the_function_that_it_calls(folder):
+    page = page_of(folder, "pl_x", "/** Does it. And more. */\n#define pl_x(to, n) \\\n    pl_x_at((to), (n), 1)\n"
+                   "/** What it calls. */\nPL_API int pl_x_at(char *to, unsigned n, int at);\n")
+    for text in ("pl_x \\- does it", "int pl_x(char *to, unsigned n);", "And more."):
+        assert text in page, page
+
+
+def man_lists_the_fields_of_a_struct_with_their_comments(folder):
+    page = page_of(folder, "pl_x", "/** What it is made with. All zero. */\ntypedef struct pl_x {\n    int a, b; /**< a pair */\n"
+                   "    /** Called.\n     * Twice. */\n    void (*fn)(int a);\n    int plain;\n    union {\n        char c[2]; /**< bytes */\n    } in;\n} pl_x;\n")
+    for text in ("typedef struct pl_x {", "    void (*fn)(int a);", ".SH FIELDS\n.TP\n.B a, b\na pair\n.TP\n.B fn\nCalled.\nTwice.\n.TP\n.B in.c\nbytes\n"):
+        assert text in page, page
+
+
+def man_lists_the_values_of_an_enum_with_their_comments(folder):
+    page = page_of(folder, "pl_x", "/** Which. */\ntypedef enum pl_x { PL_A, /**< one */\n    PL_B = 3 /**< three */ } pl_x;\n")
+    assert ".SH VALUES\n.TP\n.B PL_A\none\n.TP\n.B PL_B\nthree\n" in page, page
 
 
 # --- tools/lint/docs -------------------------------------------------------------------------------
