@@ -5,15 +5,11 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
-import traceback
+
+import tap
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BUILD = os.environ.get("PLAIT_BUILD", os.path.join(TOP, "build"))
-
-
-class Skip(Exception):
-    pass
 
 
 def run(*command, cwd=TOP, env=None):
@@ -210,11 +206,11 @@ def docs_see_that_nothing_has_the_name(folder):
 # --- tests/run -------------------------------------------------------------------------------------
 
 
-def run_one(folder, script, *arguments, protocol="tap"):
+def run_one(folder, script, *arguments, protocol="tap", suite="x"):
     program = write(folder, "program", "#!/bin/sh\n" + script)
     os.chmod(program, 0o755)
     write(folder, "build/meson-info/intro-tests.json", json.dumps([{
-        "name": "program", "cmd": [program], "suite": ["x"], "is_parallel": True, "timeout": 1, "workdir": folder,
+        "name": "program", "cmd": [program], "suite": [suite], "is_parallel": True, "timeout": 1, "workdir": folder,
         "env": {}, "protocol": protocol}]))
     return run(f"{TOP}/tests/run", f"{folder}/build", *arguments)
 
@@ -253,6 +249,13 @@ def run_fails_when_no_test_has_the_name(folder):
     expect(run_one(folder, "echo 1..1; echo ok 1 - a\n", "nothing-like-it"), 1, "0 passed, 0 failed")
 
 
+def run_names_a_case_of_a_script(folder):
+    script = 'case "$1" in --list) echo one; echo two;; "") echo 1..2; echo ok 1 - one; echo ok 2 - two;; *) echo 1..1; echo "ok 1 - $1";; esac\n'
+    expect(run_one(folder, script, "wo", suite="plait:script"), 0, "1 passed, 0 failed")
+    expect(run_one(folder, script, "prog", suite="plait:script"), 0, "2 passed, 0 failed")
+    expect(run_one(folder, script, "wo", suite="plait:x"), 1, "0 passed, 0 failed")
+
+
 def run_shows_what_a_failing_case_has_printed(folder):
     expect(run_one(folder, "echo 1..1; echo not ok 1 - a; echo '# x is 3'\n"), 1, "not ok: a", "x is 3", "0 passed, 1 failed")
 
@@ -264,7 +267,7 @@ def install(folder):
     with open(f"{BUILD}/meson-info/intro-buildoptions.json", encoding="utf-8") as file:
         options = {option["name"]: option["value"] for option in json.load(file)}
     if options["b_sanitize"] != "none":
-        raise Skip("a library with a sanitizer is not for users")
+        raise tap.Skip("a library with a sanitizer is not for users")
     expect(run("meson", "install", "-C", BUILD, "--no-rebuild", env={"DESTDIR": folder}), 0)
     prefix = folder + options["prefix"]
     return prefix, f"{prefix}/{options['libdir']}"
@@ -293,28 +296,9 @@ def manual_pages_are_installed(folder):
     assert os.path.isfile(f"{prefix}/share/man/man3/pl_version.3")
 
 
-TESTS = [value for name, value in list(globals().items())
+TESTS = [(name, value) for name, value in list(globals().items())
          if callable(value) and name.startswith(("floors_", "banned_", "man_", "docs_", "run_", "user_", "shared_", "manual_"))
          and name != "run_one"]
 
-
-def main():
-    print(f"1..{len(TESTS)}")
-    failed = 0
-    for number, test in enumerate(TESTS, 1):
-        name = test.__name__
-        with tempfile.TemporaryDirectory() as folder:
-            try:
-                test(os.path.realpath(folder))
-                print(f"ok {number} - {name}", flush=True)
-            except Skip as reason:
-                print(f"ok {number} - {name} # SKIP {reason}", flush=True)
-            except Exception:  # whatever it is, it is this test's failure and not the end of the others
-                failed += 1
-                print(f"not ok {number} - {name}")
-                print("".join(f"# {line}\n" for line in traceback.format_exc().splitlines()), end="", flush=True)
-    return 1 if failed else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(tap.main(TESTS))

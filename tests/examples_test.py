@@ -1,17 +1,13 @@
 #!/usr/bin/env python3
-"""The examples, each run as its user would run it. Speaks TAP.
-
-    tests/examples_test.py [NAME...]      only the tests that have NAME in their names
-"""
+"""The examples, each run as its user would run it."""
 import os
 import re
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
-import time
-import traceback
+
+import tap
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BUILD = os.environ.get("PLAIT_BUILD", os.path.join(TOP, "build"))
@@ -161,7 +157,8 @@ def threaded_weblog_serves_each_client_in_a_thread(folder):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     with Example("threaded-weblog", f"tcp:127.0.0.1:{port}", log) as server:
-        one, two = connect_when_it_listens(server, port), connect(port)
+        server.lines_until("^listening on ")
+        one, two = connect(port), connect(port)
         for peer in (one, two):
             receive(peer, b"<hits>")
         append(log, 2, 3)
@@ -170,16 +167,6 @@ def threaded_weblog_serves_each_client_in_a_thread(folder):
         one.close()
         assert "connected: 127.0.0.1:" in "".join(server.lines_until("^left: 127.0.0.1:"))
         server.end()
-
-
-def connect_when_it_listens(server, port):
-    """It can't be given a socket, and says nothing when it has one: so it is asked until it answers."""
-    while True:
-        assert server.process.poll() is None, "it has ended"
-        try:
-            return connect(port)
-        except ConnectionRefusedError:
-            time.sleep(0.01)
 
 
 def weblog_client_prints_hits_of_a_document_without_end(folder):
@@ -296,26 +283,8 @@ def every_example_has_a_test(folder):
             assert f'"{name[:-2]}"' in text, f"no test runs {name}"
 
 
-NO_TESTS = {"main", "echoes", "connect", "receive", "append", "hit", "children_of", "is_alive", "start_demo", "connect_when_it_listens"}
-
-
-def main():
-    chosen = [(name, value) for name, value in globals().items()
-              if callable(value) and getattr(value, "__code__", None) and name not in NO_TESTS
-              and (len(sys.argv) < 2 or any(part in name for part in sys.argv[1:]))]
-    print(f"1..{len(chosen)}")
-    failed = 0
-    for number, (name, test) in enumerate(chosen, 1):
-        with tempfile.TemporaryDirectory(prefix="plait-examples-") as folder:
-            try:
-                test(folder)
-                print(f"ok {number} - {name}", flush=True)
-            except Exception:  # whatever it is, it is this test's failure and not the end of the others
-                failed += 1
-                print(f"not ok {number} - {name}")
-                print("".join(f"# {text}\n" for text in traceback.format_exc().splitlines()), end="", flush=True)
-    return 1 if failed else 0
-
+NO_TESTS = {"echoes", "connect", "receive", "append", "hit", "children_of", "is_alive", "start_demo"}
+TESTS = [(name, value) for name, value in list(globals().items()) if getattr(value, "__code__", None) and name not in NO_TESTS]
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(tap.main(TESTS))
