@@ -40,7 +40,7 @@ PL_API pl_transport *pl_transport_find(pl_reactor *reactor, pl_transport_id id);
  * Queues a copy of `bytes` for the peer. It is sent at the end of the turn, together with all else that was written in it.
  *
  * Calls: nothing before returning; drained() once, later, if it returned PL_FULL.
- * Returns: 0; PL_FULL: queued, but that is enough until drained(); PL_E_CLOSED: closing, closed or half-closed, nothing queued;
+ * Returns: 0; PL_FULL: queued, but that is enough until drained(); PL_E_CLOSED: closing, closed, half-closed or broken, nothing queued;
  * PL_E_LIMIT: would pass queue_bytes_max, nothing queued; -ENOMEM: nothing queued.
  * Cost: one copy (none for a large slice of what data_received() was just given); no allocation while the peer keeps up.
  */
@@ -90,7 +90,8 @@ PL_API int pl_close_write(pl_transport *transport);
  */
 PL_API bool pl_closing(const pl_transport *transport);
 
-/** Stops data_received() until pl_resume(). What has arrived already is kept. Not counted: one resume undoes any number of pauses. */
+/** Stops data_received() until pl_resume(). What has arrived already is kept; when the connection breaks meanwhile, data_received() gets it all
+ * the same, right before connection_lost(). Not counted: one resume undoes any number of pauses. */
 PL_API void pl_pause(pl_transport *transport);
 /** Goes on with data_received(), from the loop: first with what was kept. */
 PL_API void pl_resume(pl_transport *transport);

@@ -84,11 +84,8 @@ static void want(pli_connection *c, unsigned wants)
     int error =
         wants == (c->io.wants & PLI_WANT_RECEIVE) ? 0 : backend->ops->want(backend, &c->io, wants);
 
-    if (error < 0 && !(c->flags & FAILED)) {
-        c->flags |= FAILED;
-        c->failure = pl_failure_new(error, "watching the connection", NULL, NULL);
-        pli_connection_attend(c);
-    }
+    if (error < 0)
+        pli_connection_fail(c, pl_failure_new(error, "watching the connection", NULL, NULL));
 }
 
 /* A clean end is nobody's fault and needs no story. */
@@ -144,7 +141,11 @@ void pli_connection_fail(pli_connection *c, pl_failure *take_reason)
         return;
     }
     c->flags |= FAILED;
-    c->failure = take_reason;
+    if (c->flags & BROKEN)
+        pl_failure_unref(
+            take_reason); /* it has ended what was still to be heard, but is not the first */
+    else
+        c->failure = take_reason;
     pli_connection_attend(c);
 }
 
@@ -236,7 +237,11 @@ static int code_of_error(int error)
 
 void pli_connection_broke(pli_connection *c, int error)
 {
-    pli_connection_fail(c, failure_with_peer(c, code_of_error(error)));
+    if (c->flags & (DOOMED | BROKEN))
+        return;
+    c->flags |= has_held(c) ? BROKEN : FAILED;
+    c->failure = failure_with_peer(c, code_of_error(error));
+    pli_connection_attend(c);
 }
 
 static void connection_receive_ended(pli_io *io, int error)
@@ -278,17 +283,30 @@ static void send_fin(pli_connection *c)
         protocol->ops->write_connection_lost(protocol);
 }
 
+static void deliver_first_held(pli_connection *c)
+{
+    pl_buf *buf = pl_buf_ref(c->extra->first_held->buf);
+
+    drop_first_held(c->extra);
+    deliver(c, NULL, pl_buf_slice(buf));
+    pl_buf_unref(buf);
+}
+
 static void deliver_held(pli_connection *c)
 {
     while (has_held(c) && !is_paused(c) && !(c->flags & (DOOMED | CLOSING))) {
-        pl_buf *buf = pl_buf_ref(c->extra->first_held->buf);
-
-        drop_first_held(c->extra);
-        deliver(c, NULL, pl_buf_slice(buf));
-        pl_buf_unref(buf);
+        deliver_first_held(c);
         if (pli_connection_is_full(c))
             c->flags |= FULL_PAUSED;
     }
+}
+
+/* It is broken, and will never resume: what had come by then is heard, paused or not. */
+static void deliver_rest(pli_connection *c)
+{
+    while (has_held(c) && !(c->flags & (DOOMED | CLOSING)))
+        deliver_first_held(c);
+    c->flags |= FAILED;
 }
 
 /* The peer's FIN is told after all that came before it. */
@@ -330,6 +348,10 @@ static bool end_if_over(pli_connection *c)
 /* Each step may call the program, and so may close or abort it, or end the scope that owns it. */
 static void attend_steps(pli_connection *c)
 {
+    if (c->flags & BROKEN) {
+        deliver_rest(c);
+        return;
+    }
     if (c->flags & CLOSING)
         pli_connection_stop_producer(c);
     if (!(c->flags & DOOMED))
@@ -367,7 +389,7 @@ void pli_connection_flush(pli_task *task)
     pli_connection *c = pl_container_of(task, pli_connection, task);
     pli_backend *backend = pli_connection_reactor(c)->backend;
 
-    if (c->flags & (LOST | FAILED)) {
+    if (c->flags & (DOOMED | BROKEN)) {
         pli_connection_task(task);
         return;
     }

@@ -151,7 +151,7 @@ static int queued(pli_connection *c)
 static int may_write(const pli_connection *c, size_t n)
 {
     pli_check_thread(pli_connection_reactor(c));
-    if (c->flags & (CLOSING | HALF_CLOSING | LOST | FAILED))
+    if (c->flags & (CLOSING | HALF_CLOSING | DOOMED | BROKEN))
         return PL_E_CLOSED;
     return c->out.bytes > max_mark(c) || n > max_mark(c) - c->out.bytes ? PL_E_LIMIT : 0;
 }

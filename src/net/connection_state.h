@@ -26,6 +26,7 @@ enum {
     ASK = 1 << 15,           /* and is to be asked */
     PRODUCER_PAUSED = 1 << 16,
     PAUSE_UNTOLD = 1 << 17, /* and does not know */
+    BROKEN = 1 << 18, /* `failure` says why, but the program hears first what had come by then */
 };
 
 /* Input that came while reading was paused. */
@@ -107,7 +108,7 @@ static inline void pli_connection_want_flush(pli_connection *c)
 
 /* Lets it end from the loop, for the first reason that is given. Takes it. */
 void pli_connection_fail(pli_connection *c, pl_failure *take_reason);
-/* The same for what the kernel answered when it was to receive or to send. */
+/* The same for what the kernel answered when it was to receive or to send. Input that is held is delivered before. */
 void pli_connection_broke(pli_connection *c, int error);
 /* What few connections have. Returns: NULL when memory is out. */
 connection_extra *pli_connection_extra(pli_connection *c);

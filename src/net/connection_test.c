@@ -393,6 +393,90 @@ PL_TEST_EACH_BACKEND(close_while_paused_forgets_what_is_held)
     kit_done(&k);
 }
 
+/* A connection that was paused, holds "held", and that its peer has reset. It finds out when it writes. */
+static void break_while_paused(kit *k)
+{
+    int peer;
+
+    kit_open(k);
+    k->server.on[ON_MADE] = kit_pause;
+    peer = kit_dial_made(k);
+    peer_say(peer, "held");
+    PL_CHECK(kit_rests(k));
+    PL_STR_EQ(k->server.trace, "made");
+    peer_reset(peer);
+}
+
+static void write_until_lost(kit *k)
+{
+    while (!k->server.lost) {
+        pl_ignore(pl_write_str(k->server.transport, "x"));
+        PL_EQ(pl_reactor_turn(k->reactor, 0.001), 0);
+    }
+}
+
+PL_TEST_EACH_BACKEND(input_held_when_the_connection_breaks_is_heard_before_its_loss)
+{
+    kit k;
+
+    break_while_paused(&k);
+    write_until_lost(&k);
+    PL_STR_EQ(k.server.trace, "made data(held) lost(PL_E_LOST)");
+    kit_done(&k);
+}
+
+static void refuse_to_write(kit_side *side)
+{
+    PL_CHECK(!pl_closing(side->transport));
+    PL_EQ(pl_write_str(side->transport, "x"), PL_E_CLOSED);
+}
+
+PL_TEST_EACH_BACKEND(while_a_broken_connection_is_heard_out_it_takes_no_more_to_send)
+{
+    kit k;
+
+    break_while_paused(&k);
+    k.server.on[ON_DATA] = refuse_to_write;
+    write_until_lost(&k);
+    PL_EQ(k.server.bytes, 4);
+    kit_done(&k);
+}
+
+PL_TEST_EACH_BACKEND(closing_or_aborting_a_broken_connection_that_is_heard_out_changes_nothing)
+{
+    kit k;
+
+    for (int i = 0; i < 2; ++i) {
+        break_while_paused(&k);
+        k.server.on[ON_DATA] = i ? kit_abort : kit_close;
+        write_until_lost(&k);
+        PL_STR_EQ(k.server.trace, "made data(held) lost(PL_E_LOST)");
+        kit_done(&k);
+    }
+}
+
+PL_TEST_EACH_BACKEND(scope_that_ends_while_a_broken_connection_is_heard_out_is_the_end_of_it)
+{
+    kit k;
+
+    break_while_paused(&k);
+    k.server.on[ON_DATA] = kit_end_scope;
+    write_until_lost(&k);
+    PL_STR_EQ(k.server.trace, "made data(held) lost(PL_E_ENDED)");
+    kit_done(&k);
+}
+
+PL_TEST_EACH_BACKEND(abort_while_paused_forgets_what_is_held)
+{
+    kit k;
+
+    break_while_paused(&k);
+    pl_abort(k.server.transport);
+    KIT_UNTIL(&k, k.server.lost);
+    PL_STR_EQ(k.server.trace, "made lost(PL_E_ABORTED)");
+    kit_done(&k);
+}
+
 /* ---- back-pressure ---- */
 
 PL_TEST_EACH_BACKEND(drained_follows_a_full_queue)
