@@ -98,7 +98,7 @@ PL_API void pl_resume(pl_transport *transport);
 
 /** By default reading pauses while the write queue is full. False turns that off, for a protocol that heeds PL_FULL itself.
  * What passes bytes on between two connections has to: else, with both queues full, each direction waits for the other. It pauses the source itself
- * at PL_FULL, and resumes it in drained(). */
+ * at PL_FULL, and resumes it in drained(). In fibers that is pl_read() and pl_send(): examples/proxy.c. */
 PL_API void pl_set_pause_when_full(pl_transport *transport, bool on);
 
 /** Bytes that wait to be sent, in this process; not those that the kernel has taken. */

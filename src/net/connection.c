@@ -141,9 +141,9 @@ void pli_connection_fail(pli_connection *c, pl_failure *take_reason)
         return;
     }
     c->flags |= FAILED;
+    /* While a broken one is heard out, this ends that, but is not the first reason. */
     if (c->flags & BROKEN)
-        pl_failure_unref(
-            take_reason); /* it has ended what was still to be heard, but is not the first */
+        pl_failure_unref(take_reason);
     else
         c->failure = take_reason;
     pli_connection_attend(c);
