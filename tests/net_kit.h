@@ -377,6 +377,20 @@ static inline int kit_dial_made(kit *k)
     return fd;
 }
 
+/* A kit with one connection, whose peer is returned. */
+static inline int kit_open_made(kit *k)
+{
+    kit_open(k);
+    return kit_dial_made(k);
+}
+
+/* The peer leaves, and that is the end. */
+static inline void kit_done_with(kit *k, int peer)
+{
+    close(peer);
+    kit_done(k);
+}
+
 static inline void peer_say(int fd, const char *text)
 {
     PL_EQ(send(fd, text, strlen(text), MSG_NOSIGNAL), strlen(text));
