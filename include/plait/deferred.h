@@ -31,6 +31,7 @@ typedef struct pl_result {
     void *data;
 } pl_result;
 
+/** What a pl_result is. */
 typedef enum pl_result_kind {
     PL_RESULT_VALUE,    /* data is the value */
     PL_RESULT_FAILURE,  /* data is a pl_failure, one reference */
