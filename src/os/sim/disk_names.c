@@ -254,6 +254,7 @@ static int next_part(const char **path, char part[PLI_DISK_NAME_MAX + 1])
 
 static pli_inode *child(pli_inode *folder, const char *part)
 {
+    PLI_ASSERT(folder);
     if (strcmp(part, ".") == 0)
         return folder;
     if (strcmp(part, "..") == 0)
