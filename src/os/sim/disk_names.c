@@ -254,7 +254,6 @@ static int next_part(const char **path, char part[PLI_DISK_NAME_MAX + 1])
 
 static pli_inode *child(pli_inode *folder, const char *part)
 {
-    PLI_ASSERT(folder);
     if (strcmp(part, ".") == 0)
         return folder;
     if (strcmp(part, "..") == 0)
@@ -302,6 +301,7 @@ static bool is_dots(const char *part)
 
 static void named(pli_disk *disk, pli_inode *folder, const char *part, pli_inode *inode)
 {
+    PLI_ASSERT(folder && inode);
     pli_disk_names_set(disk, &folder->names_now, part, inode);
     ++inode->links;
     if (inode->folder)
