@@ -73,6 +73,13 @@ def companion_needs_the_core_and_sqlite():
     assert needed("libplait-app.so") <= {"libc", "libplait", "libsqlite3"}, needed("libplait-app.so")
 
 
+def companion_uses_of_the_inside_only_what_the_core_exports():
+    listed = subprocess.run(["nm", "-D", "--undefined-only", os.path.join(BUILD, "libplait-app.so")], capture_output=True, text=True,
+                            check=True)
+    used = set(re.findall(r"\bpli_\w+", listed.stdout))
+    assert used and used <= set(exported("libplait.so")), used - set(exported("libplait.so"))
+
+
 TESTS = [value for value in list(globals().values()) if callable(value) and value.__name__.startswith(("core_ex", "core_n", "companion"))]
 
 

@@ -36,7 +36,8 @@ typedef int pl_crash_check_fn(void *arg, uint64_t promised);
  * Each of the three functions is a process on a host of a world of its own, which has a disk and no faults.
  */
 typedef struct pl_crash_test {
-    pl_sim_main_fn *prepare;  /**< makes what is there before, all of which is safe; NULL: the disk is empty */
+    pl_sim_main_fn
+        *prepare; /**< makes what is there before, all of which is safe; NULL: the disk is empty */
     pl_sim_main_fn *run;      /**< is what the power is cut in; returns 0 */
     pl_crash_check_fn *check; /**< is called with each disk that could be left */
     void *arg;
@@ -48,11 +49,12 @@ typedef struct pl_crash_test {
 /** What came of it. */
 typedef struct pl_crash_report {
     uint64_t operations; /**< writes, syncs and changes of names that were recorded */
-    uint64_t images;     /**< different disks, each with what was promised by then, that were checked */
-    uint64_t same;       /**< that were as one already checked */
-    uint64_t left_out;   /**< that were not looked at for images_max */
-    uint64_t failures;   /**< with which the check was not content */
-    char story[2000];    /**< of the first of these: the operations that were not safe, and which of them the crash took */
+    uint64_t images; /**< different disks, each with what was promised by then, that were checked */
+    uint64_t same;   /**< that were as one already checked */
+    uint64_t left_out; /**< that were not looked at for images_max */
+    uint64_t failures; /**< with which the check was not content */
+    char story
+        [2000]; /**< of the first of these: the operations that were not safe, and which of them the crash took */
 } pl_crash_report;
 
 /**
