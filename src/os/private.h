@@ -12,6 +12,7 @@
 #include "os/clock.h"
 #include "os/file.h"
 #include "os/notify.h"
+#include "os/replace.h"
 #include "os/socket.h"
 
 #define EXPORT(function) extern __typeof__(function) function __attribute__((visibility("default")))
@@ -44,6 +45,8 @@ EXPORT(pli_notify_hush);
 EXPORT(pli_notify_names);
 EXPORT(pli_notify_forget);
 
+EXPORT(pli_path_replace);
+EXPORT(pli_path_sync_folder);
 EXPORT(pli_path_unlink);
 
 #undef EXPORT

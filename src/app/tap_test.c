@@ -1,0 +1,2 @@
+#include "tests/check.h"
+PL_TEST_MAIN
