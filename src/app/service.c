@@ -153,6 +153,7 @@ static void tell_done(pl_service *service)
 }
 
 static void tree_drop(pl_service *service);
+static void stop_finish(pl_service *service);
 
 static void root_end(void *arg)
 {
@@ -238,7 +239,7 @@ static void tree_end_scopes(pl_service *service)
     while ((child = child_before(service, child)))
         tree_end_scopes(child);
     pl_scope_end(service->scope);
-    service->scope = NULL;
+    service->scope = NULL; /* also when it is only about to be over, and has called us */
 }
 
 /* Whoever waits for one of them to stop is told. */
@@ -278,14 +279,29 @@ static int call_hook(pl_service *service,
     return error;
 }
 
+/* The last thing that the scope does. Somebody else may have ended it: then the service has stopped without being asked. */
+static void scope_gone(void *arg)
+{
+    pl_service *service = arg;
+    bool alone = service->inside->stage != PLI_SERVICE_STOPPED;
+
+    service->scope = NULL;
+    if (alone)
+        stop_finish(service);
+}
+
 static int service_open_scope(pl_service *service)
 {
     const pl_service *parent = service->parent;
+    int error;
 
     if (service->scope)
         return 0;
-    return pl_scope_new(parent && parent->scope ? parent->scope : service->inside->home,
-                        service->name, &service->scope);
+    error = pl_scope_new(parent && parent->scope ? parent->scope : service->inside->home,
+                         service->name, &service->scope);
+    if (error == 0)
+        error = pl_scope_on_end(service->scope, scope_gone, service);
+    return error;
 }
 
 /* Brings the tree from the stage before `stage` to it. */

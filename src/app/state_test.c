@@ -342,6 +342,7 @@ PL_TEST(a_tree_without_a_store_keeps_no_state)
     begin();
     PL_OK_(pl_service_new_root(home, NULL, "other", &other));
     PL_EQ(pl_state_open(other, &table, now, &state, &failure), PL_E_STATE);
+    pl_failure_unref(failure);
     PL_EQ(pl_service_start(other, &failure), 0);
     PL_EQ(pl_state_open(other, &table, now, &state, &failure), PL_E_UNSUPPORTED);
     pl_failure_unref(failure);
