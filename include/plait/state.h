@@ -72,7 +72,7 @@ typedef struct pl_state_field {
         since; /**< the version of the table that had it first: an older record leaves what the holder has; 0: it was always there */
 
     /** Sets `name` in `record`, instead of what stands at `offset`. Returns: 0, or a code that fails the commit. */
-    int (*save)(const void *holder, pl_state_record *record, const char *name);
+    int (*save)(void *holder, pl_state_record *record, const char *name);
     /** Takes the value, instead of writing it to `offset`. Returns: 0, or a code that fails pl_state_open(). */
     int (*load)(void *holder, const pl_state_value *value);
 } pl_state_field;

@@ -31,7 +31,7 @@ static size_t size_of_type(pl_state_type type)
     }
 }
 
-static int save_field(const pl_state_field *field, const void *holder, pl_state_record *record)
+static int save_field(const pl_state_field *field, void *holder, pl_state_record *record)
 {
     const void *at = (const char *) holder + field->offset;
     pl_state_value value = {.type = field->type};

@@ -116,7 +116,7 @@ typedef struct holder {
     unsigned n_durable, n_undone;
 } holder;
 
-static int blob_save(const void *at, pl_state_record *record, const char *name)
+static int blob_save(void *at, pl_state_record *record, const char *name)
 {
     const holder *self = at;
     void *room = pl_state_set_room(record, name, PL_STATE_BYTES, self->blob_len);
@@ -591,7 +591,7 @@ PL_TEST(after_a_failed_sync_nothing_is_written_any_more)
     end();
 }
 
-static int save_fails(const void *at, pl_state_record *record, const char *name)
+static int save_fails(void *at, pl_state_record *record, const char *name)
 {
     (void) at;
     (void) record;
