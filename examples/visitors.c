@@ -28,12 +28,8 @@ static const pl_state_field fields[] = {
     {"count", PL_STATE_UINT64, PL_STATE(visitors, count)},
     {.name = NULL},
 };
-static const pl_state_table state = {
-    PL_STATE_TABLE,
-    .name = "visitors",
-    .version = 1,
-    .fields = fields,
-};
+static const pl_state_table state = {PL_STATE_TABLE, .name = "visitors", .version = 1,
+                                     .fields = fields};
 
 static int visitors_start(pl_service *self, pl_failure **reterr_failure)
 {
@@ -53,12 +49,8 @@ static int visitors_make(pl_service *parent, const char *name, const void *optio
     return r < 0 ? r : pl_server_service_new(*ret_service, "port", "tcp:8889", &listen, &parent);
 }
 
-static const pl_plugin plugin = {
-    PL_PLUGIN,
-    .name = "visitors",
-    .summary = "counts visitors",
-    .make = visitors_make,
-};
+static const pl_plugin plugin = {PL_PLUGIN, .name = "visitors", .summary = "counts visitors",
+                                 .make = visitors_make};
 static const pl_plugin *const plugins[] = {&plugin, NULL};
 static const pl_application_kind application = {PL_APPLICATION("visitors"), .plugins = plugins};
 

@@ -118,9 +118,7 @@ static int open_own(const pl_application *application, pli_tap **ret_tap,
     if (error == 0)
         error = check_others(*ret_tap, application->name, reterr_failure);
     if (error == 0)
-        error = pli_tap_begin(*ret_tap);
-    if (error == 0)
-        error = pli_tap_describe(*ret_tap, application);
+        pli_tap_describe(*ret_tap, application);
     pli_free(path);
     return error;
 }
@@ -129,8 +127,6 @@ static int open_loaded(pl_application *application, pli_tap **ret_tap, pl_failur
 {
     int error = check_others(application->tap, application->name, reterr_failure);
 
-    if (error == 0)
-        error = pli_tap_begin(application->tap);
     if (error == 0) {
         *ret_tap = application->tap;
         application->tap = NULL;

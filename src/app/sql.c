@@ -115,6 +115,16 @@ int pli_sql_finish(sqlite3 *db, sqlite3_stmt *statement)
     return more;
 }
 
+char *pli_sql_say(sqlite3 *db, char *text, size_t size)
+{
+    size_t n = 0;
+
+    for (const char *said = sqlite3_errmsg(db); *said && n + 1 < size; ++said)
+        text[n++] = *said >= ' ' && *said < 0x7f ? *said : '?';
+    text[n] = '\0';
+    return text;
+}
+
 const char *pli_sql_text(sqlite3_stmt *statement, int column)
 {
     const unsigned char *text = sqlite3_column_text(statement, column);

@@ -29,6 +29,8 @@ void pli_sql_bind_bytes(sqlite3_stmt *statement, int at, pl_slice bytes);
 PL_MUST int pli_sql_finish(sqlite3 *db, sqlite3_stmt *statement);
 /* Returns: 1 when there is a row, 0 behind the last (it is then reset), or a code (likewise). */
 PL_MUST int pli_sql_row(sqlite3 *db, sqlite3_stmt *statement);
+/* What SQLite has said last, in printable ASCII: it may quote what a damaged file has. Returns: `text`. */
+char *pli_sql_say(sqlite3 *db, char *text, size_t size);
 /* The column as a C string, "" for NULL. Valid until the next step. */
 const char *pli_sql_text(sqlite3_stmt *statement, int column);
 pl_slice pli_sql_bytes(sqlite3_stmt *statement, int column);

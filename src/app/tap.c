@@ -64,7 +64,8 @@ struct pli_tap {
     sqlite3_stmt *prepared[N_STATEMENTS];
     unsigned char lineage[LINEAGE_BYTES];
     uint64_t commits;
-    bool begun;
+    const pl_application *describes; /* what is to be written with the first batch; NULL: nothing */
+    bool begun;                      /* it may be written to */
 };
 
 /* ---- checksums ---- */
@@ -109,11 +110,15 @@ static uint32_t be32(const unsigned char *at)
     return (uint32_t) at[0] << 24 | (uint32_t) at[1] << 16 | (uint32_t) at[2] << 8 | at[3];
 }
 
-static int check_header(const unsigned char *header, const char **ret_why)
+static int check_header(const unsigned char *header, size_t size, const char **ret_why)
 {
-    if (memcmp(header, "SQLite format 3", 16) != 0) {
+    if (size < 16 || memcmp(header, "SQLite format 3", 16) != 0) {
         *ret_why = "not a .tap file";
         return PL_E_FOREIGN;
+    }
+    if (size < HEADER_BYTES) {
+        *ret_why = "cut off";
+        return PL_E_DAMAGED;
     }
     if (be32(header + 68) != PLI_TAP_ID) {
         *ret_why = "a database of another program";
@@ -140,7 +145,7 @@ static int check_file(const char *path, const char **ret_why)
         return fd;
     n = pli_file_read_at(fd, 0, header, sizeof header, NULL, 0);
     pli_file_close(fd);
-    return n < 0 ? (int) n : check_header(header, ret_why);
+    return n < 0 ? (int) n : check_header(header, (size_t) n, ret_why);
 }
 
 /* ---- opening ---- */
@@ -158,8 +163,8 @@ static int check_whole(sqlite3 *db, char *why, size_t size)
     if (error == 0)
         error = pli_sql_row(db, check);
     if (error == 1) {
-        snprintf(why, size, "%s", pli_sql_text(check, 0));
-        error = strcmp(why, "ok") == 0 ? 0 : PL_E_DAMAGED;
+        error = strcmp(pli_sql_text(check, 0), "ok") == 0 ? 0 : PL_E_DAMAGED;
+        snprintf(why, size, "%s", error < 0 ? "its structure is damaged" : "");
     }
     sqlite3_finalize(check);
     return error;
@@ -214,7 +219,7 @@ static int tap_open(pli_tap *tap, const char *vfs, char *why, size_t size)
         error = read_application_row(tap);
     }
     if (error < 0 && !*why && tap->db && error != PL_E_BUSY)
-        snprintf(why, size, "%s", sqlite3_errmsg(tap->db));
+        pli_sql_say(tap->db, why, size);
     return error;
 }
 
@@ -274,11 +279,12 @@ bool pli_tap_same_lineage(const pli_tap *a, const pli_tap *b)
     return memcmp(a->lineage, b->lineage, LINEAGE_BYTES) == 0;
 }
 
-int pli_tap_begin(pli_tap *tap)
+/* From here on it is written to. */
+static int tap_begin(pli_tap *tap)
 {
-    int error = pli_sql_run(tap->db, "PRAGMA journal_mode = WAL");
+    int error = tap->begun ? 0 : pli_sql_run(tap->db, "PRAGMA journal_mode = WAL");
 
-    if (error < 0)
+    if (error < 0 || tap->begun)
         return error;
     sqlite3_db_config(tap->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL);
     tap->begun = true;
@@ -479,20 +485,20 @@ static void roll_back(sqlite3 *db)
         pl_ignore(pli_sql_run(db, "ROLLBACK"));
 }
 
-int pli_tap_describe(pli_tap *tap, const pl_application *application)
+void pli_tap_describe(pli_tap *tap, const pl_application *application)
 {
-    int error = pli_sql_run(tap->db, statements[BEGIN]);
+    tap->describes = application;
+}
 
-    if (error == 0)
-        error = write_application_row(tap->db, application,
-                                      pl_slice_of(tap->lineage, LINEAGE_BYTES), tap->commits);
-    if (error == 0)
-        error = write_services(tap->db, application);
-    if (error == 0)
-        error = pli_sql_run(tap->db, statements[COMMIT]);
-    if (error < 0)
-        roll_back(tap->db);
-    return error;
+static int write_description(pli_tap *tap)
+{
+    int error;
+
+    if (!tap->describes)
+        return 0;
+    error = write_application_row(tap->db, tap->describes, pl_slice_of(tap->lineage, LINEAGE_BYTES),
+                                  tap->commits);
+    return error < 0 ? error : write_services(tap->db, tap->describes);
 }
 
 /* ---- state ---- */
@@ -674,12 +680,14 @@ static int write_change(pli_tap *tap, const pl_store_change *change)
 
 static int write_batch(pli_tap *tap, const pl_store_change *changes, size_t n)
 {
-    int error = 0;
+    int error = tap_begin(tap);
 
     for (unsigned i = 0; error == 0 && i < N_STATEMENTS; ++i)
         error = tap_prepare(tap, i);
     if (error == 0)
         error = pli_sql_finish(tap->db, tap->prepared[BEGIN]);
+    if (error == 0)
+        error = write_description(tap);
     if (error == 0)
         error = pli_sql_finish(tap->db, tap->prepared[COUNT_COMMIT]);
     for (size_t i = 0; error == 0 && i < n; ++i)
@@ -694,9 +702,10 @@ int pli_tap_write(pli_tap *tap, const pl_store_change *changes, size_t n, char *
     *why = '\0';
     if (error == 0) {
         ++tap->commits;
+        tap->describes = NULL;
         return 0;
     }
-    snprintf(why, size, "%s: %s", tap->path, sqlite3_errmsg(tap->db));
+    pli_sql_say(tap->db, why, size);
     roll_back(tap->db);
     return error;
 }
@@ -778,7 +787,7 @@ static int write_file(const char *path, const char *vfs, const pl_application *a
     if (error == 0)
         error = fill(db, application, origin);
     if (error < 0 && db)
-        snprintf(why, size, "%s", sqlite3_errmsg(db));
+        pli_sql_say(db, why, size);
     pli_sql_close(db);
     return error;
 }

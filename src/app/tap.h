@@ -22,7 +22,7 @@
 typedef struct pli_tap pli_tap;
 
 /*
- * Opens a file, holds it against all others, and checks that it is whole. Nothing is written to it before pli_tap_begin(). `vfs`: as for pli_sql_open().
+ * Opens a file, holds it against all others, and checks that it is whole. Nothing is written to it before the first pli_tap_write(). `vfs`: as for pli_sql_open().
  * Returns: 0; -ENOENT; PL_E_BUSY: somebody else has it; PL_E_DAMAGED; PL_E_FOREIGN: not a .tap; PL_E_NEWER; a system error. `*reterr_failure` says of which file, and why.
  */
 PL_MUST int pli_tap_open(const char *path, const char *vfs, pli_tap **ret_tap,
@@ -40,10 +40,8 @@ bool pli_tap_same_lineage(const pli_tap *a, const pli_tap *b);
 PL_MUST int pli_tap_read(pli_tap *tap, pl_application **ret_application,
                          pl_failure **reterr_failure);
 
-/* From here on it may be written to. */
-PL_MUST int pli_tap_begin(pli_tap *tap);
-/* Makes `application` what it describes; durable when this returns. */
-PL_MUST int pli_tap_describe(pli_tap *tap, const pl_application *application);
+/* Makes `application` what it describes, with the first batch that is written. It must live as long as the tap. */
+void pli_tap_describe(pli_tap *tap, const pl_application *application);
 
 /* As pl_store_ops.load() and write(); `why` gets what SQLite says. */
 PL_MUST int pli_tap_load(pli_tap *tap, const char *name, pl_state_record *record,
