@@ -315,6 +315,21 @@ def whatever_byte_is_wrong_no_wrong_number_is_given(folder):
     print(f"# served {served} of the damaged files")
 
 
+def wrong_bit_in_what_the_file_means_is_found(folder):
+    tap = make_tap(folder)
+    with Server(folder, "-o", "-f", tap) as server:
+        ask(server, 300)
+        server.stop()
+    with open(tap, "rb") as file:
+        whole = file.read()
+    last = fibonacci(300)[-1]
+    for meaning in (last.to_bytes((last.bit_length() + 7) // 8, "big"), b"tcp:0:interface=127.0.0.1", b"Fibonacci"):
+        at = whole.rindex(meaning) + len(meaning) // 2
+        with open(tap, "wb") as file:
+            file.write(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1:])
+        refused(tap, "damaged", folder)
+
+
 def damaged_files_are_refused_and_left_alone(folder):
     tap = make_tap(folder)
     with Server(folder, "-o", "-f", tap) as server:

@@ -19,6 +19,8 @@
 #define LINEAGE_BYTES 16
 #define NUMBER_TEXT   40
 
+static const char wrong_checksum[] = "a checksum is wrong";
+
 static const char schema[] =
     "CREATE TABLE application(id INTEGER PRIMARY KEY CHECK(id = 1), name TEXT NOT NULL,"
     " user TEXT, \"group\" TEXT, lineage BLOB NOT NULL, commits INTEGER NOT NULL,"
@@ -218,7 +220,9 @@ static int tap_open(pli_tap *tap, const char *vfs, char *why, size_t size)
         *why = '\0';
         error = read_application_row(tap);
     }
-    if (error < 0 && !*why && tap->db && error != PL_E_BUSY)
+    if (error == PL_E_DAMAGED && !*why && pli_sql_code(tap->db, sqlite3_errcode(tap->db)) == 0)
+        snprintf(why, size, "%s", wrong_checksum);
+    else if (error < 0 && !*why && tap->db && error != PL_E_BUSY)
         pli_sql_say(tap->db, why, size);
     return error;
 }
@@ -389,7 +393,8 @@ int pli_tap_read(pli_tap *tap, pl_application **ret_application, pl_failure **re
         error = read_services(tap, application);
     if (error < 0) {
         pl_application_free(application);
-        return fail(error, "reading", tap->path, NULL, reterr_failure);
+        return fail(error, "reading", tap->path, error == PL_E_DAMAGED ? wrong_checksum : NULL,
+                    reterr_failure);
     }
     *ret_application = application;
     return 0;
@@ -632,8 +637,8 @@ int pli_tap_load(pli_tap *tap, const char *name, pl_state_record *record, unsign
         error = load_fields(tap, name, record);
     return error == PL_E_EMPTY
                ? error
-               : fail(error, "reading", tap->path,
-                      error == PL_E_DAMAGED ? "a checksum is wrong" : NULL, reterr_failure);
+               : fail(error, "reading", tap->path, error == PL_E_DAMAGED ? wrong_checksum : NULL,
+                      reterr_failure);
 }
 
 static int write_field(pli_tap *tap, const char *state, const char *name,
