@@ -1,4 +1,4 @@
-/* A whole application: tells each visitor of tcp:8889 how many there have been, over restarts, crashes and losses of power. */
+/* A whole application: tells each visitor how many there have been, over restarts, crashes and losses of power. Try: nc -U visitors.sock */
 #include <stdio.h>
 
 #include <plait/application.h>
@@ -46,7 +46,9 @@ static int visitors_make(pl_service *parent, const char *name, const void *optio
 
     (void) options;
     (void) reterr_failure;
-    return r < 0 ? r : pl_server_service_new(*ret_service, "port", "tcp:8889", &listen, &parent);
+    return r < 0 ? r
+                 : pl_server_service_new(*ret_service, "port", "unix:visitors.sock", &listen,
+                                         &parent);
 }
 
 static const pl_plugin plugin = {PL_PLUGIN, .name = "visitors", .summary = "counts visitors",

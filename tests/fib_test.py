@@ -453,6 +453,20 @@ def full_disk_fails_requests_and_loses_nothing(folder):
         subprocess.run(["umount", disk], check=True)
 
 
+def application_of_the_examples_counts_its_visitors_over_kills(folder):
+    for life in range(3):
+        with Server(folder, program=VISITORS) as server:
+            server.wait_for("listening")
+            for visit in range(2):
+                with socket.socket(socket.AF_UNIX) as client:
+                    client.settimeout(PATIENCE_S)
+                    client.connect(f"{folder}/visitors.sock")
+                    said = client.makefile("rb").read()
+                assert said == b"visitor number %d\n" % (2 * life + visit + 1), said
+            server.stop(signal.SIGTERM if life == 1 else signal.SIGKILL)
+    assert {"visitors.tap", "visitors-shutdown.tap"} <= set(os.listdir(folder))
+
+
 # --- Killing it ----------------------------------------------------------------------------------------------
 
 

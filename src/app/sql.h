@@ -12,7 +12,7 @@
 int pli_sql_code(sqlite3 *db, int rc);
 
 /*
- * Opens a database with the VFS of that name (NULL: SQLite's own), in such a way that nothing which the file says is executed. Returns: 0, or a code.
+ * Opens a database with the VFS of that name (NULL: the usual one), in such a way that nothing which the file says is executed. Returns: 0, or a code.
  */
 PL_MUST int pli_sql_open(const char *path, bool make, const char *vfs, sqlite3 **ret_db);
 /* `db` may be NULL. */
