@@ -18,10 +18,8 @@ static int visit(pl_transport *transport, void *arg)
     int r = pl_await(pl_state_commit(v->state, pl_transport_scope(transport)), NULL, NULL);
     char text[64];
 
-    if (r < 0)
-        return r;
     snprintf(text, sizeof text, "visitor number %llu\n", (unsigned long long) number);
-    return pl_write_str(transport, text);
+    return r < 0 ? r : pl_write_str(transport, text);
 }
 
 static const pl_state_field fields[] = {

@@ -20,11 +20,20 @@ char **pli_arguments_free(char **arguments)
     return NULL;
 }
 
-static char **arguments_copy(const char *const *arguments, size_t n)
+static size_t arguments_count(const char *const *arguments)
 {
-    char **copy = pli_alloc_zero((n + 1) * sizeof *copy);
+    size_t n = 0;
 
-    for (size_t i = 0; copy && i < n; ++i) {
+    while (arguments && arguments[n])
+        ++n;
+    return n;
+}
+
+static char **arguments_copy(const char *const *arguments)
+{
+    char **copy = pli_alloc_zero((arguments_count(arguments) + 1) * sizeof *copy);
+
+    for (size_t i = 0; copy && arguments && arguments[i]; ++i) {
         copy[i] = pli_strdup(arguments[i]);
         if (!copy[i])
             return pli_arguments_free(copy);
@@ -196,11 +205,10 @@ static pli_entry *entry_new(const char *plugin, const char *name, const char *co
     if (!entry)
         return NULL;
     pli_list_init(&entry->link);
-    while (args && args[entry->n_arguments])
-        ++entry->n_arguments;
+    entry->n_arguments = arguments_count(args);
     entry->plugin = pli_strdup(plugin);
     entry->name = pli_strdup(name);
-    entry->arguments = arguments_copy(args, entry->n_arguments);
+    entry->arguments = arguments_copy(args);
     if (entry->plugin && entry->name && entry->arguments)
         return entry;
     entry_free(entry);

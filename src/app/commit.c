@@ -115,7 +115,7 @@ static void *grown(void *memory, size_t *room, size_t size)
 static int batch_add_waiter(pli_batch *batch, pl_deferred *deferred)
 {
     if (batch->n_waiters == batch->waiters_room) {
-        pl_deferred **more = grown(batch->waiters, &batch->waiters_room, sizeof *more);
+        pl_deferred **more = grown(batch->waiters, &batch->waiters_room, sizeof(pl_deferred *));
 
         if (!more)
             return -ENOMEM;
@@ -138,7 +138,7 @@ static int batch_reserve(pli_batch *batch)
     if (!changes)
         return -ENOMEM;
     batch->changes = changes;
-    saved = pli_realloc(batch->saved, room * sizeof *saved);
+    saved = pli_realloc(batch->saved, room * sizeof(pl_state *));
     if (!saved)
         return -ENOMEM;
     batch->saved = saved;

@@ -426,7 +426,7 @@ static char steps[64];
 /* Version 2 called it visits. */
 static int to_2(pl_state_record *record)
 {
-    strcat(steps, "2");
+    steps[strlen(steps)] = '2';
     return pl_state_rename(record, "hits", "visits");
 }
 
@@ -436,7 +436,7 @@ static int to_4(pl_state_record *record)
     pl_state_value value;
     int error = pl_state_get(record, "visits", PL_STATE_UINT64, &value);
 
-    strcat(steps, "4");
+    steps[strlen(steps)] = '4';
     if (error < 0)
         return error;
     pl_state_drop(record, "joke");
@@ -470,7 +470,7 @@ PL_TEST(an_old_record_goes_through_each_upgrade_in_order)
     PL_EQ(disk.kept[0].version, 4);
     end();
     begin();
-    steps[0] = '\0';
+    memset(steps, 0, sizeof steps);
     open_as(&table_4);
     PL_STR_EQ(steps, "");
     PL_EQ(now->visits, 5);

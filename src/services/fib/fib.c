@@ -206,7 +206,7 @@ static int fib_start(pl_service *service, pl_failure **reterr_failure)
 static pl_result fib_drain(void *value, void *arg)
 {
     fib *self = arg;
-    pl_deferred **drained = pl_scope_alloc(self->base.scope, self->n_ports * sizeof *drained);
+    pl_deferred **drained = pl_scope_alloc(self->base.scope, self->n_ports * sizeof(pl_deferred *));
     bool all = drained != NULL;
 
     (void) value;
