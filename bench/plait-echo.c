@@ -31,7 +31,7 @@ int main(int argc, char **argv)
     once = argc > 2 && strcmp(argv[2], "once") == 0;
     snprintf(endpoint, sizeof endpoint, "tcp:%s:interface=127.0.0.1:backlog=4096", argv[1]);
     error = pl_listen(pl_reactor_scope(reactor), endpoint,
-                      &(pl_listen_options){.protocol = &echo_ops}, NULL);
+                      &(pl_listen_options){.protocol = &echo_ops}, NULL, NULL);
     if (error < 0)
         return 1;
     printf("ready\n");

@@ -55,7 +55,7 @@ static int serve(pl_reactor *reactor, int port, const pl_protocol_ops *ops)
 
     snprintf(endpoint, sizeof endpoint, "tcp:%d:interface=127.0.0.1:backlog=4096", port);
     return pl_listen(pl_reactor_scope(reactor), endpoint, &(pl_listen_options){.protocol = ops},
-                     NULL);
+                     NULL, NULL);
 }
 
 int main(int argc, char **argv)

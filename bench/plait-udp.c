@@ -25,7 +25,7 @@ int main(int argc, char **argv)
     if (error < 0 || argc < 2)
         return 1;
     snprintf(endpoint, sizeof endpoint, "udp:%s:interface=127.0.0.1", argv[1]);
-    error = pl_listen_datagram(pl_reactor_scope(reactor), endpoint, &options, NULL);
+    error = pl_listen_datagram(pl_reactor_scope(reactor), endpoint, &options, NULL, NULL);
     if (error < 0)
         return 1;
     printf("ready\n");

@@ -31,18 +31,21 @@ static int serve(pl_transport *t, void *arg)
 int main(int argc, char **argv)
 {
     const char *endpoint = argc > 1 ? argv[1] : "tcp:8007";
+    pl_failure *failure = NULL;
     pl_reactor *reactor;
+    char why[512];
     int error = pl_reactor_new(NULL, &reactor);
 
     if (error < 0)
         return 1;
     setvbuf(stdout, NULL, _IOLBF, 0);
-    error =
-        pl_listen(pl_reactor_scope(reactor), endpoint, &(pl_listen_options){.fiber = serve}, NULL);
+    error = pl_listen(pl_reactor_scope(reactor), endpoint, &(pl_listen_options){.fiber = serve},
+                      NULL, &failure);
     if (error < 0)
-        fprintf(stderr, "echo-fiber: %s: %s\n", endpoint, pl_error_text(error));
+        fprintf(stderr, "echo-fiber: %s\n", pl_failure_format(failure, why, sizeof why));
     else
         error = pl_reactor_run(reactor);
+    pl_failure_unref(failure);
     pl_reactor_free(reactor);
     return error < 0;
 }

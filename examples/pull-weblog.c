@@ -50,7 +50,9 @@ static const pl_protocol_ops weblog_ops = {
 int main(int argc, char **argv)
 {
     const char *endpoint = argc > 1 ? argv[1] : "tcp:8888";
+    pl_failure *failure = NULL;
     pl_reactor *reactor;
+    char why[512];
     int error = pl_reactor_new(NULL, &reactor);
 
     if (error < 0)
@@ -59,11 +61,12 @@ int main(int argc, char **argv)
         log_name = argv[2];
     setvbuf(stdout, NULL, _IOLBF, 0);
     error = pl_listen(pl_reactor_scope(reactor), endpoint,
-                      &(pl_listen_options){.protocol = &weblog_ops}, NULL);
+                      &(pl_listen_options){.protocol = &weblog_ops}, NULL, &failure);
     if (error < 0)
-        fprintf(stderr, "pull-weblog: %s: %s\n", endpoint, pl_error_text(error));
+        fprintf(stderr, "pull-weblog: %s\n", pl_failure_format(failure, why, sizeof why));
     else
         error = pl_reactor_run(reactor);
+    pl_failure_unref(failure);
     pl_reactor_free(reactor);
     return error < 0;
 }

@@ -70,7 +70,9 @@ int main(int argc, char **argv)
 {
     const char *endpoint = argc > 1 ? argv[1] : "tcp:8888";
     weblog_factory factory = {{.ops = &factory_ops}, argc > 2 ? argv[2] : "access-log", NULL, NULL};
+    pl_failure *failure = NULL;
     pl_reactor *reactor;
+    char why[512];
     int error = pl_reactor_new(NULL, &reactor);
 
     if (error < 0)
@@ -80,12 +82,14 @@ int main(int argc, char **argv)
         pl_fanout_new(pl_reactor_scope(reactor), &(pl_fanout_options){.hold = true}, &factory.hits);
     if (error == 0)
         error = pl_listen(pl_reactor_scope(reactor), endpoint,
-                          &(pl_listen_options){.factory = &factory.base}, NULL);
+                          &(pl_listen_options){.factory = &factory.base}, NULL, &failure);
     pl_add_system_event_trigger(reactor, PL_BEFORE, PL_SHUTDOWN, end_document, factory.hits);
     if (error < 0)
-        fprintf(stderr, "push-weblog: %s: %s\n", endpoint, pl_error_text(error));
+        fprintf(stderr, "push-weblog: %s\n",
+                failure ? pl_failure_format(failure, why, sizeof why) : pl_error_text(error));
     else
         error = pl_reactor_run(reactor);
+    pl_failure_unref(failure);
     pl_reactor_free(reactor);
     return error < 0;
 }

@@ -15,8 +15,11 @@
 #include <setjmp.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <time.h>
+
+#include "os/sim/guest.h"
 
 enum {
     exit_failed = 1,
@@ -27,7 +30,7 @@ enum {
 
 const char *check_backend;
 
-static const char *const backends[] = {"uring", "epoll", "poll", "select"};
+static const char *const backends[] = {"uring", "epoll", "poll", "select", "sim"};
 
 static check_test *tests, **tests_last = &tests;
 static const char *program;
@@ -86,6 +89,8 @@ void check_fail(const char *file, int line, const char *format, ...)
 void check_skip(const char *reason)
 {
     if (foreground) {
+        if (pl_sim_here())
+            pli_sim_leave();
         snprintf(skip_reason, sizeof skip_reason, "%s", reason);
         siglongjmp(foreground_skip, 1);
     }
@@ -94,6 +99,46 @@ void check_skip(const char *reason)
     fflush(stdout);
     _exit(exit_skipped);
 }
+
+#ifdef NDEBUG
+
+void check_aborts(void (*run)(void), const char *text)
+{
+    (void) run;
+    (void) text;
+    check_skip("misuse does not abort in a build with NDEBUG");
+}
+
+#else
+
+__attribute__((noreturn)) static void abort_into(int output, void (*run)(void))
+{
+    setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
+    dup2(output, STDERR_FILENO);
+    run();
+    _exit(0);
+}
+
+void check_aborts(void (*run)(void), const char *text)
+{
+    int output = memfd_create("last words", MFD_CLOEXEC), status = 0;
+    char said[4096] = "";
+    pid_t pid;
+
+    fflush(NULL);
+    pid = output < 0 ? -1 : fork();
+    PL_CHECK(pid >= 0);
+    if (pid == 0)
+        abort_into(output, run);
+    PL_EQ(waitpid(pid, &status, 0), pid);
+    PL_CHECK(pread(output, said, sizeof said - 1, 0) >= 0);
+    close(output);
+    if (status == 0 || !strstr(said, text))
+        check_fail(__FILE__, __LINE__, "status %d and \"%s\", expected an end with \"%s\"", status,
+                   said, text);
+}
+
+#endif
 
 uint64_t check_seed(void)
 {
@@ -124,8 +169,36 @@ static void skip_unless_permitted(const char *backend)
         close((int) fd);
 }
 
+static void stuck_in_world(pl_sim *sim, const char *why, const char *report)
+{
+    check_fail(program, 0, "%s after %g s of the world:\n%s", why, (double) pl_sim_now(sim) / 1e9,
+               report);
+}
+
+/* As the one process of a world in which nothing goes wrong. The seed is always the same one unless another is asked for. */
+static void run_in_world(const check_test *test)
+{
+    const char *seed = getenv("PL_TEST_SEED");
+    pl_sim_options options = {.seed = seed && *seed ? strtoull(seed, NULL, 0) : 1};
+    pl_sim *sim;
+
+    if (pl_sim_new(&options, &sim) < 0)
+        check_fail(program, 0, "there is no world for it");
+    pli_sim_enter(pl_sim_host_new(sim, "host", NULL), "test", stuck_in_world);
+    test->run();
+    pli_sim_leave();
+    pl_sim_free(sim);
+}
+
 static void run_body(const check_test *test)
 {
+    if (test->backend && strcmp(test->backend, "sim") == 0) {
+        check_backend = test->backend;
+        setenv("PLAIT_REACTOR", test->backend, 1);
+        run_in_world(test);
+        return;
+    }
+
     check_backend = test->backend;
     if (test->backend) {
         setenv("PLAIT_REACTOR", test->backend, 1);

@@ -9,7 +9,8 @@
  *     PL_TEST_EACH_BACKEND(timer_of_zero_seconds_fires_once)
  *     {
  *         ... once as timer_of_zero_seconds_fires_once_on_uring, with check_backend "uring" and
- *         PLAIT_REACTOR=uring in the environment; then on epoll, poll and select
+ *         PLAIT_REACTOR=uring in the environment; then on epoll, poll and select, and on the
+ *         simulator ("sim"): as the one process of a world in which nothing goes wrong
  *     }
  *
  *     PL_TEST_MAIN
@@ -61,6 +62,12 @@ int check_main(int argc, char **argv);
 
 /* The seed of this run, for a test that throws dice; the line that replays it is printed. */
 uint64_t check_seed(void);
+
+/*
+ * `run()`, in a process of its own, is stopped with a message on standard error that has `text` in it: as misuse, or by a sanitizer. Skips the test where
+ * misuse does not abort (builds with NDEBUG).
+ */
+void check_aborts(void (*run)(void), const char *text);
 
 __attribute__((noreturn, format(printf, 3, 4))) void check_fail(const char *file, int line,
                                                                 const char *format, ...);
@@ -134,5 +141,11 @@ __attribute__((noreturn)) void check_skip(const char *reason);
     } while (0)
 
 #define PL_SKIP(reason) check_skip(reason)
+/* Ends a test of PL_TEST_EACH_BACKEND that has nothing to say about the simulator. */
+#define PL_SKIP_ON_SIM(reason)                                                                     \
+    do {                                                                                           \
+        if (strcmp(check_backend, "sim") == 0)                                                     \
+            check_skip(reason);                                                                    \
+    } while (0)
 
 #endif

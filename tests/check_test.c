@@ -72,6 +72,40 @@ PL_TEST(victim_leaves_a_process)
     printf("left %d\n", (int) pid);
 }
 
+static void say_and_abort(void)
+{
+    fprintf(stderr, "my last words\n");
+    abort();
+}
+
+static void say_and_return(void)
+{
+    fprintf(stderr, "my last words\n");
+}
+
+PL_TEST(victim_that_is_to_abort_returns)
+{
+    check_aborts(say_and_return, "last");
+}
+
+PL_TEST(victim_that_is_to_abort_says_something_else)
+{
+    check_aborts(say_and_abort, "first");
+}
+
+PL_TEST(abort_with_the_words_that_are_expected_is_well)
+{
+    check_aborts(say_and_abort, "my last words");
+}
+
+#ifndef NDEBUG
+PL_TEST(abort_that_does_not_come_or_says_something_else_is_a_failure)
+{
+    expect("victim_that_is_to_abort_returns", "", 1, "status 0 and \"my last words");
+    expect("victim_that_is_to_abort_says", "", 1, "expected an end with \"first\"");
+}
+#endif
+
 PL_TEST(failing_comparison_shows_both_sides)
 {
     expect("victim_compares", "", 1, "1 + 1 is 2, expected 3 = 3");

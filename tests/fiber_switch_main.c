@@ -79,7 +79,7 @@ static void start(runner *self, int64_t seed)
     self->seed = seed;
     self->rounds = 0;
     if (!self->stack.low)
-        expect(pli_stack_map(60000, &self->stack) == 0, "a stack is mapped");
+        expect(pli_stack_map_real(60000, &self->stack) == 0, "a stack is mapped");
     pli_context_make(&self->context, self->stack.low, self->stack.size, run, self);
 }
 
@@ -114,7 +114,7 @@ int main(void)
             pli_stack_trim(&runners[k].stack);
     }
     for (int k = 0; k < STACKS; ++k)
-        pli_stack_unmap(&runners[k].stack);
+        pli_stack_unmap_real(&runners[k].stack);
     if (!wrong)
         printf("all well\n");
     return wrong != 0;

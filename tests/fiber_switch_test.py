@@ -7,7 +7,7 @@ import sys
 import tempfile
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-SOURCES = ["tests/fiber_switch_main.c", "src/base/context.c", "src/os/stack.c"]
+SOURCES = ["tests/fiber_switch_main.c", "src/base/context.c", "src/os/stack_map.c"]
 FLAGS = ["-std=gnu17", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror", "-g", "-Iinclude", "-Isrc", "-I."]
 AARCH64 = "aarch64-linux-gnu-gcc"
 QEMU = ["qemu-aarch64"]

@@ -1,6 +1,6 @@
 /*
  * What the tests of connections share: a reactor with a port on the loopback, protocols that keep a record of all that they are told and do in
- * each callback what the test asks for, and raw sockets for peers that behave as the test wants.
+ * each callback what the test asks for, and sockets of the test's own for peers that behave as it wants (tests/peer.h).
  *
  *     kit k;
  *     kit_open(&k);                              a reactor, and a port whose connections are k.server
@@ -16,18 +16,16 @@
 
 #include <dirent.h>
 #include <errno.h>
-#include <netinet/in.h>
-#include <poll.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <time.h>
 
 #include <plait/plait.h>
 
 #include "base/memory.h"
+#include "os/clock.h"
 #include "reactor/reactor.h"
 #include "tests/check.h"
+#include "tests/peer.h"
 
 enum { ON_MADE, ON_DATA, ON_EOF, ON_FIN, ON_DRAINED, ON_LOST, ON_EVENTS };
 
@@ -221,23 +219,25 @@ static inline void kit_end_scope(kit_side *side)
         }                                                                                          \
     } while (0)
 
-static inline double kit_clock(clockid_t id)
+/* Seconds of computing; in a world nothing is known of it. */
+static inline double kit_cpu(void)
 {
     struct timespec t;
 
-    clock_gettime(id, &t);
+    if (pli_sim_here)
+        return 0;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
     return (double) t.tv_sec + (double) t.tv_nsec / 1e9;
 }
 
 /* Whether three turns wait as long as they may, and do nothing. */
 static inline bool kit_rests_now(kit *k)
 {
-    double cpu = kit_clock(CLOCK_THREAD_CPUTIME_ID), wall = kit_clock(CLOCK_MONOTONIC);
+    double cpu = kit_cpu(), begin = (double) pli_clock_now();
 
     for (int i = 0; i < 3; ++i)
         PL_EQ(pl_reactor_turn(k->reactor, 0.005), 0);
-    return kit_clock(CLOCK_THREAD_CPUTIME_ID) - cpu < 0.005 &&
-           kit_clock(CLOCK_MONOTONIC) - wall > 0.0149;
+    return kit_cpu() - cpu < 0.005 && (double) pli_clock_now() - begin > 0.0149e9;
 }
 
 /* Turns until nothing happens any more. Returns: false when that does not come. */
@@ -252,9 +252,12 @@ static inline bool kit_rests(kit *k)
 
 static inline unsigned kit_count_fds(void)
 {
-    DIR *dir = opendir("/proc/self/fd");
+    DIR *dir;
     unsigned n = 0;
 
+    if (pli_sim_here)
+        return pl_sim_descriptors(pli_sim_process());
+    dir = opendir("/proc/self/fd");
     PL_CHECK(dir);
     while (readdir(dir))
         ++n;
@@ -300,7 +303,7 @@ static inline void kit_listen(kit *k, const char *endpoint, const pl_listen_opti
 {
     const pl_address *at;
 
-    PL_EQ(pl_listen(k->scope, endpoint, options, &k->port), 0);
+    PL_EQ(pl_listen(k->scope, endpoint, options, &k->port, NULL), 0);
     at = pl_port_address(k->port);
     if (at->family == PL_UNIX) {
         struct sockaddr_un *un = (struct sockaddr_un *) &k->address;
@@ -354,15 +357,15 @@ static inline void kit_done(kit *k)
     PL_EQ(kit_count_fds(), k->fds);
 }
 
-/* ---- raw peers ---- */
+/* ---- peers ---- */
 
 /* Connects; the kernel completes it without the reactor. */
 static inline int kit_dial(const kit *k)
 {
-    int fd = socket(k->address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int fd = peer_socket(k->address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
     PL_SUCCEEDS(fd);
-    if (connect(fd, (const struct sockaddr *) &k->address, k->address_size) < 0)
+    if (peer_connect(fd, (const struct sockaddr *) &k->address, k->address_size) < 0)
         check_fail(__FILE__, __LINE__, "connect: %s", strerror(errno));
     return fd;
 }
@@ -379,13 +382,13 @@ static inline int kit_dial_made(kit *k)
 
 static inline void peer_say(int fd, const char *text)
 {
-    PL_EQ(send(fd, text, strlen(text), MSG_NOSIGNAL), strlen(text));
+    PL_EQ(peer_send(fd, text, strlen(text), 0), strlen(text));
 }
 
 /* What has arrived: the number of bytes, 0 at the end of the stream, or a negative errno (-EAGAIN: nothing). */
 static inline ssize_t peer_hear(int fd, char *bytes, size_t size)
 {
-    ssize_t n = recv(fd, bytes, size, MSG_DONTWAIT);
+    ssize_t n = peer_recv(fd, bytes, size, MSG_DONTWAIT);
 
     return n < 0 ? -errno : n;
 }
@@ -416,15 +419,6 @@ static inline void kit_expect(kit *k, int fd, const char *text)
         n += (size_t) r;
     }
     PL_STR_EQ(bytes, text);
-}
-
-/* Breaks the connection: RST. */
-static inline void peer_reset(int fd)
-{
-    struct linger now = {1, 0};
-
-    PL_EQ(setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof now), 0);
-    close(fd);
 }
 
 #endif

@@ -89,6 +89,14 @@ static inline pl_slice pl_slice_first(pl_slice s, size_t n)
     return pl_slice_of(s.ptr, n < s.len ? n : s.len);
 }
 
+/**
+ * Writes `slice` as a C string that can be printed: a control byte (NUL, newline, escape ...) as "\xHH", all else as it is.
+ *
+ * Writes at most `size` bytes (at least 1) with the NUL. What does not fit is left out; an escape is never cut.
+ * Where: any thread, at any time. Returns: `text`. Since: 0.1
+ */
+PL_API char *pl_slice_text(pl_slice slice, char *text, size_t size);
+
 /** Says in the source that a result was looked at and does not matter here. */
 static inline void pl_ignore(int result)
 {

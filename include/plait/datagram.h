@@ -16,7 +16,7 @@
  *     };
  *
  *     pl_listen_datagram(scope, "udp:7:interface=127.0.0.1",
- *                        &(pl_datagram_options){.protocol = &echo_ops}, NULL);
+ *                        &(pl_datagram_options){.protocol = &echo_ops}, NULL, NULL);
  *
  * What is sent in a turn leaves at its end, many datagrams per system call. Datagrams of one size that follow each other to the same
  * address are handed to the kernel as one where it can cut them apart again (UDP_SEGMENT), and taken from it as one (UDP_GRO); each
@@ -100,15 +100,15 @@ typedef struct pl_datagram_options {
  * Takes datagrams at "udp:PORT", "udp:PORT:interface=ADDRESS", "unix-datagram:PATH", "unix-datagram:@ABSTRACT" or "fd:N". `ret_port` may be
  * NULL. Without an interface it takes IPv6 and IPv4. The port belongs to `scope`. It hears no multicast group that it has not joined.
  *
- * Where: the reactor's thread. Calls: nothing before returning; started() in the same or the next turn.
- * Returns: 0; PL_E_SYNTAX: the string (say why with pl_endpoint_parse_server()); PL_E_UNSUPPORTED: not a datagram endpoint; -EINVAL: no
+ * Where: the reactor's thread. Owns: `*reterr_failure`, as with pl_listen(). Calls: nothing before returning; started() in the same or the next turn.
+ * Returns: 0; PL_E_SYNTAX: the string; PL_E_UNSUPPORTED: not a datagram endpoint; -EINVAL: no
  * protocol, or a descriptor that is no datagram socket; -EADDRINUSE, -EACCES and the like; -ENOMEM; PL_E_LIMIT: no more descriptors for select; PL_E_ENDED.
  * Cost: the first port of a reactor allocates 4 MiB that all its ports receive into (the kernel gives the pages as they are used).
  * Since: 0.1
  */
 PL_API PL_MUST int pl_listen_datagram(pl_scope *scope, const char *endpoint,
                                       const pl_datagram_options *options,
-                                      pl_datagram_port **ret_port);
+                                      pl_datagram_port **ret_port, pl_failure **reterr_failure);
 
 /**
  * Opens a port that sends to one peer and hears only it: "udp:HOST:PORT", "udp:PORT" (127.0.0.1) or "unix-datagram:PATH". No datagram is exchanged,

@@ -8,7 +8,8 @@
  * the call that fires or adds; so no chain, however long, uses stack.
  *
  * Lifetime: a Deferred is valid until the end of the turn in which its last callback ran. Whoever keeps the pointer for
- * longer takes a reference with pl_deferred_ref(). A failure that is still the result at that point was handled by nobody: it is
+ * longer takes a reference with pl_deferred_ref(). Using one that is gone is found in builds without NDEBUG, while it is among the 4,096 that went last: the program
+ * aborts, and says where that Deferred was made. A failure that is still the result at that point was handled by nobody: it is
  * logged at the end of the turn, with the place where the Deferred was made. A Deferred that was never fired fails with PL_E_ENDED when its scope ends;
  * its callbacks run within the ending then, and a PL_E_ENDED that nobody handles is not logged. After that its references are good for looking at it, no more.
  */
@@ -90,13 +91,14 @@ PL_API pl_deferred *pl_deferred_new_at(pl_scope *scope, pl_canceller_fn *cancell
                                        const char *where);
 
 /** A Deferred that has fired already. NULL when memory is out or the scope has ended. */
-#define pl_succeed(scope, value) pl_succeed_at((scope), (value), PL_HERE)
+#define pl_deferred_succeed(scope, value) pl_deferred_succeed_at((scope), (value), PL_HERE)
 /** The same with a failure, whose reference is taken whatever happens. */
-#define pl_failed(scope, take_failure) pl_failed_at((scope), (take_failure), PL_HERE)
-/** What pl_succeed() calls. `where` is static text. Returns: NULL when memory is out or the scope has ended. */
-PL_API pl_deferred *pl_succeed_at(pl_scope *scope, void *value, const char *where);
-/** What pl_failed() calls. `where` is static text. Returns: NULL when memory is out or the scope has ended; the failure is then given back. */
-PL_API pl_deferred *pl_failed_at(pl_scope *scope, pl_failure *take_failure, const char *where);
+#define pl_deferred_fail(scope, take_failure) pl_deferred_fail_at((scope), (take_failure), PL_HERE)
+/** What pl_deferred_succeed() calls. `where` is static text. Returns: NULL when memory is out or the scope has ended. */
+PL_API pl_deferred *pl_deferred_succeed_at(pl_scope *scope, void *value, const char *where);
+/** What pl_deferred_fail() calls. `where` is static text. Returns: NULL when memory is out or the scope has ended; the failure is then given back. */
+PL_API pl_deferred *pl_deferred_fail_at(pl_scope *scope, pl_failure *take_failure,
+                                        const char *where);
 
 /**
  * Fires it with a value.
@@ -135,14 +137,14 @@ PL_API void pl_deferred_cancel(pl_deferred *deferred);
 
 /**
  * Cancels it after `seconds` unless its result has come by then; what would be PL_E_CANCELLED is then PL_E_TIMED_OUT. On one whose callbacks wait for another Deferred, it is
- * that one's result that has to come. Replaces an earlier timeout. Returns: 0 or -ENOMEM.
+ * that one's result that has to come. Replaces an earlier timeout. Returns: 0; -ENOMEM: it is as before.
  */
 PL_API int pl_deferred_timeout(pl_deferred *deferred, double seconds);
 
 /** Whether it has been fired (its callbacks may still be to run, or wait for another). */
 PL_API bool pl_deferred_fired(const pl_deferred *deferred);
 
-/** Takes a reference: it stays valid until that is given back, whatever happens. Returns: `deferred`. */
+/** Takes a reference: it stays valid until that is given back, whatever happens. `deferred` may be NULL: what could not be made. Returns: `deferred`. */
 PL_API pl_deferred *pl_deferred_ref(pl_deferred *deferred);
 /** Gives back a reference. `deferred` may be NULL. Returns: NULL. */
 PL_API pl_deferred *pl_deferred_unref(pl_deferred *deferred);

@@ -111,15 +111,19 @@ typedef struct pl_port pl_port;
 
 /**
  * Listens. `ret_port` may be NULL. The port belongs to `scope`, and so do the connections that it accepts.
- * Returns: 0; PL_E_SYNTAX: the string (say why with pl_endpoint_parse_server()); -EADDRINUSE, -EACCES and the like; -EINVAL: not exactly
+ *
+ * Owns: `*reterr_failure` (it may be NULL) is set when less than 0 is returned, to a reference of the caller's: it tells what pl_failure_format() makes
+ * "listening on tcp:80: Permission denied" of, or "listening on tcp:8o: character 5 ('o'): expected a port from 0 to 65535: bad syntax".
+ * Returns: 0; PL_E_SYNTAX: the string; -EADDRINUSE, -EACCES and the like; -EINVAL: not exactly
  * one of factory, protocol and fiber, or the descriptor of fd: is no listening socket; PL_E_UNSUPPORTED: an endpoint of datagrams; PL_E_LIMIT: the backend takes no such
  * descriptor (select); -ENOMEM; PL_E_ENDED; what start_factory returned.
  */
 PL_API PL_MUST int pl_listen(pl_scope *scope, const char *endpoint,
-                             const pl_listen_options *options, pl_port **ret_port);
+                             const pl_listen_options *options, pl_port **ret_port,
+                             pl_failure **reterr_failure);
 
 /**
- * Stops accepting, at once. The connections that it accepted live on, unless `scope` of the port ends.
+ * Stops accepting, at once. The connections that it accepted live on, unless `scope` of the port ends; the factory's stop_factory follows the last of them.
  * Returns: a Deferred that fires with NULL once the socket is closed; NULL when memory is out (it stops all the same).
  */
 PL_API pl_deferred *pl_port_stop(pl_port *port);
@@ -176,12 +180,14 @@ typedef struct pl_client pl_client;
  * Connects, and again whenever the connection is lost or could not be made, until it is stopped, gives up, or `scope` ends.
  *
  * `options` and `reconnect` (NULL: the defaults) are copied, the factory's start_factory is called once, and its stop_factory when `scope` has ended. `ret_client` may be NULL.
+ * Owns: `*reterr_failure`, as with pl_listen().
  * Calls: nothing of the protocol's before returning. Delays and failures are logged under "net.client".
  * Returns: 0; PL_E_SYNTAX; -EINVAL: not exactly one of factory, protocol and fiber, or delays that are no numbers; -ENOMEM; PL_E_ENDED; what start_factory returned. Since: 0.1
  */
 PL_API PL_MUST int pl_reconnect(pl_scope *scope, const char *endpoint,
                                 const pl_connect_options *options,
-                                const pl_reconnect_options *reconnect, pl_client **ret_client);
+                                const pl_reconnect_options *reconnect, pl_client **ret_client,
+                                pl_failure **reterr_failure);
 /**
  * Fires with the pl_protocol * as soon as there is a connection, which may be now.
  *

@@ -20,7 +20,7 @@ typedef struct pl_fanout pl_fanout;
 /** What becomes of a member that is too slow. */
 typedef enum pl_slow_policy {
     PL_SLOW_SKIP, /**< it misses records, and is told how many by the `skipped` function */
-    /** Its connection is aborted with PL_E_LIMIT, as soon as it has room again; one that never reads is not found by this: give it a timer. */
+    /** Its connection is aborted with PL_E_LIMIT, at the latest when what it has not got yet falls off the backlog's end, whether it reads or not. One that asks: when it asks next. */
     PL_SLOW_DROP,
     PL_SLOW_WAIT, /**< publishing is refused with PL_E_LIMIT until it has caught up: for few and trusted members */
 } pl_slow_policy;

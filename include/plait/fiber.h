@@ -42,8 +42,14 @@ typedef int pl_fiber_fn(void *arg);
  * its Deferred. Cancelling it cancels the fiber, and it then fires when the fiber has ended, with what that returned. A failure that nobody
  * looks at is logged, as with any Deferred.
  *
- * It is gone at the end of the turn in which the fiber ends, as any Deferred at the end of its last turn: who wants to join the fiber later than that takes a
- * reference with pl_deferred_ref() right away, and gives it back after pl_await(). The fiber runs to its end also when its scope ends, so what it
+ * It is gone at the end of the turn in which the fiber ends, as any Deferred at the end of its last turn. Who wants to join the fiber, whenever it ends, therefore takes a
+ * reference right away, and gives it back with pl_join():
+ *
+ *     pl_deferred *worker = pl_deferred_ref(pl_spawn(scope, work, arg));
+ *     ...
+ *     int error = pl_join(worker, NULL, NULL);
+ *
+ * The fiber runs to its end also when its scope ends, so what it
  * is given must not lie on the stack of a function that may have returned by then.
  *
  * Where: the reactor's thread, within callbacks and fibers too. Owns: the fiber belongs to `scope`.
@@ -75,6 +81,14 @@ PL_API pl_deferred *pl_spawn_at(pl_scope *scope, pl_fiber_fn *fn, void *arg, con
  * Since: 0.1
  */
 PL_API PL_MUST int pl_await(pl_deferred *deferred, void **ret_value, pl_failure **reterr_failure);
+
+/**
+ * Awaits a Deferred that was kept with pl_deferred_ref(), and gives that reference back, whatever it returns: for a fiber that may have ended long ago.
+ *
+ * Where: in a fiber. Owns: takes the caller's reference; else as pl_await(). Returns: as pl_await(). Since: 0.1
+ */
+PL_API PL_MUST int pl_join(pl_deferred *take_deferred, void **ret_value,
+                           pl_failure **reterr_failure);
 
 /**
  * Suspends the fiber for so many seconds (as pl_call_later()).

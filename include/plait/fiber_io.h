@@ -96,7 +96,8 @@ PL_API PL_MUST int pl_send(pl_transport *transport, pl_slice bytes);
  *
  * The connection belongs to `scope`, or when that is NULL, to the one that the fiber was spawned in. When the fiber ends, the connection is closed, as by pl_close().
  *
- * Where: in a fiber. Owns: `*ret_transport` is valid until the fiber ends.
+ * Where: in a fiber. Owns: `*ret_transport` is valid until the fiber ends; `*reterr_failure` (it may be NULL) is set when less than 0 is returned, to a
+ * reference of the caller's.
  *
  * Returns: 0; PL_E_REFUSED, PL_E_TIMED_OUT, PL_E_NAME, PL_E_SYNTAX or a system error; PL_E_CANCELLED or PL_E_ENDED: the fiber is to end;
  * -ENOMEM; PL_E_STATE outside a fiber.
@@ -105,7 +106,7 @@ PL_API PL_MUST int pl_send(pl_transport *transport, pl_slice bytes);
  */
 PL_API PL_MUST int pl_fiber_connect(pl_scope *scope, const char *endpoint,
                                     const pl_transport_options *options,
-                                    pl_transport **ret_transport);
+                                    pl_transport **ret_transport, pl_failure **reterr_failure);
 
 PL_END
 

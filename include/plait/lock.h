@@ -32,10 +32,10 @@ PL_API PL_MUST int pl_semaphore_new(pl_scope *scope, uint32_t tokens, uint32_t w
  * has ended meanwhile (its callbacks have run then). Fails with PL_E_LIMIT when too many wait already, with PL_E_ENDED, or with PL_E_CANCELLED.
  * Returns: NULL when memory is out or `scope` has ended; no token was taken. Since: 0.1
  */
-#define pl_semaphore_acquire(semaphore, scope)                                                     \
-    pl_semaphore_acquire_at((semaphore), (scope), PL_HERE)
+#define pl_semaphore_acquire(scope, semaphore)                                                     \
+    pl_semaphore_acquire_at((scope), (semaphore), PL_HERE)
 /** What pl_semaphore_acquire() calls; `where` is static text. */
-PL_API pl_deferred *pl_semaphore_acquire_at(pl_semaphore *semaphore, pl_scope *scope,
+PL_API pl_deferred *pl_semaphore_acquire_at(pl_scope *scope, pl_semaphore *semaphore,
                                             const char *where);
 
 /** Takes a token if there is one at once. Returns: whether it did. Since: 0.1 */
@@ -62,7 +62,7 @@ static inline PL_MUST int pl_lock_new(pl_scope *scope, uint32_t waiters_max, pl_
 }
 
 /** Takes the lock, as pl_semaphore_acquire() takes a token. */
-#define pl_lock_acquire(lock, scope) pl_semaphore_acquire_at((lock), (scope), PL_HERE)
+#define pl_lock_acquire(scope, lock) pl_semaphore_acquire_at((scope), (lock), PL_HERE)
 
 /** Takes the lock if nobody has it. Returns: whether it did. Since: 0.1 */
 static inline PL_MUST bool pl_lock_try(pl_lock *lock)
@@ -99,9 +99,9 @@ PL_API PL_MUST int pl_queue_put(pl_queue *queue, void *item);
  * Takes the oldest thing, as soon as there is one. The Deferred fires with it; from then on it is the caller's. Fails as pl_semaphore_acquire().
  * Returns: NULL when memory is out or `scope` has ended; nothing was taken. Since: 0.1
  */
-#define pl_queue_get(queue, scope) pl_queue_get_at((queue), (scope), PL_HERE)
+#define pl_queue_get(scope, queue) pl_queue_get_at((scope), (queue), PL_HERE)
 /** What pl_queue_get() calls; `where` is static text. */
-PL_API pl_deferred *pl_queue_get_at(pl_queue *queue, pl_scope *scope, const char *where);
+PL_API pl_deferred *pl_queue_get_at(pl_scope *scope, pl_queue *queue, const char *where);
 
 /** Takes the oldest thing if there is one at once. Returns: 0, or PL_E_EMPTY. Since: 0.1 */
 PL_API PL_MUST int pl_queue_try(pl_queue *queue, void **ret_item);

@@ -16,6 +16,7 @@ PL_BEGIN
 typedef struct pl_reactor pl_reactor;
 
 typedef enum pl_log_level {
+    PL_LOG_DEFAULT, /**< where a level is asked for: PL_INFO */
     PL_DEBUG,
     PL_INFO,
     PL_WARNING,
@@ -52,8 +53,7 @@ typedef void pl_log_sink(void *arg, pl_log_level level, pl_slice line);
 
 /** How a reactor logs. All zero: level info, text, to standard error. */
 typedef struct pl_log_options {
-    pl_log_level level; /**< 0 is PL_DEBUG only together with `level_set` */
-    bool level_set;
+    pl_log_level level;
     pl_log_format format;
     pl_log_sink *sink; /**< NULL: standard error */
     void *sink_arg;
@@ -64,6 +64,7 @@ PL_API void pl_log_configure(pl_reactor *reactor, const pl_log_options *options)
 
 /**
  * A level of its own for a namespace and those below it ("net" also covers "net.tcp"; of several the longest counts). Twelve at most, their names up to 31 bytes.
+ * PL_LOG_DEFAULT takes it back: the namespace logs as what is above it does.
  * Returns: 0, or PL_E_LIMIT.
  */
 PL_API int pl_log_set_level(pl_reactor *reactor, const char *ns, pl_log_level level);

@@ -64,7 +64,7 @@ typedef struct pl_factory_ops {
     /** Its first port or client is about to start. Less than 0 stops that, with this code. */
     int (*start_factory)(pl_factory *self);
 
-    /** Its last port or client has stopped. */
+    /** Its last port or client has stopped, and the last connection of these is lost: nothing looks at the factory any more. */
     void (*stop_factory)(pl_factory *self);
 } pl_factory_ops;
 
@@ -74,7 +74,8 @@ typedef struct pl_factory_ops {
 /** What a factory's own struct begins with. The program allocates it, and keeps it until stop_factory. */
 struct pl_factory {
     const pl_factory_ops *ops;
-    unsigned users;      /**< ports and clients that use it now; Plait counts */
+    unsigned
+        users; /**< ports and clients that use it now, a port as long as a connection of it is there; Plait counts */
     pl_reactor *reactor; /**< set before start_factory */
 };
 

@@ -19,7 +19,8 @@ typedef struct pl_reactor_options {
     const char *
         backend; /**< "uring", "epoll", "poll", "select" or "auto"; NULL: $PLAIT_REACTOR, else auto */
     const pl_log_options *log; /**< NULL: the default log */
-    bool ignore_signals; /**< SIGINT and SIGTERM are left alone; default: they stop the reactor */
+    bool
+        ignore_signals; /**< SIGINT and SIGTERM are left alone; default: they stop the run, see pl_reactor_run() */
     double
         shutdown_s; /**< how long each phase of a system event waits for the Deferreds of its triggers; 0: 10 seconds */
     uint64_t seed;        /**< of the jitter and the like; 0: from the system */
@@ -29,9 +30,9 @@ typedef struct pl_reactor_options {
 } pl_reactor_options;
 
 /**
- * Makes a reactor. `options` may be NULL. SIGPIPE is ignored from then on, if it had no handler.
+ * Makes a reactor. `options` may be NULL. SIGPIPE is ignored from then on, if it had no handler; SIGINT and SIGTERM wait for pl_reactor_run().
  * Returns: 0, -ENOMEM, PL_E_UNSUPPORTED when the backend asked for is not to be had, PL_E_SYNTAX when there is none of that
- * name, or the errno that stopped it.
+ * name, or the errno that stopped it. What is wrong with $PLAIT_REACTOR is logged as well, with the names that there are.
  */
 PL_API PL_MUST int pl_reactor_new(const pl_reactor_options *options, pl_reactor **ret_reactor);
 
@@ -41,6 +42,10 @@ PL_API pl_reactor *pl_reactor_free(pl_reactor *reactor);
 /**
  * Runs until pl_reactor_stop(): startup events, turns, shutdown events. Can be called again afterwards: ports and connections live on until pl_reactor_free(), unless a
  * shutdown trigger has ended them.
+ *
+ * SIGINT and SIGTERM stop it in good order, also those that have come since pl_reactor_new(): these let it end as soon as its startup events are over. When it has returned they do what
+ * they did before there was a reactor (they kill, if nothing else was asked for), until the next run. So they do after the first pl_reactor_turn() of a program that turns the reactor
+ * itself. Meanwhile they are blocked in this thread, as with pl_on_signal(); a process that is started then inherits that.
  * Returns: 0 after a stop, the signal's number (> 0) when a signal stopped it, PL_E_STATE when it runs already, or a system error.
  */
 PL_API int pl_reactor_run(pl_reactor *reactor);
@@ -49,7 +54,8 @@ PL_API int pl_reactor_run(pl_reactor *reactor);
 PL_API int pl_reactor_stop(pl_reactor *reactor);
 
 /**
- * One turn: waits up to `seconds` for something to happen (for ever when negative), and handles it. For embedding and for tests; no system events.
+ * One turn: waits up to `seconds` for something to happen (for ever when negative), and handles it. For embedding and for tests; no system events, and
+ * SIGINT and SIGTERM are the caller's own.
  * Not from within a callback. Returns: 0, or a system error.
  */
 PL_API int pl_reactor_turn(pl_reactor *reactor, double seconds);

@@ -43,6 +43,7 @@ typedef enum pl_sim_fault {
     PL_SIM_RESET,            /**< a connection is broken from between, at any byte */
     PL_SIM_REFUSED,          /**< connecting: refused */
     PL_SIM_CONNECT_TIMEOUT,  /**< connecting: nobody answers */
+    PL_SIM_BACKLOG_FULL,     /**< connecting: the server's queue is full, and the client tries again */
     PL_SIM_ACCEPT_ABORTED,   /**< accepting: the peer has gone (ECONNABORTED) */
     PL_SIM_EMFILE,           /**< no descriptor is left in the process */
     PL_SIM_ENFILE,           /**< none in the system */
@@ -126,6 +127,8 @@ PL_API char *pl_sim_report(const pl_sim *sim, char *text, size_t size);
 PL_API uint64_t pl_sim_random(pl_sim *sim);
 /** The faults from now on; NULL: none. For a run that ends in peace, to see that everything then finishes. */
 PL_API void pl_sim_set_faults(pl_sim *sim, const pl_sim_faults *faults);
+/** Peace: no faults from now on, what was cut is mended, who was stalled goes on. Hosts without power stay so. */
+PL_API void pl_sim_calm(pl_sim *sim);
 /** Adds a line to the story, and to the hash. */
 PL_API void pl_sim_note(pl_sim *sim, const char *format, ...) PL_PRINTF(2, 3);
 
@@ -181,6 +184,67 @@ PL_API void pl_sim_fault_at(pl_sim_process *process, pl_sim_fault fault, uint64_
 PL_API unsigned pl_sim_descriptors(const pl_sim_process *process);
 /** Bytes of Plait's memory that it holds now. */
 PL_API size_t pl_sim_memory(const pl_sim_process *process);
+
+/* ---- disks: what a script does to a host's files, as an administrator or a log rotator would ---- */
+
+/**
+ * Writes a file on a host's disk: makes it when it is not there, and puts `bytes` at its end, or, unless `append`, in the place of what it had. Whoever watches the file is told. Like everything
+ * that is not synced, it may be lost in a crash.
+ * Returns: 0; -ENOSPC, and what there was room for is written; -ENOENT and the like, as open() has it.
+ */
+PL_API PL_MUST int pl_sim_disk_write(pl_sim_host *host, const char *path, pl_slice bytes, bool append);
+/** Reads up to `size` bytes of a file on a host's disk, from the place `at` on. Returns: how many; 0 at the end; -ENOENT and the like. */
+PL_API PL_MUST int64_t pl_sim_disk_read(pl_sim_host *host, const char *path, uint64_t at, void *bytes, size_t size);
+/** Cuts a file on a host's disk to `size` bytes, or lets it grow by zeros. Returns: 0, -ENOENT and the like. */
+PL_API PL_MUST int pl_sim_disk_truncate(pl_sim_host *host, const char *path, uint64_t size);
+/** Gives a file or a folder on a host's disk another name; what had that name is replaced. Returns: 0, -ENOENT and the like, as rename() has it. */
+PL_API PL_MUST int pl_sim_disk_rename(pl_sim_host *host, const char *from, const char *to);
+/** Takes a file's name off a host's disk; whoever has it open keeps it. Returns: 0, -ENOENT, -EISDIR and the like. */
+PL_API PL_MUST int pl_sim_disk_unlink(pl_sim_host *host, const char *path);
+/** Makes a folder on a host's disk, mode 0755. Returns: 0, -EEXIST and the like. */
+PL_API PL_MUST int pl_sim_disk_make_folder(pl_sim_host *host, const char *path);
+/** Makes safe all that has been written to a host's disk, and all names: as sync(2). */
+PL_API void pl_sim_disk_sync(pl_sim_host *host);
+/** Says how many bytes a host's disk holds (in blocks of 4 KiB, of which each file has its own); 0: 64 GiB, as at first. What is there beyond that stays. */
+PL_API void pl_sim_disk_capacity(pl_sim_host *host, uint64_t bytes);
+
+/* ---- peers ---- */
+
+/**
+ * A plain socket for scripts of peers: what a process calls from top to bottom, each call waiting until it is done. Not for processes with a reactor, which would stand still meanwhile.
+ * Freed by pl_sim_hang_up(), pl_sim_reset() or pl_sim_vanish(), or with its process.
+ */
+typedef struct pl_sim_peer pl_sim_peer;
+
+/** Lets the running process wait for so long. */
+PL_API void pl_sim_sleep(double seconds);
+
+/**
+ * Connects to "10.0.0.1:80", "[::1]:80" or "unix:/path". Returns: 0; -EINVAL: it is no such address; why it could not (PL_E_TIMED_OUT is spelled -ETIMEDOUT here: errors are the system's).
+ */
+PL_API PL_MUST int pl_sim_dial(const char *address, pl_sim_peer **ret_peer);
+/** Listens at such an address (":80": all). Returns: 0 or why not. */
+PL_API PL_MUST int pl_sim_serve(const char *address, pl_sim_peer **ret_peer);
+/** Waits for the next connection to a peer that listens. Returns: 0 or why not. */
+PL_API PL_MUST int pl_sim_answer(pl_sim_peer *listening, pl_sim_peer **ret_peer);
+/** From now on, each call with this peer fails with -ETIMEDOUT when `seconds` have passed from now. Negative: never. */
+PL_API void pl_sim_deadline(pl_sim_peer *peer, double seconds);
+/** Sends all of it. Returns: 0 or why not. */
+PL_API int pl_sim_say(pl_sim_peer *peer, pl_slice bytes);
+/** Waits until there is something. Returns: how many bytes, 0 at the end of the stream, or an error. */
+PL_API PL_MUST ptrdiff_t pl_sim_hear(pl_sim_peer *peer, void *bytes, size_t size);
+/** Hears just so many bytes. Returns: 0; PL_E_CLOSED: the stream ended before; or an error. */
+PL_API PL_MUST int pl_sim_hear_exactly(pl_sim_peer *peer, void *bytes, size_t size);
+/** Hears just this text. Returns: as pl_sim_hear_exactly(); -EBADMSG: it was something else. */
+PL_API PL_MUST int pl_sim_expect(pl_sim_peer *peer, const char *text);
+/** Sends nothing more, and goes on hearing. */
+PL_API void pl_sim_half_close(pl_sim_peer *peer);
+/** Closes it. `peer` may be NULL. Returns: NULL. */
+PL_API pl_sim_peer *pl_sim_hang_up(pl_sim_peer *peer);
+/** Breaks it: RST. Returns: NULL. */
+PL_API pl_sim_peer *pl_sim_reset(pl_sim_peer *peer);
+/** Goes away without a word: the other side is half open. Returns: NULL. */
+PL_API pl_sim_peer *pl_sim_vanish(pl_sim_peer *peer);
 
 PL_END
 

@@ -20,7 +20,8 @@ typedef void pl_timer_fn(void *arg);
  * Calls `fn(arg)` once, `seconds` from now, unless `scope` ends before.
  *
  * It never runs early, counted from pl_now(), and never before this call has returned; it may run late by up to a millisecond and whatever holds up the
- * reactor. Timers of one millisecond run in the order in which they were asked for. Less than 0 counts as 0.
+ * reactor. Timers of one millisecond run in the order in which they were asked for. Less than 0 counts as 0;
+ * what is not a number is misuse (a build with NDEBUG answers {0, 0}), here and wherever else Plait takes seconds.
  * Returns: the timer, or {0, 0} when memory is out or the scope has ended.
  */
 PL_API pl_timer pl_call_later(pl_scope *scope, double seconds, pl_timer_fn *fn, void *arg);

@@ -108,14 +108,6 @@ static int endpoint_service_new(pl_service *parent, const pl_service_ops *ops, c
     return error;
 }
 
-static int tell_endpoint(const endpoint_service *self, const char *doing, int error,
-                         pl_failure **reterr_failure)
-{
-    if (error < 0)
-        *reterr_failure = pl_failure_new(error, doing, NULL, "%s", self->endpoint);
-    return error;
-}
-
 static void log_listening(const pl_service *service, const pl_address *address)
 {
     const endpoint_service *self = pl_container_of(service, endpoint_service, base);
@@ -143,11 +135,12 @@ static server_service *server_of(const pl_service *service)
 static int server_bind(pl_service *service, pl_failure **reterr_failure)
 {
     server_service *self = server_of(service);
-    int error = pl_listen(service->scope, self->base.endpoint, &self->options, &self->port);
+    int error =
+        pl_listen(service->scope, self->base.endpoint, &self->options, &self->port, reterr_failure);
 
     if (error == 0)
         log_listening(service, pl_port_address(self->port));
-    return tell_endpoint(&self->base, "listening on", error, reterr_failure);
+    return error;
 }
 
 static pl_deferred *server_stop(pl_service *service)
@@ -200,13 +193,14 @@ static int datagram_bind(pl_service *service, pl_failure **reterr_failure)
 {
     datagram_service *self = datagram_of(service);
     pl_datagram_port *port = NULL;
-    int error = pl_listen_datagram(service->scope, self->base.endpoint, &self->options, &port);
+    int error = pl_listen_datagram(service->scope, self->base.endpoint, &self->options, &port,
+                                   reterr_failure);
 
     if (error == 0) {
         self->port = pl_datagram_get_id(port);
         log_listening(service, pl_datagram_address(port));
     }
-    return tell_endpoint(&self->base, "taking datagrams at", error, reterr_failure);
+    return error;
 }
 
 static pl_deferred *datagram_stop(pl_service *service)
@@ -262,9 +256,9 @@ static int client_start(pl_service *service, pl_failure **reterr_failure)
 {
     client_service *self = client_of(service);
     int error = pl_reconnect(service->scope, self->base.endpoint, &self->options, &self->reconnect,
-                             &self->client);
+                             &self->client, reterr_failure);
 
-    return tell_endpoint(&self->base, "connecting to", error, reterr_failure);
+    return error;
 }
 
 static pl_deferred *client_stop(pl_service *service)

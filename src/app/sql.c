@@ -2,8 +2,10 @@
 
 #include <errno.h>
 
-/* Which file system layer all databases are opened with, but those of tests that say otherwise. NULL is SQLite's own. */
-#define USUAL_VFS NULL
+#include "app/sqlite_vfs.h"
+
+/* Which file system layer all databases are opened with, but those of tests that say otherwise: ours, which the simulator reaches. */
+#define USUAL_VFS PLI_SQLITE_VFS
 
 static int system_code(sqlite3 *db)
 {
@@ -55,7 +57,11 @@ int pli_sql_open(const char *path, bool make, const char *vfs, sqlite3 **ret_db)
 {
     sqlite3 *db = NULL;
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | (make ? SQLITE_OPEN_CREATE : 0);
-    int error = pli_sql_code(db, sqlite3_open_v2(path, &db, flags, vfs ? vfs : USUAL_VFS));
+    int error = pli_sqlite_vfs_register();
+
+    if (error < 0)
+        return error;
+    error = pli_sql_code(db, sqlite3_open_v2(path, &db, flags, vfs ? vfs : USUAL_VFS));
 
     if (error < 0) {
         error = db ? pli_sql_code(db, sqlite3_extended_errcode(db)) : -ENOMEM;

@@ -12,8 +12,6 @@
 #include "base/memory.h"
 #include "os/clock.h"
 #include "os/file.h"
-#include "os/replace.h"
-#include "os/socket.h"
 
 #define HEADER_BYTES  100 /* of a database */
 #define LINEAGE_BYTES 16
@@ -787,7 +785,7 @@ static int write_file(const char *path, const char *vfs, const pl_application *a
     sqlite3 *db = NULL;
     int error;
 
-    pl_ignore(pli_path_unlink(path)); /* what an earlier attempt has left */
+    pl_ignore(pli_file_unlink(path)); /* what an earlier attempt has left */
     error = pli_sql_open(path, true, vfs, &db);
     if (error == 0)
         error = fill(db, application, origin);
@@ -841,9 +839,11 @@ int pli_tap_save(const char *path, const char *vfs, const pl_application *applic
         snprintf(beside, size, "%s.new", path);
     error = beside ? write_file(beside, vfs, application, origin, why, sizeof why) : -ENOMEM;
     if (error == 0)
-        error = pli_path_replace(beside, path);
+        error = pli_file_rename(beside, path);
+    if (error == 0)
+        error = pli_folder_sync_of(path);
     if (error < 0 && beside)
-        pl_ignore(pli_path_unlink(beside));
+        pl_ignore(pli_file_unlink(beside));
     pli_tap_close(old);
     pli_free(beside);
     return fail(error, "saving", path, why, reterr_failure);

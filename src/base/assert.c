@@ -9,12 +9,18 @@ void pli_assert_failed(const char *what, const char *where)
     abort();
 }
 
-void pli_misuse(const char *what)
+void pli_misuse_at(const char *what, const char *where)
 {
 #ifndef NDEBUG
-    fprintf(stderr, "plait: misuse: %s\n", what);
+    fprintf(stderr, "plait: misuse: %s%s\n", what, where);
     abort();
 #else
     (void) what;
+    (void) where;
 #endif
+}
+
+void pli_misuse(const char *what)
+{
+    pli_misuse_at(what, "");
 }

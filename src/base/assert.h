@@ -21,5 +21,7 @@ __attribute__((noreturn)) void pli_assert_failed(const char *what, const char *w
 
 /* Aborts with the text in debug builds; returns in release builds. */
 void pli_misuse(const char *what);
+/* The same of a thing that was made `where`; the text ends in what goes before that. */
+void pli_misuse_at(const char *what, const char *where);
 
 #endif

@@ -43,6 +43,34 @@ PL_TEST(slice_first_is_all_of_a_shorter_slice)
     PL_EQ(pl_slice_first(pl_slice_of(NULL, 0), 9).len, 0);
 }
 
+PL_TEST(slice_text_is_its_bytes_and_a_nul)
+{
+    char text[8];
+
+    PL_CHECK(pl_slice_text(pl_slice_of("abcd", 3), text, sizeof text) == text);
+    PL_STR_EQ(text, "abc");
+    PL_STR_EQ(pl_slice_text(pl_slice_of(NULL, 0), text, sizeof text), "");
+    PL_STR_EQ(pl_slice_text(pl_str("\xc3\xa4\\"), text, sizeof text), "\xc3\xa4\\");
+}
+
+PL_TEST(slice_text_lets_no_control_byte_through)
+{
+    char text[32];
+
+    PL_STR_EQ(pl_slice_text(pl_slice_of("a\0\n\x1b[\x7f ", 7), text, sizeof text),
+              "a\\x00\\x0a\\x1b[\\x7f ");
+}
+
+PL_TEST(slice_text_is_cut_before_what_does_not_fit)
+{
+    char text[6];
+
+    PL_STR_EQ(pl_slice_text(pl_str("abcdefg"), text, sizeof text), "abcde");
+    PL_STR_EQ(pl_slice_text(pl_str("a\nb"), text, sizeof text), "a\\x0a");
+    PL_STR_EQ(pl_slice_text(pl_str("ab\nc"), text, sizeof text), "ab");
+    PL_STR_EQ(pl_slice_text(pl_str("a"), text, 1), "");
+}
+
 PL_TEST(library_and_headers_are_of_one_version)
 {
     PL_EQ(pl_version(), PL_VERSION);

@@ -463,6 +463,14 @@ int pl_await(pl_deferred *deferred, void **ret_value, pl_failure **reterr_failur
     return error < 0 ? error : await_result(f->awaited, ret_value, reterr_failure);
 }
 
+int pl_join(pl_deferred *take_deferred, void **ret_value, pl_failure **reterr_failure)
+{
+    int error = pl_await(take_deferred, ret_value, reterr_failure);
+
+    pl_deferred_unref(take_deferred);
+    return error;
+}
+
 /* ---- waiting for the time to pass ---- */
 
 static void sleep_over(void *arg)

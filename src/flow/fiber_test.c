@@ -234,7 +234,7 @@ PL_TEST_EACH_BACKEND(await_of_a_fired_deferred_does_not_suspend)
     int x;
 
     begin();
-    a.d = pl_succeed(scope, &x);
+    a.d = pl_deferred_succeed(scope, &x);
     PL_EQ(run(await_it, &a), 0);
     PL_CHECK(a.value == &x);
     end();
@@ -245,7 +245,7 @@ PL_TEST_EACH_BACKEND(await_gives_the_failure_and_its_code)
     awaiting a = {0};
 
     begin();
-    a.d = pl_failed(scope, pl_failure_new(PL_E_REFUSED, "asking", NULL, "%s", "him"));
+    a.d = pl_deferred_fail(scope, pl_failure_new(PL_E_REFUSED, "asking", NULL, "%s", "him"));
     PL_EQ(run(await_it, &a), PL_E_REFUSED);
     PL_STR_EQ(pl_failure_detail(a.failure), "him");
     a.failure = pl_failure_unref(a.failure);
@@ -268,7 +268,7 @@ PL_TEST_EACH_BACKEND(await_waits_for_the_steps_that_were_added_before)
     char text[] = "ab";
 
     begin();
-    a.d = pl_succeed(scope, text);
+    a.d = pl_deferred_succeed(scope, text);
     PL_SUCCEEDS(pl_add_callback(a.d, add_one, NULL));
     PL_EQ(run(await_it, &a), 0);
     PL_CHECK(a.value == text + 1);
@@ -294,6 +294,83 @@ static int descend(void *arg)
         return 0;
     error = pl_await(pl_spawn(pl_fiber_scope(), descend, &next), &value, NULL);
     return error < 0 ? error : (int) (intptr_t) value + 1;
+}
+
+/* Joins a fiber that has ended turns ago. */
+static int join_late(void *arg)
+{
+    pl_deferred *d = pl_deferred_ref(pl_spawn(scope, answer, arg));
+    void *value = NULL;
+    int error = 0;
+
+    for (int i = 0; i < 3 && error == 0; ++i)
+        error = pl_fiber_yield();
+    if (error == 0)
+        error = pl_join(d, &value, NULL);
+    return error < 0 ? error : (int) (intptr_t) value;
+}
+
+PL_TEST_EACH_BACKEND(fiber_that_was_kept_is_joined_long_after_its_end)
+{
+    int value = 42;
+
+    begin();
+    PL_EQ(run(join_late, &value), 42);
+    value = -EIO;
+    PL_EQ(run(join_late, &value), -EIO);
+    end();
+}
+
+static int await_late(void *arg)
+{
+    pl_deferred *d = pl_spawn(scope, answer, arg);
+    int error = 0;
+
+    for (int i = 0; i < 3 && error == 0; ++i)
+        error = pl_fiber_yield();
+    return error < 0 ? error : pl_await(d, NULL, NULL);
+}
+
+static void run_await_late(void)
+{
+    int value = 42;
+
+    begin();
+    run(await_late, &value);
+}
+
+static pl_deferred *joined;
+
+static int join_and_give_back(void *arg)
+{
+    joined = pl_deferred_ref(pl_spawn(scope, answer, arg));
+    return pl_join(joined, NULL, NULL);
+}
+
+static void run_join_and_keep(void)
+{
+    int value = 42;
+
+    begin();
+    run(join_and_give_back, &value);
+    turn();
+    pl_deferred_ref(joined);
+}
+
+#ifdef __SANITIZE_ADDRESS__
+#define GONE "use-after-free"
+#else
+#define GONE "it was made at ../src/flow/fiber_test.c:"
+#endif
+
+PL_TEST(fiber_awaited_after_its_last_turn_without_a_reference_is_misuse)
+{
+    check_aborts(run_await_late, GONE);
+}
+
+PL_TEST(join_gives_the_reference_back)
+{
+    check_aborts(run_join_and_keep, GONE);
 }
 
 PL_TEST_EACH_BACKEND(fibers_join_fibers_a_thousand_deep)

@@ -33,8 +33,8 @@ pl_deferred *pli_line_join(pli_line *line, pl_scope *scope, const char *where)
     waiter *self;
 
     if (line->n >= line->max)
-        return pl_failed_at(scope, pl_failure_new(PL_E_LIMIT, "waiting in line", NULL, NULL),
-                            where);
+        return pl_deferred_fail_at(scope, pl_failure_new(PL_E_LIMIT, "waiting in line", NULL, NULL),
+                                   where);
     self = pli_alloc(sizeof *self);
     if (!self)
         return NULL;

@@ -69,7 +69,7 @@ PL_TEST_EACH_BACKEND(lock_is_had_by_one_at_a_time_in_the_order_of_asking)
     start();
     lock = new_lock();
     for (int c = 'a'; c <= 'c'; ++c)
-        watch(pl_lock_acquire(lock, waiters), (char) c);
+        watch(pl_lock_acquire(waiters, lock), (char) c);
     PL_STR_EQ(trace, "");
     turn();
     PL_STR_EQ(trace, "a");
@@ -95,7 +95,7 @@ PL_TEST(semaphore_has_as_many_tokens_as_it_was_made_with)
     PL_EQ(pl_semaphore_new(scope, 0, 0, &semaphore), -EINVAL);
     PL_OK_(pl_semaphore_new(scope, 2, 0, &semaphore));
     for (int c = 'a'; c <= 'd'; ++c)
-        watch(pl_semaphore_acquire(semaphore, waiters), (char) c);
+        watch(pl_semaphore_acquire(waiters, semaphore), (char) c);
     turn();
     PL_STR_EQ(trace, "ab");
     PL_EQ(pl_semaphore_free(semaphore), 0);
@@ -112,9 +112,9 @@ PL_TEST_EACH_BACKEND(cancel_of_one_that_waits_lets_the_next_one_have_it)
 
     start();
     lock = new_lock();
-    watch(pl_lock_acquire(lock, waiters), 'a');
-    second = watch(pl_lock_acquire(lock, waiters), 'x');
-    watch(pl_lock_acquire(lock, waiters), 'c');
+    watch(pl_lock_acquire(waiters, lock), 'a');
+    second = watch(pl_lock_acquire(waiters, lock), 'x');
+    watch(pl_lock_acquire(waiters, lock), 'c');
     turn();
     pl_deferred_cancel(second);
     PL_EQ(pl_semaphore_waiting(lock), 1);
@@ -132,8 +132,8 @@ PL_TEST(scope_of_who_waits_takes_the_place_in_the_line_with_it)
     start();
     lock = new_lock();
     PL_CHECK(pl_lock_try(lock));
-    watch(pl_lock_acquire(lock, waiters), 'x');
-    watch(pl_lock_acquire(lock, scope), 'b');
+    watch(pl_lock_acquire(waiters, lock), 'x');
+    watch(pl_lock_acquire(scope, lock), 'b');
     pl_scope_end(waiters);
     PL_EQ(last_code, PL_E_ENDED);
     PL_EQ(pl_lock_release(lock), 0);
@@ -148,11 +148,11 @@ PL_TEST_EACH_BACKEND(lock_that_ends_fails_who_waits_for_it)
 
     start();
     lock = new_lock();
-    watch(pl_lock_acquire(lock, waiters), 'a');
-    watch(pl_lock_acquire(lock, waiters), 'x');
+    watch(pl_lock_acquire(waiters, lock), 'a');
+    watch(pl_lock_acquire(waiters, lock), 'x');
     turn();
     pl_scope_end(scope);
-    watch(pl_lock_acquire(lock, waiters), 'x');
+    watch(pl_lock_acquire(waiters, lock), 'x');
     PL_CHECK(!pl_lock_try(lock));
     turn();
     PL_STR_EQ(trace, "a!!");
@@ -167,8 +167,8 @@ PL_TEST(lock_that_too_many_wait_for_refuses_more)
     start();
     PL_OK_(pl_lock_new(scope, 1, &lock));
     PL_CHECK(pl_lock_try(lock));
-    watch(pl_lock_acquire(lock, waiters), 'a');
-    watch(pl_lock_acquire(lock, waiters), 'x');
+    watch(pl_lock_acquire(waiters, lock), 'a');
+    watch(pl_lock_acquire(waiters, lock), 'x');
     turn();
     PL_STR_EQ(trace, "!");
     PL_EQ(last_code, PL_E_LIMIT);
@@ -194,8 +194,8 @@ PL_TEST(locks_survive_the_failing_of_any_allocation)
         start();
         pli_alloc_fail_at(n, false);
         if (pl_lock_new(scope, 0, &lock) == 0) {
-            first = pl_lock_acquire(lock, waiters);
-            second = pl_lock_acquire(lock, waiters);
+            first = pl_lock_acquire(waiters, lock);
+            second = pl_lock_acquire(waiters, lock);
             pli_alloc_fail_at(0, false);
             if (first)
                 watch(first, 'a');
@@ -243,11 +243,11 @@ PL_TEST_EACH_BACKEND(queue_gives_things_in_the_order_in_which_they_were_put)
     queue = new_queue(0, 0);
     PL_OK_(pl_queue_put(queue, item(1)));
     PL_OK_(pl_queue_put(queue, item(2)));
-    watch(pl_queue_get(queue, waiters), 'a');
+    watch(pl_queue_get(waiters, queue), 'a');
     turn();
     PL_EQ((uintptr_t) last_value, 1);
-    watch(pl_queue_get(queue, waiters), 'b');
-    watch(pl_queue_get(queue, waiters), 'c');
+    watch(pl_queue_get(waiters, queue), 'b');
+    watch(pl_queue_get(waiters, queue), 'c');
     turn();
     PL_EQ((uintptr_t) last_value, 2);
     PL_STR_EQ(trace, "ab");
@@ -284,8 +284,8 @@ PL_TEST(queue_refuses_to_let_more_wait_than_it_may)
 
     start();
     queue = new_queue(0, 1);
-    watch(pl_queue_get(queue, waiters), 'a');
-    watch(pl_queue_get(queue, waiters), 'x');
+    watch(pl_queue_get(waiters, queue), 'a');
+    watch(pl_queue_get(waiters, queue), 'x');
     turn();
     PL_STR_EQ(trace, "!");
     PL_EQ(last_code, PL_E_LIMIT);
@@ -299,7 +299,7 @@ PL_TEST_EACH_BACKEND(queue_keeps_the_thing_when_who_waited_was_cancelled)
 
     start();
     queue = new_queue(0, 0);
-    d = watch(pl_queue_get(queue, waiters), 'x');
+    d = watch(pl_queue_get(waiters, queue), 'x');
     pl_deferred_cancel(d);
     PL_OK_(pl_queue_put(queue, item(1)));
     turn();
@@ -317,7 +317,7 @@ PL_TEST_EACH_BACKEND(queue_that_ends_drops_its_things_and_fails_who_waits)
     empty = new_queue(0, 0);
     for (uintptr_t i = 0; i < 20; ++i)
         PL_OK_(pl_queue_put(queue, item(i)));
-    watch(pl_queue_get(empty, waiters), 'x');
+    watch(pl_queue_get(waiters, empty), 'x');
     pl_scope_end(scope);
     PL_EQ(n_drops, 20);
     PL_EQ(pl_queue_put(queue, NULL), PL_E_ENDED);

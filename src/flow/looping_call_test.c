@@ -108,7 +108,7 @@ static pl_deferred *note_and_end(uint64_t missed, void *arg)
 static pl_deferred *note_and_fail(uint64_t missed, void *arg)
 {
     note(missed, arg);
-    return pl_failed(scope, pl_failure_of(-EIO));
+    return pl_deferred_fail(scope, pl_failure_of(-EIO));
 }
 
 static void begin(double interval, bool now, pl_looping_fn *fn)

@@ -105,16 +105,16 @@ int pl_queue_put(pl_queue *self, void *item)
     return 0;
 }
 
-pl_deferred *pl_queue_get_at(pl_queue *self, pl_scope *scope, const char *where)
+pl_deferred *pl_queue_get_at(pl_scope *scope, pl_queue *self, const char *where)
 {
     pl_deferred *got;
 
     pli_check_thread(self->reactor);
     if (self->ended)
-        return pl_failed_at(scope, pl_failure_of(PL_E_ENDED), where);
+        return pl_deferred_fail_at(scope, pl_failure_of(PL_E_ENDED), where);
     if (self->n == 0)
         return pli_line_join(&self->line, scope, where);
-    got = pl_succeed_at(scope, self->items[self->first], where);
+    got = pl_deferred_succeed_at(scope, self->items[self->first], where);
     if (got)
         ring_take(self);
     return got;

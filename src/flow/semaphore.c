@@ -53,16 +53,16 @@ int pl_semaphore_new(pl_scope *scope, uint32_t tokens, uint32_t waiters_max,
     return 0;
 }
 
-pl_deferred *pl_semaphore_acquire_at(pl_semaphore *self, pl_scope *scope, const char *where)
+pl_deferred *pl_semaphore_acquire_at(pl_scope *scope, pl_semaphore *self, const char *where)
 {
     pl_deferred *taken;
 
     pli_check_thread(self->reactor);
     if (self->ended)
-        return pl_failed_at(scope, pl_failure_of(PL_E_ENDED), where);
+        return pl_deferred_fail_at(scope, pl_failure_of(PL_E_ENDED), where);
     if (self->free == 0)
         return pli_line_join(&self->line, scope, where);
-    taken = pl_succeed_at(scope, self, where);
+    taken = pl_deferred_succeed_at(scope, self, where);
     if (taken)
         --self->free;
     return taken;

@@ -11,6 +11,7 @@
 #include "base/memory.h"
 #include "flow/line.h"
 #include "net/connector.h"
+#include "net/endpoint.h"
 
 #define WAITERS_MAX 65536u
 
@@ -273,15 +274,18 @@ static double or_default(double value, double otherwise)
 }
 
 /* Returns: 0, or -EINVAL for what is not a number. */
-static int client_settle(pl_client *self, const pl_reconnect_options *wanted)
+static int client_settle(pl_client *self, const pl_reconnect_options *wanted,
+                         pl_failure **reterr_cause)
 {
     static const pl_reconnect_options defaults;
     pl_reconnect_options *s = &self->settings;
 
     *s = wanted ? *wanted : defaults;
     if (s->first_s != s->first_s || s->factor != s->factor || s->max_s != s->max_s ||
-        s->jitter != s->jitter)
+        s->jitter != s->jitter) {
+        *reterr_cause = pl_failure_new(-EINVAL, NULL, NULL, "a delay is not a number");
         return -EINVAL;
+    }
     s->first_s = or_default(s->first_s, 1);
     s->max_s = or_default(s->max_s, 60);
     s->factor = or_default(s->factor, 1.5);
@@ -298,22 +302,23 @@ static int client_settle(pl_client *self, const pl_reconnect_options *wanted)
 }
 
 /* What can be known to be wrong before anything is begun. */
-static int check_options(const char *endpoint, const pl_connect_options *options)
+static int check_options(const char *endpoint, const pl_connect_options *options,
+                         pl_failure **reterr_cause)
 {
     pli_connection_origin origin = {0};
     pl_endpoint parsed;
-    int error = pl_endpoint_parse_client(endpoint, &parsed, NULL);
+    int error = pli_endpoint_read_client(endpoint, &parsed, reterr_cause);
 
     if (error < 0)
         return error;
     return pli_connection_origin_init(&origin, options->factory, options->protocol, options->fiber,
-                                      options->fiber_arg, &options->transport);
+                                      options->fiber_arg, &options->transport, reterr_cause);
 }
 
 static int client_start(pl_client *self, pl_scope *scope, const pl_connect_options *options,
-                        const pl_reconnect_options *reconnect)
+                        const pl_reconnect_options *reconnect, pl_failure **reterr_cause)
 {
-    int error = client_settle(self, reconnect);
+    int error = client_settle(self, reconnect, reterr_cause);
 
     self->owned.end = client_end;
     self->task.run = client_bury;
@@ -324,7 +329,7 @@ static int client_start(pl_client *self, pl_scope *scope, const pl_connect_optio
     pli_line_init(&self->waiters, WAITERS_MAX);
     pli_list_init(&self->impatient);
     if (error == 0)
-        error = pli_factory_start(options->factory, scope->reactor);
+        error = pli_factory_start(options->factory, scope->reactor, reterr_cause);
     if (error < 0)
         return error;
     pli_owned_add(scope, &self->owned);
@@ -336,14 +341,14 @@ static int client_start(pl_client *self, pl_scope *scope, const pl_connect_optio
     return -ENOMEM;
 }
 
-int pl_reconnect(pl_scope *scope, const char *endpoint, const pl_connect_options *options,
-                 const pl_reconnect_options *reconnect, pl_client **ret_client)
+static int reconnect_to(pl_scope *scope, const char *endpoint, const pl_connect_options *options,
+                        const pl_reconnect_options *reconnect, pl_client **ret_client,
+                        pl_failure **reterr_cause)
 {
     size_t size = strlen(endpoint) + 1;
     pl_client *self;
-    int error = check_options(endpoint, options);
+    int error = check_options(endpoint, options, reterr_cause);
 
-    pli_check_thread(scope->reactor);
     if (error < 0)
         return error;
     if (scope->ended)
@@ -352,7 +357,7 @@ int pl_reconnect(pl_scope *scope, const char *endpoint, const pl_connect_options
     if (!self)
         return -ENOMEM;
     memcpy(self->endpoint, endpoint, size);
-    error = client_start(self, scope, options, reconnect);
+    error = client_start(self, scope, options, reconnect, reterr_cause);
     if (error < 0) {
         pli_free(self);
         return error;
@@ -362,13 +367,26 @@ int pl_reconnect(pl_scope *scope, const char *endpoint, const pl_connect_options
     return 0;
 }
 
+int pl_reconnect(pl_scope *scope, const char *endpoint, const pl_connect_options *options,
+                 const pl_reconnect_options *reconnect, pl_client **ret_client,
+                 pl_failure **reterr_failure)
+{
+    pl_failure *cause = NULL;
+    int error;
+
+    pli_check_thread(scope->reactor);
+    error = reconnect_to(scope, endpoint, options, reconnect, ret_client, &cause);
+    return error < 0 ? pli_endpoint_failed(error, "connecting to", endpoint, cause, reterr_failure)
+                     : error;
+}
+
 pl_deferred *pl_client_when_connected(pl_client *self)
 {
     pli_check_thread(self->reactor);
     if (self->state == CONNECTED)
-        return pl_succeed(self->scope, self->protocol);
+        return pl_deferred_succeed(self->scope, self->protocol);
     if (self->state == CLOSING || self->state == OVER)
-        return pl_failed(self->scope, pl_failure_ref(self->last));
+        return pl_deferred_fail(self->scope, pl_failure_ref(self->last));
     return pli_line_join(&self->waiters, self->scope, PL_HERE);
 }
 

@@ -78,7 +78,7 @@ static void start(void)
 
     PL_OK_(pl_reactor_new(&options, &reactor));
     PL_OK_(pl_scope_new(pl_reactor_scope(reactor), "test", &scope));
-    PL_OK_(pl_listen(pl_reactor_scope(reactor), "tcp:0:interface=127.0.0.1", &listen, &port));
+    PL_OK_(pl_listen(pl_reactor_scope(reactor), "tcp:0:interface=127.0.0.1", &listen, &port, NULL));
     snprintf(endpoint, sizeof endpoint, "tcp:127.0.0.1:%u", pl_port_address(port)->port);
 }
 
@@ -105,7 +105,7 @@ static void reconnect(const pl_reconnect_options *options)
 {
     pl_connect_options connect = {.protocol = &client_ops};
 
-    PL_OK_(pl_reconnect(scope, endpoint, &connect, options, &client));
+    PL_OK_(pl_reconnect(scope, endpoint, &connect, options, &client, NULL));
 }
 
 static unsigned n_connected, n_failed;
@@ -431,7 +431,7 @@ PL_TEST_EACH_BACKEND(client_starts_its_factory_once_for_all_its_connections)
 
     start();
     breaks_left = 3;
-    PL_OK_(pl_reconnect(scope, endpoint, &connect, &fast, NULL));
+    PL_OK_(pl_reconnect(scope, endpoint, &connect, &fast, NULL, NULL));
     turn_until(&n_made, 4);
     PL_EQ(n_starts, 1);
     PL_EQ(n_stops, 0);
@@ -448,11 +448,31 @@ PL_TEST(client_refuses_what_cannot_work_before_it_begins)
     pl_reconnect_options odd = {.factor = (double) NAN};
 
     start();
-    PL_EQ(pl_reconnect(scope, "tcp:nowhere:", &connect, NULL, NULL), PL_E_SYNTAX);
-    PL_EQ(pl_reconnect(scope, endpoint, &none, NULL, NULL), -EINVAL);
-    PL_EQ(pl_reconnect(scope, endpoint, &connect, &odd, NULL), -EINVAL);
+    PL_EQ(pl_reconnect(scope, "tcp:nowhere:", &connect, NULL, NULL, NULL), PL_E_SYNTAX);
+    PL_EQ(pl_reconnect(scope, endpoint, &none, NULL, NULL, NULL), -EINVAL);
+    PL_EQ(pl_reconnect(scope, endpoint, &connect, &odd, NULL, NULL), -EINVAL);
     pl_scope_end(scope);
-    PL_EQ(pl_reconnect(scope, endpoint, &connect, NULL, NULL), PL_E_ENDED);
+    PL_EQ(pl_reconnect(scope, endpoint, &connect, NULL, NULL, NULL), PL_E_ENDED);
+    finish();
+}
+
+PL_TEST(client_that_cannot_work_tells_why)
+{
+    pl_connect_options connect = {.protocol = &client_ops};
+    pl_reconnect_options odd = {.factor = (double) NAN};
+    pl_failure *failure = NULL;
+    char text[512];
+
+    start();
+    PL_EQ(pl_reconnect(scope, "tcp:", &connect, NULL, NULL, &failure), PL_E_SYNTAX);
+    PL_STR_EQ(
+        pl_failure_format(failure, text, sizeof text),
+        "connecting to tcp:: character 4 (the end): expected a port from 1 to 65535: bad syntax");
+    pl_failure_unref(failure);
+    PL_EQ(pl_reconnect(scope, "tcp:1", &connect, &odd, NULL, &failure), -EINVAL);
+    PL_STR_EQ(pl_failure_format(failure, text, sizeof text),
+              "connecting to tcp:1: a delay is not a number: Invalid argument");
+    pl_failure_unref(failure);
     finish();
 }
 
@@ -465,7 +485,7 @@ PL_TEST(client_survives_the_failing_of_any_allocation)
         n_failed = n_connected = 0;
         start();
         pli_alloc_fail_at(n, false);
-        if (pl_reconnect(scope, endpoint, &connect, &fast, &made_client) == 0) {
+        if (pl_reconnect(scope, endpoint, &connect, &fast, &made_client, NULL) == 0) {
             pl_deferred *d = pl_client_when_connected(made_client);
 
             if (d && pl_add_callbacks(d, connected, failed, NULL) == 0)

@@ -897,12 +897,18 @@ static bool is_table(const pl_protocol_ops *ops)
 
 int pli_connection_origin_init(pli_connection_origin *origin, pl_factory *factory,
                                const pl_protocol_ops *protocol, pl_serve_fn *fiber, void *fiber_arg,
-                               const pl_transport_options *options)
+                               const pl_transport_options *options, pl_failure **reterr_cause)
 {
+    const char *wrong = NULL;
+
     if ((factory != NULL) + (protocol != NULL) + (fiber != NULL) != 1)
+        wrong = "exactly one of factory, protocol and fiber is to be given";
+    else if ((protocol && !is_table(protocol)) || (factory && factory->ops->size == 0))
+        wrong = "its table was made without PL_PROTOCOL or PL_FACTORY";
+    if (wrong) {
+        *reterr_cause = pl_failure_new(-EINVAL, NULL, NULL, "%s", wrong);
         return -EINVAL;
-    if ((protocol && !is_table(protocol)) || (factory && factory->ops->size == 0))
-        return -EINVAL; /* made without PL_PROTOCOL or PL_FACTORY */
+    }
     *origin = (pli_connection_origin){.factory = factory,
                                       .protocol = protocol,
                                       .fiber = fiber,
@@ -914,7 +920,7 @@ int pli_connection_origin_init(pli_connection_origin *origin, pl_factory *factor
     return 0;
 }
 
-int pli_factory_start(pl_factory *factory, pl_reactor *reactor)
+int pli_factory_start(pl_factory *factory, pl_reactor *reactor, pl_failure **reterr_cause)
 {
     int error = 0;
 
@@ -923,8 +929,11 @@ int pli_factory_start(pl_factory *factory, pl_reactor *reactor)
     factory->reactor = reactor;
     if (factory->users == 0 && factory->ops->start_factory)
         error = factory->ops->start_factory(factory);
-    if (error < 0)
+    if (error < 0) {
+        *reterr_cause = pl_failure_new(error, "starting the factory", NULL, "%s",
+                                       factory->ops->name ? factory->ops->name : "");
         return error;
+    }
     ++factory->users;
     return 0;
 }

@@ -37,10 +37,11 @@ typedef struct pli_connection_origin {
     pli_connection_watcher watcher;
 } pli_connection_origin;
 
-/* Fills in what is the same for ports and clients. Returns: 0, or -EINVAL when not exactly one of the three is given. */
+/* Fills in what is the same for ports and clients. Returns: 0, or -EINVAL with its cause when not exactly one of the three is given. */
 PL_MUST int pli_connection_origin_init(pli_connection_origin *origin, pl_factory *factory,
                                        const pl_protocol_ops *protocol, pl_serve_fn *fiber,
-                                       void *fiber_arg, const pl_transport_options *options);
+                                       void *fiber_arg, const pl_transport_options *options,
+                                       pl_failure **reterr_cause);
 
 /*
  * A connection over `take_fd`, which it closes whatever happens; asks the factory for its protocol and calls connection_made.
@@ -52,8 +53,8 @@ PL_MUST int pli_connection_new(pl_scope *owner, int take_fd, const pl_address *p
 /* pl_close() for all connections of that origin in `owner`. */
 void pli_connections_close(pl_scope *owner, const pli_connection_origin *origin);
 
-/* Factories count their users. Returns: 0, or what start_factory returned. */
-PL_MUST int pli_factory_start(pl_factory *factory, pl_reactor *reactor);
+/* Factories count their users. Returns: 0, or what start_factory returned, with its cause. */
+PL_MUST int pli_factory_start(pl_factory *factory, pl_reactor *reactor, pl_failure **reterr_cause);
 void pli_factory_stop(pl_factory *factory);
 
 /* The kind of protocol that a fiber serves (fiber_io.c). */

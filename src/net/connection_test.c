@@ -14,7 +14,7 @@ PL_TEST_EACH_BACKEND(bytes_come_and_go)
     peer = kit_dial(&k);
     peer_say(peer, "hello");
     kit_expect(&k, peer, "hello");
-    close(peer);
+    peer_close(peer);
     k.server.on[ON_EOF] = kit_close;
     KIT_UNTIL(&k, k.server.lost);
     PL_STR_EQ(k.server.trace, "made data(hello) eof lost(PL_E_CLEAN)");
@@ -31,12 +31,12 @@ PL_TEST_EACH_BACKEND(without_an_opinion_on_half_close_the_end_of_the_peer_closes
     k.server.echo = true;
     peer = kit_dial(&k);
     peer_say(peer, "last words");
-    shutdown(peer, SHUT_WR);
+    peer_shutdown(peer, SHUT_WR);
     kit_expect(&k, peer, "last words");
     KIT_UNTIL(&k, k.server.lost);
     PL_EQ(kit_hear(&k, peer, (char[1]){0}, 1), 0);
     PL_EQ(k.server.reason, PL_E_CLEAN);
-    close(peer);
+    peer_close(peer);
     kit_done(&k);
 }
 
@@ -53,7 +53,7 @@ PL_TEST_EACH_BACKEND(unix_streams_work_as_tcp_does)
     peer = kit_dial(&k);
     peer_say(peer, "abc");
     kit_expect(&k, peer, "abc");
-    close(peer);
+    peer_close(peer);
     KIT_UNTIL(&k, k.server.lost);
     PL_STR_EQ(k.server.trace, "made data(abc) eof lost(PL_E_CLEAN)");
     kit_done(&k);
@@ -134,7 +134,7 @@ PL_TEST_EACH_BACKEND(close_first_sends_what_is_queued)
     k.server.on[ON_MADE] = write_3mb_and_close;
     peer = kit_dial_made(&k);
     PL_EQ(hear_pattern(&k, peer), 3 << 20);
-    close(peer);
+    peer_close(peer);
     KIT_UNTIL(&k, k.server.lost);
     PL_STR_EQ(k.server.trace, "made lost(PL_E_CLEAN)");
     kit_done(&k);
@@ -152,7 +152,7 @@ PL_TEST_EACH_BACKEND(closing_to_a_peer_that_does_not_read_rests)
     pl_close(k.server.transport);
     PL_CHECK(kit_rests(&k));
     PL_EQ(k.server.lost, 0);
-    close(peer);
+    peer_close(peer);
     kit_done(&k);
 }
 
@@ -168,7 +168,7 @@ PL_TEST_EACH_BACKEND(close_to_a_peer_that_does_not_read_ends_at_its_deadline)
     pl_close(k.server.transport);
     KIT_UNTIL(&k, k.server.lost);
     PL_EQ(k.server.reason, PL_E_TIMED_OUT);
-    close(peer);
+    peer_close(peer);
     kit_done(&k);
 }
 
@@ -185,7 +185,7 @@ PL_TEST_EACH_BACKEND(close_discards_what_the_peer_still_says)
     peer_say(peer, "two");
     PL_CHECK(kit_rests(&k));
     PL_EQ(k.server.lost, 0);
-    close(peer);
+    peer_close(peer);
     KIT_UNTIL(&k, k.server.lost);
     PL_STR_EQ(k.server.trace, "made data(one) lost(PL_E_CLEAN)");
     kit_done(&k);
@@ -207,7 +207,7 @@ PL_TEST_EACH_BACKEND(abort_drops_the_queue_and_resets)
     peer = kit_dial(&k);
     peer_say(peer, "x");
     PL_EQ(kit_hear(&k, peer, (char[1]){0}, 1), -ECONNRESET);
-    close(peer);
+    peer_close(peer);
     PL_STR_EQ(k.server.trace, "made data(x) lost(PL_E_ABORTED)");
     kit_done(&k);
 }
@@ -230,7 +230,7 @@ PL_TEST_EACH_BACKEND(the_first_reason_is_the_one_that_is_told)
     peer_say(peer, "x");
     KIT_UNTIL(&k, k.server.lost);
     PL_EQ(k.server.reason, PL_E_PROTOCOL);
-    close(peer);
+    peer_close(peer);
     kit_done(&k);
 }
 
@@ -277,7 +277,7 @@ PL_TEST_EACH_BACKEND(after_close_write_the_peer_can_still_talk)
     KIT_UNTIL(&k, k.server.bytes);
     PL_EQ(pl_write_str(k.server.transport, "no"), PL_E_CLOSED);
     PL_EQ(pl_close_write(k.server.transport), 0);
-    close(peer);
+    peer_close(peer);
     KIT_UNTIL(&k, k.server.lost);
     PL_STR_EQ(k.server.trace, "made fin data(still here) eof lost(PL_E_CLEAN)");
     kit_done(&k);
@@ -290,7 +290,7 @@ PL_TEST_EACH_BACKEND(after_the_peers_half_close_it_can_still_be_talked_to)
 
     kit_open(&k);
     peer = kit_dial_made(&k);
-    shutdown(peer, SHUT_WR);
+    peer_shutdown(peer, SHUT_WR);
     KIT_UNTIL(&k, strstr(k.server.trace, "eof"));
     PL_CHECK(kit_rests(&k));
     PL_EQ(pl_write_str(k.server.transport, "late"), 0);
@@ -299,7 +299,7 @@ PL_TEST_EACH_BACKEND(after_the_peers_half_close_it_can_still_be_talked_to)
     PL_EQ(kit_hear(&k, peer, (char[1]){0}, 1), 0);
     KIT_UNTIL(&k, k.server.lost);
     PL_STR_EQ(k.server.trace, "made eof lost(PL_E_CLEAN)");
-    close(peer);
+    peer_close(peer);
     kit_done(&k);
 }
 
@@ -317,7 +317,7 @@ PL_TEST_EACH_BACKEND(pause_holds_input_and_resume_delivers_it_with_the_end_behin
     PL_CHECK(kit_rests(&k));
     peer_say(peer, "two");
     PL_CHECK(kit_rests(&k));
-    close(peer);
+    peer_close(peer);
     PL_CHECK(kit_rests(&k));
     PL_STR_EQ(k.server.trace, "made");
     pl_resume(k.server.transport);
@@ -350,7 +350,7 @@ PL_TEST_EACH_BACKEND(pause_in_data_received_holds_what_comes_next)
         KIT_UNTIL(&k, k.server.bytes > before);
     }
     PL_EQ(k.server.bytes, 5);
-    close(peer);
+    peer_close(peer);
     kit_done(&k);
 }
 
@@ -370,7 +370,7 @@ PL_TEST_EACH_BACKEND(resume_and_pause_in_one_go_delivers_nothing)
     PL_STR_EQ(k.server.trace, "made");
     pl_resume(k.server.transport);
     KIT_UNTIL(&k, k.server.bytes == 4);
-    close(peer);
+    peer_close(peer);
     kit_done(&k);
 }
 
@@ -387,7 +387,7 @@ PL_TEST_EACH_BACKEND(close_while_paused_forgets_what_is_held)
     pl_close(k.server.transport);
     PL_EQ(kit_hear(&k, peer, (char[1]){0}, 1), 0);
     peer_say(peer, "more");
-    close(peer);
+    peer_close(peer);
     KIT_UNTIL(&k, k.server.lost);
     PL_STR_EQ(k.server.trace, "made lost(PL_E_CLEAN)");
     kit_done(&k);
@@ -406,7 +406,7 @@ PL_TEST_EACH_BACKEND(drained_follows_a_full_queue)
     KIT_UNTIL(&k, strstr(k.server.trace, "drained"));
     PL_CHECK(kit_rests(&k));
     PL_STR_EQ(k.server.trace, "made drained");
-    close(peer);
+    peer_close(peer);
     kit_done(&k);
 }
 
@@ -420,7 +420,7 @@ PL_TEST_EACH_BACKEND(waiting_for_a_peer_that_does_not_read_rests)
     peer = kit_dial_made(&k);
     fill_up(&k);
     PL_CHECK(kit_rests(&k));
-    close(peer);
+    peer_close(peer);
     kit_done(&k);
 }
 
@@ -438,7 +438,7 @@ PL_TEST_EACH_BACKEND(reading_pauses_while_the_queue_is_full)
     PL_EQ(k.server.bytes, 0);
     pl_set_pause_when_full(k.server.transport, false);
     KIT_UNTIL(&k, k.server.bytes == 8);
-    close(peer);
+    peer_close(peer);
     kit_done(&k);
 }
 
@@ -454,7 +454,7 @@ PL_TEST_EACH_BACKEND(reading_goes_on_when_the_queue_has_drained)
     fill_up(&k);
     peer_say(peer, "question");
     PL_CHECK(kit_rests(&k));
-    shutdown(peer, SHUT_WR);
+    peer_shutdown(peer, SHUT_WR);
     PL_CHECK(kit_rests(&k));
     PL_EQ(k.server.bytes, 0);
     while (!strstr(k.server.trace, "eof")) {
@@ -462,7 +462,7 @@ PL_TEST_EACH_BACKEND(reading_goes_on_when_the_queue_has_drained)
         PL_EQ(pl_reactor_turn(k.reactor, 0.001), 0);
     }
     PL_EQ(k.server.bytes, 8);
-    close(peer);
+    peer_close(peer);
     kit_done(&k);
 }
 
@@ -482,7 +482,7 @@ PL_TEST_EACH_BACKEND(a_write_beyond_the_hard_mark_is_refused_whole)
     PL_EQ(pl_write(k.server.transport, pl_slice_of(bytes, 101)), PL_E_LIMIT);
     PL_EQ(pl_queued(k.server.transport), 100);
     PL_EQ(pl_write(k.server.transport, pl_slice_of(bytes, 100)), PL_FULL);
-    close(peer);
+    peer_close(peer);
     kit_done(&k);
 }
 
@@ -499,7 +499,7 @@ PL_TEST_EACH_BACKEND(a_mark_of_zero_is_the_default)
     PL_EQ(pl_write(k.server.transport, pl_slice_of(bytes, 999)), 0);
     PL_EQ(pl_write(k.server.transport, pl_slice_of(bytes, 1)), PL_FULL);
     KIT_UNTIL(&k, strstr(k.server.trace, "drained"));
-    close(peer);
+    peer_close(peer);
     kit_done(&k);
 }
 
@@ -516,7 +516,7 @@ PL_TEST_EACH_BACKEND(marks_below_what_is_queued_refuse_all)
     PL_EQ(pl_write(k.server.transport, pl_slice_of(bytes, 1000)), 0);
     pl_set_marks(k.server.transport, &marks);
     PL_EQ(pl_write(k.server.transport, pl_slice_of(bytes, 1)), PL_E_LIMIT);
-    close(peer);
+    peer_close(peer);
     kit_done(&k);
 }
 
@@ -544,7 +544,7 @@ PL_TEST_EACH_BACKEND(many_separate_buffers_arrive_in_order)
         PL_EQ(kit_hear(&k, peer, &byte, 1), 1);
         PL_EQ(byte, pattern(at));
     }
-    close(peer);
+    peer_close(peer);
     kit_done(&k);
 }
 
@@ -565,7 +565,7 @@ PL_TEST_EACH_BACKEND(bytes_written_one_by_one_arrive_in_order)
     }
     pl_close(k.server.transport);
     PL_EQ(hear_pattern(&k, peer), 50000);
-    close(peer);
+    peer_close(peer);
     kit_done(&k);
 }
 
@@ -613,7 +613,7 @@ PL_TEST_EACH_BACKEND(a_slow_reader_gets_every_byte)
             if (sink[i] != pattern(heard))
                 check_fail(__FILE__, __LINE__, "byte %zu is wrong", heard);
     }
-    close(peer);
+    peer_close(peer);
     kit_done(&k);
 }
 
@@ -628,7 +628,7 @@ PL_TEST_EACH_BACKEND(a_peer_that_never_reads_costs_no_more_than_the_marks)
     k.server.echo = k.server.count_only = true;
     peer = kit_dial_made(&k);
     for (int i = 0, stuck = 0; stuck < 50; ++i) {
-        ssize_t n = send(peer, junk, sizeof junk, MSG_DONTWAIT);
+        ssize_t n = peer_send(peer, junk, sizeof junk, MSG_DONTWAIT);
 
         said += n > 0 ? (size_t) n : 0;
         stuck = n > 0 ? 0 : stuck + 1;
@@ -639,7 +639,7 @@ PL_TEST_EACH_BACKEND(a_peer_that_never_reads_costs_no_more_than_the_marks)
     PL_CHECK(said > 65536);
     PL_CHECK(most <= 65536 + 65536); /* the high mark and one receive on top of it */
     PL_CHECK(kit_rests(&k));
-    close(peer);
+    peer_close(peer);
     kit_done(&k);
 }
 
@@ -672,7 +672,7 @@ PL_TEST_EACH_BACKEND(in_connection_lost_everything_is_allowed_and_nothing_happen
     k.server.on[ON_EOF] = kit_close;
     k.server.on[ON_LOST] = try_everything;
     peer = kit_dial_made(&k);
-    close(peer);
+    peer_close(peer);
     KIT_UNTIL(&k, k.server.lost);
     PL_STR_EQ(k.server.trace, "made eof lost(PL_E_CLEAN)");
     kit_done(&k);
@@ -689,7 +689,7 @@ PL_TEST_EACH_BACKEND(an_id_finds_its_connection_until_that_is_lost)
     peer = kit_dial_made(&k);
     old = k.server.id;
     PL_CHECK(pl_transport_find(k.reactor, old) == k.server.transport);
-    close(peer);
+    peer_close(peer);
     KIT_UNTIL(&k, k.server.lost);
     PL_CHECK(!pl_transport_find(k.reactor, old));
     PL_CHECK(kit_rests(&k));
@@ -697,7 +697,7 @@ PL_TEST_EACH_BACKEND(an_id_finds_its_connection_until_that_is_lost)
     PL_EQ(k.server.id.slot, old.slot);
     PL_CHECK(pl_transport_find(k.reactor, k.server.id) == k.server.transport);
     PL_CHECK(!pl_transport_find(k.reactor, old));
-    close(peer);
+    peer_close(peer);
     kit_done(&k);
 }
 
@@ -718,12 +718,12 @@ static void end_scope_test(int event)
         peer_say(peer, "x");
     KIT_UNTIL(&k, k.server.made);
     if (event == ON_EOF || event == ON_LOST)
-        shutdown(peer, SHUT_WR);
+        peer_shutdown(peer, SHUT_WR);
     if (event == ON_LOST)
         pl_abort(k.server.transport);
     KIT_UNTIL(&k, k.server.lost);
     PL_EQ(k.server.reason, event == ON_LOST ? PL_E_ABORTED : PL_E_ENDED);
-    close(peer);
+    peer_close(peer);
     kit_done(&k);
 }
 
@@ -767,7 +767,7 @@ PL_TEST_EACH_BACKEND(after_a_scope_ended_in_drained_held_input_is_not_delivered)
     k.server.on[ON_MADE] = kit_pause;
     peer = kit_dial_made(&k);
     peer_say(peer, "held");
-    shutdown(peer, SHUT_WR);
+    peer_shutdown(peer, SHUT_WR);
     PL_CHECK(kit_rests(&k));
     k.server.on[ON_DRAINED] = kit_end_scope;
     fill(&k.server);
@@ -775,7 +775,7 @@ PL_TEST_EACH_BACKEND(after_a_scope_ended_in_drained_held_input_is_not_delivered)
     PL_EQ(pl_close_write(k.server.transport), 0);
     KIT_UNTIL(&k, k.server.lost);
     PL_STR_EQ(k.server.trace, "made drained lost(PL_E_ENDED)");
-    close(peer);
+    peer_close(peer);
     kit_done(&k);
 }
 
@@ -797,7 +797,7 @@ PL_TEST_EACH_BACKEND(echo_in_the_steady_state_allocates_nothing)
         kit_expect(&k, peer, "a message that is neither long nor short");
     }
     PL_EQ(pli_alloc_count() - before, 0);
-    close(peer);
+    peer_close(peer);
     kit_done(&k);
 }
 
@@ -834,7 +834,7 @@ PL_TEST_EACH_BACKEND(an_idle_connection_costs_at_most_256_bytes_and_its_protocol
         budget += 48; /* what poll(2) is given, and its doubling */
     PL_CHECK(each <= budget);
     for (int i = 0; i < warm + n; ++i)
-        close(peers[i]);
+        peer_close(peers[i]);
     kit_done(&k);
 }
 
@@ -863,7 +863,7 @@ PL_TEST_EACH_BACKEND(three_thousand_are_answered_at_once)
     }
     for (int round = 0; round < 2; ++round) {
         for (unsigned i = 0; i < some; ++i)
-            PL_EQ(send(peers[i], bytes, sizeof bytes, 0), sizeof bytes);
+            PL_EQ(peer_send(peers[i], bytes, sizeof bytes, 0), sizeof bytes);
         KIT_UNTIL(&k, k.server.bytes == (size_t) (round + 1) * some * sizeof bytes);
         for (unsigned i = 0; i < some; ++i)
             for (size_t left = sizeof bytes; left;) {
@@ -874,7 +874,7 @@ PL_TEST_EACH_BACKEND(three_thousand_are_answered_at_once)
             }
     }
     for (unsigned i = 0; i < some; ++i)
-        close(peers[i]);
+        peer_close(peers[i]);
     k.server.trace[0] = '\0';
     kit_done(&k);
 }

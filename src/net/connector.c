@@ -14,6 +14,7 @@
 #include "base/memory.h"
 #include "net/address.h"
 #include "net/connector.h"
+#include "net/endpoint.h"
 #include "net/resolver.h"
 #include "os/socket.h"
 
@@ -420,16 +421,26 @@ static void connector_begin(void *arg)
 
 /* ---- the call ---- */
 
-static int connector_start(connector *self, const char *text, const pl_connect_options *options)
+static int connector_read(connector *self, const char *text, pl_failure **reterr_cause)
 {
-    int error = pl_endpoint_parse_client(text, &self->endpoint, NULL);
+    int error = pli_endpoint_read_client(text, &self->endpoint, reterr_cause);
 
-    if (error == 0 && self->endpoint.kind != PL_ENDPOINT_TCP &&
-        self->endpoint.kind != PL_ENDPOINT_UNIX)
-        error = PL_E_UNSUPPORTED;
+    if (error < 0 || self->endpoint.kind == PL_ENDPOINT_TCP ||
+        self->endpoint.kind == PL_ENDPOINT_UNIX)
+        return error;
+    *reterr_cause = pli_endpoint_open_cause(PL_E_UNSUPPORTED, "connections");
+    return PL_E_UNSUPPORTED;
+}
+
+static int connector_start(connector *self, const char *text, const pl_connect_options *options,
+                           pl_failure **reterr_cause)
+{
+    int error = connector_read(self, text, reterr_cause);
+
     if (error == 0)
         error = pli_connection_origin_init(&self->origin->base, options->factory, options->protocol,
-                                           options->fiber, options->fiber_arg, &options->transport);
+                                           options->fiber, options->fiber_arg, &options->transport,
+                                           reterr_cause);
     if (error == 0)
         error = pl_scope_new(self->owner, "connect", &self->scope);
     if (error < 0)
@@ -438,7 +449,7 @@ static int connector_start(connector *self, const char *text, const pl_connect_o
         !pl_call_later(self->scope, self->endpoint.timeout_s, connector_timed_out, self).slot)
         error = -ENOMEM;
     if (error == 0)
-        error = pli_factory_start(options->factory, self->reactor);
+        error = pli_factory_start(options->factory, self->reactor, reterr_cause);
     if (error < 0)
         pl_scope_end(self->scope);
     return error;
@@ -478,18 +489,20 @@ pl_deferred *pli_connect(pl_scope *scope, const char *endpoint, const pl_connect
                          pli_connection_watcher *watcher)
 {
     connector *self = scope->ended ? NULL : connector_new(scope, endpoint, &options->transport);
+    pl_failure *cause = NULL;
     pl_deferred *done;
     int error;
 
     if (!self)
         return NULL;
     done = self->done;
-    error = connector_start(self, endpoint, options);
+    error = connector_start(self, endpoint, options, &cause);
     if (error < 0) {
         connector_free(self);
         /* The canceller must not be called any more: a Deferred of its own carries the failure. */
         pl_deferred_callback(done, NULL);
-        return pl_failed(scope, pl_failure_new(error, "connecting to", NULL, "%s", endpoint));
+        return pl_deferred_fail(scope,
+                                pli_endpoint_failure(error, "connecting to", endpoint, cause));
     }
     pl_deferred_ref(done);
     self->origin->reactor = self->reactor;

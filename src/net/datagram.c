@@ -12,6 +12,7 @@
 #include "base/assert.h"
 #include "base/memory.h"
 #include "net/address.h"
+#include "net/endpoint.h"
 #include "os/socket.h"
 
 #define LOW_DEFAULT  (64u << 10)
@@ -547,26 +548,36 @@ int pli_datagram_port_new(pl_scope *owner, pli_datagram_socket *take_socket,
     return 0;
 }
 
+static int open_socket(const char *text, const pl_datagram_options *options,
+                       pli_datagram_socket *ret_socket, pl_failure **reterr_cause)
+{
+    pl_endpoint endpoint;
+    int error = pli_datagram_options_check(options, reterr_cause);
+
+    if (error == 0)
+        error = pli_endpoint_read_server(text, &endpoint, reterr_cause);
+    if (error < 0)
+        return error;
+    error = pli_datagram_open_server(&endpoint, options, ret_socket);
+    if (error < 0)
+        *reterr_cause = pli_endpoint_open_cause(error, "datagrams");
+    return error;
+}
+
 int pl_listen_datagram(pl_scope *scope, const char *text, const pl_datagram_options *options,
-                       pl_datagram_port **ret_port)
+                       pl_datagram_port **ret_port, pl_failure **reterr_failure)
 {
     pli_datagram_socket socket;
     pl_datagram_port *port = NULL;
-    pl_endpoint endpoint;
+    pl_failure *cause = NULL;
     int error;
 
     pli_check_thread(scope->reactor);
-    if (scope->ended)
-        return PL_E_ENDED;
-    if (!options->protocol)
-        return -EINVAL;
-    error = pl_endpoint_parse_server(text, &endpoint, NULL);
-    if (error == 0)
-        error = pli_datagram_open_server(&endpoint, options, &socket);
+    error = scope->ended ? PL_E_ENDED : open_socket(text, options, &socket, &cause);
     if (error == 0)
         error = pli_datagram_port_new(scope, &socket, options, &port);
     if (!port)
-        return error;
+        return pli_endpoint_failed(error, "listening on", text, cause, reterr_failure);
     port_attend(port); /* starts it */
     if (ret_port)
         *ret_port = port;

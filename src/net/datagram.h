@@ -62,6 +62,9 @@ struct pl_datagram_port {
 PL_MUST int pli_datagram_open_server(const pl_endpoint *endpoint,
                                      const pl_datagram_options *options,
                                      pli_datagram_socket *ret_socket);
+/* Returns: 0, or -EINVAL with its cause when there is no protocol. */
+PL_MUST int pli_datagram_options_check(const pl_datagram_options *options,
+                                       pl_failure **reterr_cause);
 PL_MUST int pli_datagram_open_client(const pl_address *peer, const pl_datagram_options *options,
                                      pli_datagram_socket *ret_socket);
 void pli_datagram_socket_close(pli_datagram_socket *socket);

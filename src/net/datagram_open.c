@@ -9,6 +9,7 @@
 #include "base/memory.h"
 #include "net/address.h"
 #include "net/datagram.h"
+#include "net/endpoint.h"
 #include "net/resolver.h"
 #include "os/socket.h"
 
@@ -333,16 +334,25 @@ static void connect_cancelled(pl_deferred *deferred, void *arg)
     pl_scope_end(((datagram_connect *) arg)->scope);
 }
 
-static int connect_parse(const char *text, const pl_datagram_options *options,
-                         pl_endpoint *ret_endpoint)
+int pli_datagram_options_check(const pl_datagram_options *options, pl_failure **reterr_cause)
 {
-    int error = pl_endpoint_parse_client(text, ret_endpoint, NULL);
+    if (options->protocol)
+        return 0;
+    *reterr_cause = pl_failure_new(-EINVAL, NULL, NULL, "a protocol is to be given");
+    return -EINVAL;
+}
+
+static int connect_parse(const char *text, const pl_datagram_options *options,
+                         pl_endpoint *ret_endpoint, pl_failure **reterr_cause)
+{
+    int error = pli_endpoint_read_client(text, ret_endpoint, reterr_cause);
 
     if (error < 0)
         return error;
-    if (ret_endpoint->kind != PL_ENDPOINT_UDP && ret_endpoint->kind != PL_ENDPOINT_UNIX_DATAGRAM)
-        return PL_E_UNSUPPORTED;
-    return options->protocol ? 0 : -EINVAL;
+    if (ret_endpoint->kind == PL_ENDPOINT_UDP || ret_endpoint->kind == PL_ENDPOINT_UNIX_DATAGRAM)
+        return pli_datagram_options_check(options, reterr_cause);
+    *reterr_cause = pli_endpoint_open_cause(PL_E_UNSUPPORTED, "datagrams");
+    return PL_E_UNSUPPORTED;
 }
 
 /* Everything from the loop, so that nothing fails before the caller has the Deferred. */
@@ -363,14 +373,15 @@ pl_deferred *pl_connect_datagram(pl_scope *scope, const char *text,
                                  const pl_datagram_options *options)
 {
     datagram_connect *self = NULL;
+    pl_failure *cause = NULL;
     pl_endpoint endpoint;
     pl_scope *own;
     int error;
 
     pli_check_thread(scope->reactor);
-    error = connect_parse(text, options, &endpoint);
+    error = connect_parse(text, options, &endpoint, &cause);
     if (error < 0)
-        return pl_failed(scope, pl_failure_new(error, "connecting to", NULL, "%s", text));
+        return pl_deferred_fail(scope, pli_endpoint_failure(error, "connecting to", text, cause));
     if (pl_scope_new(scope, "connect datagram", &own) < 0)
         return NULL;
     self = pl_scope_alloc(own, sizeof *self);

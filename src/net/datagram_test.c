@@ -171,7 +171,7 @@ static pl_datagram_options options_of(side *self)
 static pl_datagram_port *listen_with(side *self, const char *endpoint,
                                      const pl_datagram_options *options)
 {
-    PL_EQ(pl_listen_datagram(scope, endpoint, options, &self->port), 0);
+    PL_EQ(pl_listen_datagram(scope, endpoint, options, &self->port, NULL), 0);
     PL_EQ(self->started, 0); /* not from within the call */
     AWAIT(self->started);
     return self->port;
@@ -469,7 +469,7 @@ PL_TEST_EACH_BACKEND(stale_unix_file_is_replaced_and_a_live_one_is_not)
     close(plain_unix(path));
     snprintf(endpoint, sizeof endpoint, "unix-datagram:%s", path);
     listen_at(&server, endpoint);
-    PL_EQ(pl_listen_datagram(scope, endpoint, &options, NULL), -EADDRINUSE);
+    PL_EQ(pl_listen_datagram(scope, endpoint, &options, NULL, NULL), -EADDRINUSE);
     finish();
 }
 
@@ -913,19 +913,47 @@ PL_TEST_EACH_BACKEND(port_that_cannot_be_opened_is_an_error_of_the_call)
     start();
     listen_at(&server, "udp:127.0.0.1:0");
     snprintf(endpoint, sizeof endpoint, "%s", udp_at("127.0.0.1", &server));
-    PL_EQ(pl_listen_datagram(scope, endpoint, &options, NULL), -EADDRINUSE);
-    PL_EQ(pl_listen_datagram(scope, "udp:203.0.113.1:0", &options, NULL), -EADDRNOTAVAIL);
-    PL_EQ(pl_listen_datagram(scope, "udp:nowhere:0", &options, NULL), PL_E_SYNTAX);
-    PL_EQ(pl_listen_datagram(scope, "udp", &options, NULL), PL_E_SYNTAX);
-    PL_EQ(pl_listen_datagram(scope, "tcp:8080", &options, NULL), PL_E_UNSUPPORTED);
-    PL_EQ(pl_listen_datagram(scope, "udp:0", &none, NULL), -EINVAL);
+    PL_EQ(pl_listen_datagram(scope, endpoint, &options, NULL, NULL), -EADDRINUSE);
+    PL_EQ(pl_listen_datagram(scope, "udp:203.0.113.1:0", &options, NULL, NULL), -EADDRNOTAVAIL);
+    PL_EQ(pl_listen_datagram(scope, "udp:nowhere:0", &options, NULL, NULL), PL_E_SYNTAX);
+    PL_EQ(pl_listen_datagram(scope, "udp", &options, NULL, NULL), PL_E_SYNTAX);
+    PL_EQ(pl_listen_datagram(scope, "tcp:8080", &options, NULL, NULL), PL_E_UNSUPPORTED);
+    PL_EQ(pl_listen_datagram(scope, "udp:0", &none, NULL, NULL), -EINVAL);
     PL_EQ(connect_with("udp:a:b:c", &options), PL_E_SYNTAX);
     PL_EQ(connect_with("tcp:1", &options), PL_E_UNSUPPORTED);
     PL_EQ(connect_with("udp:1", &none), -EINVAL);
     pl_scope_end(scope);
-    PL_EQ(pl_listen_datagram(scope, "udp:0", &options, NULL), PL_E_ENDED);
+    PL_EQ(pl_listen_datagram(scope, "udp:0", &options, NULL, NULL), PL_E_ENDED);
     PL_CHECK(!pl_connect_datagram(scope, "udp:1", &options));
     PL_EQ(client.started, 0);
+    finish();
+}
+
+static void listen_in_vain(const char *endpoint, const pl_datagram_options *options,
+                           const char *story)
+{
+    pl_failure *failure = NULL;
+    char text[512];
+
+    PL_CHECK(pl_listen_datagram(scope, endpoint, options, NULL, &failure) < 0);
+    PL_STR_EQ(pl_failure_format(failure, text, sizeof text), story);
+    pl_failure_unref(failure);
+}
+
+PL_TEST(port_that_cannot_be_opened_tells_why)
+{
+    pl_datagram_options options = options_of(&client), none = {0};
+
+    start();
+    listen_in_vain(
+        "udp:x", &options,
+        "listening on udp:x: character 4 ('x'): expected a port from 0 to 65535: bad syntax");
+    listen_in_vain("udp:203.0.113.1:0", &options,
+                   "listening on udp:203.0.113.1:0: Cannot assign requested address");
+    listen_in_vain("tcp:1", &options,
+                   "listening on tcp:1: it is no endpoint of datagrams: not supported here");
+    listen_in_vain("udp:0", &none,
+                   "listening on udp:0: a protocol is to be given: Invalid argument");
     finish();
 }
 
@@ -945,7 +973,7 @@ PL_TEST_EACH_BACKEND(inherited_descriptor_is_a_port)
     PL_EQ(pl_datagram_send(client.port, pl_str("inherited")), 0);
     AWAIT(client.n);
     snprintf(endpoint, sizeof endpoint, "fd:%d", stream);
-    PL_EQ(pl_listen_datagram(scope, endpoint, &options, NULL), -EINVAL);
+    PL_EQ(pl_listen_datagram(scope, endpoint, &options, NULL, NULL), -EINVAL);
     close(fd);
     close(stream);
     finish();
@@ -991,7 +1019,7 @@ PL_TEST_EACH_BACKEND(port_stopped_before_it_started_is_told_nothing)
     pl_datagram_port *port;
 
     start();
-    PL_EQ(pl_listen_datagram(scope, "udp:127.0.0.1:0", &options, &port), 0);
+    PL_EQ(pl_listen_datagram(scope, "udp:127.0.0.1:0", &options, &port, NULL), 0);
     PL_EQ(await(pl_datagram_stop(port)), 0);
     PL_EQ(server.started + server.stopped, 0);
     finish();
@@ -1404,7 +1432,7 @@ static bool exchange(void)
         return false;
     scope = pl_reactor_scope(reactor);
     options.receive_bytes = 1 << 20;
-    if (pl_listen_datagram(scope, "udp:127.0.0.1:0", &options, &server.port) == 0) {
+    if (pl_listen_datagram(scope, "udp:127.0.0.1:0", &options, &server.port, NULL) == 0) {
         options.arg = &client;
         d = pl_connect_datagram(scope, udp_at("127.0.0.1", &server), &options);
         if (d)

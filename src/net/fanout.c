@@ -11,7 +11,7 @@
  *   closing   has got all that there will ever be
  *
  * When the oldest chunk has to go, nobody is looked for: a member finds out when it is fed that its chunk is gone, and how many records went with it.
- * Only PL_SLOW_WAIT has to look before.
+ * Only PL_SLOW_WAIT has to look before, and PL_SLOW_DROP after: whom it drops may never be fed again.
  */
 #include <plait/fanout.h>
 
@@ -119,6 +119,8 @@ static bool list_needs(const pli_link *list, uint64_t number)
     return false;
 }
 
+static void drop_those_behind(pl_fanout *f);
+
 /* Makes room for a buffer of `size`. Returns: whether that is possible. */
 static bool make_room(pl_fanout *f, size_t size)
 {
@@ -130,6 +132,8 @@ static bool make_room(pl_fanout *f, size_t size)
              list_needs(&f->idle, f->first_chunk)))
             return false;
         drop_oldest(f);
+        if (f->options.slow == PL_SLOW_DROP)
+            drop_those_behind(f);
     }
     return true;
 }
@@ -291,6 +295,24 @@ static bool member_skip(member *m)
     return true;
 }
 
+static void member_move(member *m, pli_link *list)
+{
+    pli_list_remove(&m->link);
+    pli_list_push_back(list, &m->link);
+}
+
+/* Those whose place has just gone. They leave when their connections do, and are fed no more until then. */
+static void drop_those_behind(pl_fanout *f)
+{
+    for (pli_link *link = f->behind.next, *next; link != &f->behind; link = next) {
+        member *m = pl_container_of(link, member, link);
+
+        next = link->next;
+        if (m->at.chunk < f->first_chunk && !member_skip(m))
+            member_move(m, &f->idle);
+    }
+}
+
 static bool before(const place *a, const place *b)
 {
     return a->chunk < b->chunk || (a->chunk == b->chunk && a->offset < b->offset);
@@ -310,12 +332,6 @@ static int member_feed_chunk(member *m, const place *limit)
         return r;
     m->at = whole ? (place){m->at.chunk + 1, 0, record} : (place){m->at.chunk, end, record};
     return r;
-}
-
-static void member_move(member *m, pli_link *list)
-{
-    pli_list_remove(&m->link);
-    pli_list_push_back(list, &m->link);
 }
 
 static void member_finish(member *m)

@@ -19,6 +19,7 @@
 #include "base/memory.h"
 #include "flow/fiber.h"
 #include "net/connection.h"
+#include "net/endpoint.h"
 
 #define LEND_BYTES_MIN 2048
 #define LENT_MAX       8 /* of the 64 receive buffers of a ring */
@@ -677,7 +678,7 @@ void pli_fiber_protocol_set(pl_protocol *protocol, pl_scope *owner, pl_serve_fn 
 /* ---- clients ---- */
 
 static int connect_and_wait(fiber_io *io, pl_scope *scope, const char *endpoint,
-                            const pl_transport_options *options)
+                            const pl_transport_options *options, pl_failure **reterr_failure)
 {
     pl_connect_options o = {.fiber = client, .fiber_arg = io};
     pl_deferred *connecting;
@@ -688,14 +689,14 @@ static int connect_and_wait(fiber_io *io, pl_scope *scope, const char *endpoint,
     connecting = pl_connect(scope, endpoint, &o);
     if (!connecting && scope->ended)
         return PL_E_ENDED;
-    error = pl_await(connecting, NULL, NULL);
+    error = pl_await(connecting, NULL, reterr_failure);
     if (error == 0 && !io->real)
         error = error_of_loss(io);
     return error;
 }
 
-int pl_fiber_connect(pl_scope *scope, const char *endpoint, const pl_transport_options *options,
-                     pl_transport **ret_transport)
+static int fiber_connect(pl_scope *scope, const char *endpoint, const pl_transport_options *options,
+                         pl_transport **ret_transport, pl_failure **reterr_failure)
 {
     pli_fiber *fiber = pli_fiber_current();
     int error = pl_fiber_check();
@@ -708,7 +709,7 @@ int pl_fiber_connect(pl_scope *scope, const char *endpoint, const pl_transport_o
     io = io_new(scope->reactor);
     if (!io)
         return -ENOMEM;
-    error = connect_and_wait(io, scope, endpoint, options);
+    error = connect_and_wait(io, scope, endpoint, options, reterr_failure);
     if (error < 0) {
         if (io->real)
             pl_abort(io->real);
@@ -718,4 +719,21 @@ int pl_fiber_connect(pl_scope *scope, const char *endpoint, const pl_transport_o
     pli_owned_add(pli_fiber_scope(fiber), &io->owned);
     *ret_transport = &io->transport;
     return 0;
+}
+
+int pl_fiber_connect(pl_scope *scope, const char *endpoint, const pl_transport_options *options,
+                     pl_transport **ret_transport, pl_failure **reterr_failure)
+{
+    pl_failure *failure = NULL;
+    int error = fiber_connect(scope, endpoint, options, ret_transport, &failure);
+
+    if (error >= 0)
+        return error;
+    if (!failure) /* what ended the fiber, or kept it from waiting */
+        return pli_endpoint_failed(error, "connecting to", endpoint, NULL, reterr_failure);
+    if (reterr_failure)
+        *reterr_failure = failure;
+    else
+        pl_failure_unref(failure);
+    return error;
 }

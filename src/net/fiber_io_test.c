@@ -1,14 +1,11 @@
 #include <plait/plait.h>
 
-#include <arpa/inet.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <sys/socket.h>
 
 #include "base/memory.h"
 #include "tests/check.h"
+#include "tests/peer.h"
 
 static pl_reactor *reactor;
 static pl_scope *scope; /* of the port and so of the fibers that serve */
@@ -20,7 +17,7 @@ static void begin_with(pl_serve_fn *serve, void *arg, const pl_marks *marks)
 
     PL_SUCCEEDS(pl_reactor_new(&(pl_reactor_options){.ignore_signals = true}, &reactor));
     PL_SUCCEEDS(pl_scope_new(pl_reactor_scope(reactor), "test", &scope));
-    PL_SUCCEEDS(pl_listen(scope, "tcp:127.0.0.1:0", &options, &port));
+    PL_SUCCEEDS(pl_listen(scope, "tcp:127.0.0.1:0", &options, &port, NULL));
 }
 
 static void begin(pl_serve_fn *serve, void *arg)
@@ -47,28 +44,28 @@ static void turn_until(const bool *done)
 
 /* ---- a peer that is no Plait ---- */
 
-static int peer_connect(void)
+static int dial(void)
 {
     struct sockaddr_in address = {.sin_family = AF_INET,
                                   .sin_port = htons(pl_port_address(port)->port),
                                   .sin_addr = {htonl(INADDR_LOOPBACK)}};
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1, room = 256 << 10;
+    int fd = peer_socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1, room = 256 << 10;
 
     PL_SUCCEEDS(fd);
-    PL_SUCCEEDS(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &room, sizeof room));
-    PL_SUCCEEDS(connect(fd, (struct sockaddr *) &address, sizeof address));
-    PL_SUCCEEDS(setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on));
-    PL_SUCCEEDS(fcntl(fd, F_SETFL, O_NONBLOCK));
+    PL_SUCCEEDS(peer_setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &room, sizeof room));
+    PL_SUCCEEDS(peer_connect(fd, (struct sockaddr *) &address, sizeof address));
+    PL_SUCCEEDS(peer_setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on));
+    PL_EQ(pli_fd_set_nonblocking(fd, true), 0);
     return fd;
 }
 
 /* Sends all of it, turning the reactor while there is no room. */
-static void peer_send(int fd, const void *bytes, size_t len)
+static void tell(int fd, const void *bytes, size_t len)
 {
     const char *at = bytes;
 
     while (len) {
-        ssize_t n = send(fd, at, len, MSG_NOSIGNAL);
+        ssize_t n = peer_send(fd, at, len, MSG_NOSIGNAL);
 
         PL_CHECK(n >= 0 || errno == EAGAIN);
         if (n < 0)
@@ -79,12 +76,12 @@ static void peer_send(int fd, const void *bytes, size_t len)
 }
 
 /* Receives `len` bytes, or up to the end. Returns: how many, or a negative errno. */
-static ssize_t peer_receive(int fd, void *bytes, size_t len)
+static ssize_t hear(int fd, void *bytes, size_t len)
 {
     size_t got = 0;
 
     while (got < len) {
-        ssize_t n = recv(fd, (char *) bytes + got, len - got, 0);
+        ssize_t n = peer_recv(fd, (char *) bytes + got, len - got, 0);
 
         if (n == 0)
             break;
@@ -95,14 +92,6 @@ static ssize_t peer_receive(int fd, void *bytes, size_t len)
         got += n > 0 ? (size_t) n : 0;
     }
     return (ssize_t) got;
-}
-
-static void peer_reset(int fd)
-{
-    struct linger linger = {1, 0};
-
-    PL_SUCCEEDS(setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger));
-    close(fd);
 }
 
 static void fill(char *bytes, size_t len, unsigned seed)
@@ -131,20 +120,20 @@ PL_TEST_EACH_BACKEND(fiber_serves_what_arrives_and_closes_when_the_peer_does)
     int fd;
 
     begin(echo, NULL);
-    fd = peer_connect();
-    peer_send(fd, "hello", 5);
-    PL_EQ(peer_receive(fd, in, 5), 5);
+    fd = dial();
+    tell(fd, "hello", 5);
+    PL_EQ(hear(fd, in, 5), 5);
     PL_STR_EQ(in, "hello");
-    peer_send(fd, "bye", 3);
-    shutdown(fd, SHUT_WR);
-    PL_EQ(peer_receive(fd, in, sizeof in), 3); /* and the end */
+    tell(fd, "bye", 3);
+    peer_shutdown(fd, SHUT_WR);
+    PL_EQ(hear(fd, in, sizeof in), 3); /* and the end */
     end();
 }
 
 typedef struct client {
     bool done;
     int result;
-    char text[64];
+    char text[160];
     const char *endpoint;
     pl_transport *transport;
 } client;
@@ -157,8 +146,13 @@ static void endpoint_of_port(char *text, size_t size)
 static int talk(client *c)
 {
     pl_slice in = {NULL, 0};
-    int n = pl_fiber_connect(NULL, c->endpoint, NULL, &c->transport);
+    pl_failure *failure = NULL;
+    int n = pl_fiber_connect(NULL, c->endpoint, NULL, &c->transport, &failure);
 
+    PL_EQ(n == 0 ? 0 : pl_failure_code(failure), n);
+    if (failure)
+        pl_failure_format(failure, c->text, sizeof c->text);
+    pl_failure_unref(failure);
     if (n == 0)
         n = pl_send(c->transport, pl_str("some words\n"));
     if (n == 0)
@@ -202,6 +196,7 @@ PL_TEST_EACH_BACKEND(fiber_is_told_why_it_cannot_connect)
     char endpoint[64];
     client refused = {.endpoint = endpoint}, wrong = {.endpoint = "tcp:"};
     bool stopped = false;
+    char story[160];
 
     begin(echo, NULL);
     endpoint_of_port(endpoint, sizeof endpoint);
@@ -215,6 +210,25 @@ PL_TEST_EACH_BACKEND(fiber_is_told_why_it_cannot_connect)
     turn_until(&wrong.done);
     PL_EQ(refused.result, PL_E_REFUSED);
     PL_EQ(wrong.result, PL_E_SYNTAX);
+    snprintf(story, sizeof story, "connecting to %s: connection refused", endpoint);
+    PL_STR_EQ(refused.text, story);
+    PL_STR_EQ(
+        wrong.text,
+        "connecting to tcp:: character 4 (the end): expected a port from 1 to 65535: bad syntax");
+    end();
+}
+
+PL_TEST(connecting_outside_a_fiber_fails_with_a_story_too)
+{
+    pl_failure *failure = NULL;
+    pl_transport *transport;
+    char text[128];
+
+    begin(echo, NULL);
+    PL_EQ(pl_fiber_connect(scope, "tcp:1", NULL, &transport, &failure), PL_E_STATE);
+    PL_STR_EQ(pl_failure_format(failure, text, sizeof text),
+              "connecting to tcp:1: not possible in this state");
+    pl_failure_unref(failure);
     end();
 }
 
@@ -280,7 +294,7 @@ static void play(size_t max, uint64_t *dice)
 
     transcript[0] = '\0';
     begin(read_pieces, &done);
-    fd = peer_connect();
+    fd = dial();
     for (size_t at = 0; at < sizeof script - 1;) {
         size_t n = max;
 
@@ -290,13 +304,13 @@ static void play(size_t max, uint64_t *dice)
         }
         if (n > sizeof script - 1 - at)
             n = sizeof script - 1 - at;
-        peer_send(fd, script + at, n);
+        tell(fd, script + at, n);
         at += n;
         turn();
     }
-    shutdown(fd, SHUT_WR);
+    peer_shutdown(fd, SHUT_WR);
     turn_until(&done);
-    close(fd);
+    peer_close(fd);
     end();
     if (!played[0])
         snprintf(played, sizeof played, "%s", transcript);
@@ -340,9 +354,9 @@ PL_TEST_EACH_BACKEND(line_over_the_limit_is_left_and_the_end_gives_the_rest)
     int fd;
 
     begin(limit_then_all, &done);
-    fd = peer_connect();
-    peer_send(fd, "four\r\nrest", 10);
-    shutdown(fd, SHUT_WR);
+    fd = dial();
+    tell(fd, "four\r\nrest", 10);
+    peer_shutdown(fd, SHUT_WR);
     turn_until(&done);
     end();
 }
@@ -372,8 +386,8 @@ PL_TEST_EACH_BACKEND(line_of_a_megabyte_is_read_whole)
     memset(line, 'x', 1u << 20);
     memcpy(line + (1u << 20), "\nshort\n", 8);
     begin(read_long_line, &done);
-    fd = peer_connect();
-    peer_send(fd, line, sizeof line - 1);
+    fd = dial();
+    tell(fd, line, sizeof line - 1);
     turn_until(&done);
     end();
 }
@@ -417,8 +431,8 @@ PL_TEST_EACH_BACKEND(bytes_stay_valid_while_many_fibers_wait_for_something_else)
     begin(hold, &done);
     for (int i = 0; i < HOLDERS; i++) {
         fill(pieces[i], PIECE, (unsigned) i * 77777u);
-        fds[i] = peer_connect();
-        peer_send(fds[i], pieces[i], PIECE);
+        fds[i] = dial();
+        tell(fds[i], pieces[i], PIECE);
     }
     for (int i = 0; i < 10000 && holding < HOLDERS; i++)
         turn();
@@ -457,11 +471,11 @@ static void check_bulk(const pl_marks *marks, size_t queue_max)
 
     fill(bulk, BULK, 1);
     begin_with(send_bulk, &done, marks);
-    fd = peer_connect();
+    fd = dial();
     for (int i = 0; i < 100; i++)
         turn();
     PL_CHECK(!done);
-    PL_EQ(peer_receive(fd, in, BULK + 1), BULK);
+    PL_EQ(hear(fd, in, BULK + 1), BULK);
     PL_CHECK(memcmp(in, bulk, BULK) == 0);
     PL_CHECK(done);
     PL_CHECK(queued_max <= queue_max);
@@ -513,11 +527,11 @@ PL_TEST_EACH_BACKEND(many_fibers_may_send_at_once)
     int fd;
 
     begin(send_with_others, &done);
-    fd = peer_connect();
+    fd = dial();
     for (int i = 0; i < 100; i++)
         turn();
     PL_EQ(senders_done, 0);
-    PL_EQ(peer_receive(fd, in, sizeof in), sizeof in);
+    PL_EQ(hear(fd, in, sizeof in), sizeof in);
     PL_EQ(senders_done, 5);
     end();
 }
@@ -549,9 +563,9 @@ PL_TEST_EACH_BACKEND(what_arrives_while_the_fiber_does_not_read_waits_in_the_ker
     fill(bulk, BULK, 2);
     begin(read_late, &start);
     start = pl_deferred_new(scope);
-    fd = peer_connect();
+    fd = dial();
     while (sent < BULK && idle < 50) {
-        ssize_t n = send(fd, bulk + sent, BULK - sent, MSG_NOSIGNAL);
+        ssize_t n = peer_send(fd, bulk + sent, BULK - sent, MSG_NOSIGNAL);
 
         turn();
         idle = n > 0 ? 0 : idle + 1;
@@ -559,8 +573,8 @@ PL_TEST_EACH_BACKEND(what_arrives_while_the_fiber_does_not_read_waits_in_the_ker
     }
     PL_CHECK(sent < BULK); /* the peer had to stop */
     PL_EQ(pl_deferred_callback(start, NULL), 0);
-    peer_send(fd, bulk + sent, BULK - sent);
-    shutdown(fd, SHUT_WR);
+    tell(fd, bulk + sent, BULK - sent);
+    peer_shutdown(fd, SHUT_WR);
     for (int i = 0; i < 10000 && start; i++)
         turn();
     PL_CHECK(start == NULL);
@@ -613,7 +627,7 @@ PL_TEST_EACH_BACKEND(lost_connection_is_told_to_the_read_and_the_transport_stays
     int fd;
 
     begin(lose, &e);
-    fd = peer_connect();
+    fd = dial();
     turn_until(&e.reading);
     peer_reset(fd);
     turn_until(&e.done);
@@ -646,7 +660,7 @@ PL_TEST_EACH_BACKEND(loss_of_the_connection_does_not_disturb_a_fiber_that_sleeps
     int fd;
 
     begin(lose_asleep, &e);
-    fd = peer_connect();
+    fd = dial();
     turn_until(&e.reading);
     peer_reset(fd);
     turn_until(&e.done);
@@ -671,7 +685,7 @@ PL_TEST_EACH_BACKEND(lost_connection_is_told_to_the_sender_that_waits_for_room)
     int fd;
 
     begin(send_for_ever, &e);
-    fd = peer_connect();
+    fd = dial();
     for (int i = 0; i < 50; i++)
         turn();
     PL_CHECK(!e.done);
@@ -694,8 +708,8 @@ PL_TEST_EACH_BACKEND(negative_return_aborts_the_connection)
     int fd;
 
     begin(refuse, NULL);
-    fd = peer_connect();
-    PL_EQ(peer_receive(fd, in, sizeof in), -ECONNRESET);
+    fd = dial();
+    PL_EQ(hear(fd, in, sizeof in), -ECONNRESET);
     end();
 }
 
@@ -711,8 +725,8 @@ PL_TEST_EACH_BACKEND(return_closes_the_connection_after_what_was_sent)
     int fd;
 
     begin(say_and_go, NULL);
-    fd = peer_connect();
-    PL_EQ(peer_receive(fd, in, sizeof in), 7);
+    fd = dial();
+    PL_EQ(hear(fd, in, sizeof in), 7);
     PL_STR_EQ(in, "goodbye");
     end();
 }
@@ -734,10 +748,10 @@ PL_TEST_EACH_BACKEND(peer_that_has_ended_its_half_still_gets_its_answer)
     int fd;
 
     begin(answer_after_the_end, NULL);
-    fd = peer_connect();
-    peer_send(fd, "ask", 3);
-    shutdown(fd, SHUT_WR);
-    PL_EQ(peer_receive(fd, in, sizeof in), 6);
+    fd = dial();
+    tell(fd, "ask", 3);
+    peer_shutdown(fd, SHUT_WR);
+    PL_EQ(hear(fd, in, sizeof in), 6);
     PL_STR_EQ(in, "answer");
     end();
 }
@@ -759,7 +773,7 @@ PL_TEST_EACH_BACKEND(after_its_own_close_a_fiber_reads_and_sends_no_more)
     ending e = {0};
 
     begin(close_and_read, &e);
-    peer_connect();
+    dial();
     turn_until(&e.done);
     PL_EQ(e.read, PL_E_CLOSED);
     PL_EQ(e.send, PL_E_CLOSED);
@@ -787,9 +801,9 @@ PL_TEST_EACH_BACKEND(end_of_the_port_scope_ends_its_fibers_at_once)
     int fd;
 
     begin(read_until_stopped, &e);
-    fd = peer_connect();
+    fd = dial();
     turn_until(&e.reading);
-    peer_send(fd, "x", 1);
+    tell(fd, "x", 1);
     turn();
     pl_scope_end(scope);
     PL_CHECK(e.done);
@@ -806,7 +820,7 @@ PL_TEST_EACH_BACKEND(end_of_the_port_scope_ends_a_fiber_that_waits_for_room)
     ending e = {0};
 
     begin(send_for_ever, &e);
-    peer_connect();
+    dial();
     for (int i = 0; i < 50; i++)
         turn();
     PL_CHECK(e.reading && !e.done);
@@ -836,8 +850,8 @@ PL_TEST_EACH_BACKEND(fiber_may_end_the_scope_of_its_own_port)
     int fd;
 
     begin(ends_the_port, &e);
-    fd = peer_connect();
-    peer_send(fd, "x", 1);
+    fd = dial();
+    tell(fd, "x", 1);
     turn_until(&e.done);
     PL_EQ(e.read, PL_E_ENDED);
     PL_EQ(e.write, PL_E_CLOSED);
@@ -852,7 +866,7 @@ static int connect_and_read(void *arg)
     client *c = arg;
     pl_slice in;
 
-    c->result = pl_fiber_connect(NULL, c->endpoint, NULL, &c->transport);
+    c->result = pl_fiber_connect(NULL, c->endpoint, NULL, &c->transport, NULL);
     if (c->result == 0)
         c->result = pl_read(c->transport, &in);
     c->done = true;
@@ -863,7 +877,7 @@ static int connect_and_send(void *arg)
 {
     client *c = arg;
 
-    c->result = pl_fiber_connect(NULL, c->endpoint, NULL, &c->transport);
+    c->result = pl_fiber_connect(NULL, c->endpoint, NULL, &c->transport, NULL);
     while (c->result == 0)
         c->result = pl_send(c->transport, pl_slice_of(bulk, 1u << 20));
     c->done = true;
@@ -934,7 +948,7 @@ PL_TEST_EACH_BACKEND(second_reader_of_a_transport_is_refused)
     ending e = {0};
 
     begin(read_twice, &e);
-    peer_connect();
+    dial();
     turn_until(&e.done);
     PL_EQ(e.read, PL_E_BUSY);
     end();
@@ -966,9 +980,9 @@ PL_TEST_EACH_BACKEND(transport_of_another_protocol_is_refused)
     pl_slice in;
 
     begin(echo, NULL);
-    PL_SUCCEEDS(
-        pl_listen(scope, "tcp:127.0.0.1:0", &(pl_listen_options){.protocol = &plain_ops}, &port));
-    peer_connect();
+    PL_SUCCEEDS(pl_listen(scope, "tcp:127.0.0.1:0", &(pl_listen_options){.protocol = &plain_ops},
+                          &port, NULL));
+    dial();
     for (int i = 0; i < 1000 && !plain; i++)
         turn();
     PL_EQ(pl_read(plain, &in), PL_E_STATE); /* no fiber */
@@ -987,12 +1001,12 @@ PL_TEST_EACH_BACKEND(echo_in_steady_state_allocates_nothing)
     int fd;
 
     begin(echo, NULL);
-    fd = peer_connect();
+    fd = dial();
     for (int i = 0; i < 200; i++) {
         if (i == 100)
             before = pli_alloc_count();
-        peer_send(fd, "0123456789012345678901234567890123456789012345678901234567890123", 64);
-        PL_EQ(peer_receive(fd, in, 64), 64);
+        tell(fd, "0123456789012345678901234567890123456789012345678901234567890123", 64);
+        PL_EQ(hear(fd, in, 64), 64);
     }
     PL_EQ(pli_alloc_count() - before, 0);
     end();
@@ -1018,14 +1032,14 @@ PL_TEST_EACH_BACKEND(bytes_for_which_there_is_no_memory_end_the_connection)
     int fd;
 
     begin(read_without_memory, &e);
-    fd = peer_connect();
+    fd = dial();
     turn_until(&e.reading);
     pli_alloc_fail_at(1, true);
-    peer_send(fd, "0123456789", 10);
+    tell(fd, "0123456789", 10);
     turn_until(&e.done);
     PL_EQ(e.read, -ENOMEM);
     PL_EQ(e.read_again, -ENOMEM);
-    PL_EQ(peer_receive(fd, in, sizeof in), -ECONNRESET);
+    PL_EQ(hear(fd, in, sizeof in), -ECONNRESET);
     end();
 }
 

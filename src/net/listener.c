@@ -13,6 +13,7 @@
 #include "base/memory.h"
 #include "net/address.h"
 #include "net/connection.h"
+#include "net/endpoint.h"
 #include "os/socket.h"
 
 #define REST_S      0.1         /* after descriptors ran out */
@@ -71,11 +72,12 @@ static void port_bury(pli_task *task)
     pli_free(port);
 }
 
-/* The last connection and the descriptor are gone. */
+/* The last connection and the descriptor are gone: nobody looks at the factory any more. */
 static void port_bury_when_over(pl_port *port)
 {
     if (!port->removed || port->connections || port->task.next)
         return;
+    pli_factory_stop(port->origin.factory);
     pli_owned_remove(&port->owned);
     port->task.run = port_bury;
     pli_task_queue(&port->reactor->graves, &port->task);
@@ -91,7 +93,6 @@ static void port_tell_stopped(pli_task *task)
 {
     pl_port *port = pl_container_of(task, pl_port, task);
 
-    pli_factory_stop(port->origin.factory);
     if (port->stopped && !port->ended)
         pl_ignore(pl_deferred_callback(port->stopped, NULL));
     port_tell_drained(port);
@@ -454,32 +455,35 @@ static int port_open(pl_port *port, const pl_endpoint *endpoint, const pl_listen
     return 0;
 }
 
-static int port_start(pl_port *port, const char *text, const pl_listen_options *options)
+static int port_start(pl_port *port, const char *text, const pl_listen_options *options,
+                      pl_failure **reterr_cause)
 {
     pl_endpoint endpoint;
-    int error = pl_endpoint_parse_server(text, &endpoint, NULL);
+    int error = pli_endpoint_read_server(text, &endpoint, reterr_cause);
 
     if (error == 0)
         error = pli_connection_origin_init(&port->origin, options->factory, options->protocol,
-                                           options->fiber, options->fiber_arg, &options->transport);
+                                           options->fiber, options->fiber_arg, &options->transport,
+                                           reterr_cause);
     if (error == 0)
-        error = pli_factory_start(options->factory, port->reactor);
+        error = pli_factory_start(options->factory, port->reactor, reterr_cause);
     if (error < 0)
         return error;
     port->tcp = endpoint.kind == PL_ENDPOINT_TCP;
     error = port_open(port, &endpoint, options);
-    if (error < 0)
+    if (error < 0) {
+        *reterr_cause = pli_endpoint_open_cause(error, "connections");
         pli_factory_stop(options->factory);
+    }
     return error;
 }
 
-int pl_listen(pl_scope *scope, const char *endpoint, const pl_listen_options *options,
-              pl_port **ret_port)
+static int listen_at(pl_scope *scope, const char *endpoint, const pl_listen_options *options,
+                     pl_port **ret_port, pl_failure **reterr_cause)
 {
     pl_port *port;
     int error;
 
-    pli_check_thread(scope->reactor);
     if (scope->ended)
         return PL_E_ENDED;
     port = pli_alloc_zero(sizeof *port);
@@ -493,7 +497,7 @@ int pl_listen(pl_scope *scope, const char *endpoint, const pl_listen_options *op
     port->connections_max = options->connections_max;
     /* Who may take just so many must not be given those that came meanwhile. */
     port->wants = PLI_WANT_ACCEPT | (port->connections_max ? PLI_WANT_ONE : 0);
-    error = port_start(port, endpoint, options);
+    error = port_start(port, endpoint, options, reterr_cause);
     if (error < 0) {
         if (port->unlink)
             pl_ignore(pli_path_unlink(port->unlink));
@@ -511,6 +515,18 @@ int pl_listen(pl_scope *scope, const char *endpoint, const pl_listen_options *op
     if (ret_port)
         *ret_port = port;
     return 0;
+}
+
+int pl_listen(pl_scope *scope, const char *endpoint, const pl_listen_options *options,
+              pl_port **ret_port, pl_failure **reterr_failure)
+{
+    pl_failure *cause = NULL;
+    int error;
+
+    pli_check_thread(scope->reactor);
+    error = listen_at(scope, endpoint, options, ret_port, &cause);
+    return error < 0 ? pli_endpoint_failed(error, "listening on", endpoint, cause, reterr_failure)
+                     : error;
 }
 
 const pl_address *pl_port_address(const pl_port *port)

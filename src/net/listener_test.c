@@ -25,7 +25,7 @@ PL_TEST_EACH_BACKEND(at_connections_max_the_others_wait_their_turn)
     PL_EQ(pl_port_connections(k.port), 2);
     for (int i = 0; i < 5; ++i) {
         PL_EQ(peer_hear(peers[i], (char[1]){0}, 1), -EAGAIN);
-        close(peers[i]);
+        peer_close(peers[i]);
         KIT_UNTIL(&k, k.server.lost == (unsigned) i + 1);
         KIT_UNTIL(&k, k.server.made == (i < 3 ? (unsigned) i + 3 : 5));
     }
@@ -64,23 +64,23 @@ PL_TEST_EACH_BACKEND(without_descriptors_it_turns_away_rests_and_recovers)
     kit_open(&k);
     k.server.on[ON_EOF] = kit_close;
     for (int i = 0; i < n; ++i)
-        peers[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    later = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        peers[i] = peer_socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    later = peer_socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     open = kit_count_fds();
     old = limit_fds();
     for (int i = 0; i < n; ++i)
-        PL_EQ(connect(peers[i], (struct sockaddr *) &k.address, k.address_size), 0);
+        PL_EQ(peer_connect(peers[i], (struct sockaddr *) &k.address, k.address_size), 0);
     for (int i = 0; i < n; ++i)
         PL_CHECK(kit_hear(&k, peers[i], (char[1]){0}, 1) <= 0);
     PL_EQ(k.server.made, 0);
     PL_CHECK(kit_rests(&k));
     PL_EQ(kit_count_logged(&k, "cannot accept"), 1);
     unlimit_fds(&k, &old, open);
-    PL_EQ(connect(later, (struct sockaddr *) &k.address, k.address_size), 0);
+    PL_EQ(peer_connect(later, (struct sockaddr *) &k.address, k.address_size), 0);
     KIT_UNTIL(&k, k.server.made == 1);
     for (int i = 0; i < n; ++i)
-        close(peers[i]);
-    close(later);
+        peer_close(peers[i]);
+    peer_close(later);
     kit_done(&k);
 }
 
@@ -93,17 +93,17 @@ PL_TEST_EACH_BACKEND(a_long_shortage_is_logged_once)
 
     kit_open(&k);
     for (int i = 0; i < 6; ++i)
-        peers[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        peers[i] = peer_socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     open = kit_count_fds();
     old = limit_fds();
     for (int i = 0; i < 6; ++i) {
-        PL_EQ(connect(peers[i], (struct sockaddr *) &k.address, k.address_size), 0);
+        PL_EQ(peer_connect(peers[i], (struct sockaddr *) &k.address, k.address_size), 0);
         PL_CHECK(kit_hear(&k, peers[i], (char[1]){0}, 1) <= 0);
     }
     PL_EQ(kit_count_logged(&k, "cannot accept"), 1);
     unlimit_fds(&k, &old, open);
     for (int i = 0; i < 6; ++i)
-        close(peers[i]);
+        peer_close(peers[i]);
     kit_done(&k);
 }
 
@@ -120,16 +120,17 @@ PL_TEST(select_refuses_what_is_beyond_its_reach_and_lives_on)
         ++n;
     KIT_UNTIL(&k, kit_count_logged(&k, "cannot accept") == 1);
     PL_CHECK(kit_hear(&k, peer, (char[1]){0}, 1) <= 0);
-    close(fds[n]);
-    PL_EQ(pl_listen(k.scope, LOOPBACK, &(pl_listen_options){.protocol = &kit_server_ops}, NULL),
-          PL_E_LIMIT);
+    peer_close(fds[n]);
+    PL_EQ(
+        pl_listen(k.scope, LOOPBACK, &(pl_listen_options){.protocol = &kit_server_ops}, NULL, NULL),
+        PL_E_LIMIT);
     PL_EQ(k.server.made, 0);
     while (n--)
-        close(fds[n]);
+        peer_close(fds[n]);
     late = kit_dial(&k);
     KIT_UNTIL(&k, k.server.made == 1);
-    close(peer);
-    close(late);
+    peer_close(peer);
+    peer_close(late);
     kit_done(&k);
 }
 
@@ -164,7 +165,7 @@ static pl_result count_failed(const pl_failure *failure, void *arg)
 PL_TEST_EACH_BACKEND(a_stopped_port_refuses_and_its_connections_live_on)
 {
     unsigned fired = 0;
-    int peer, other = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int peer, other = peer_socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     kit k;
 
     kit_open(&k);
@@ -176,12 +177,12 @@ PL_TEST_EACH_BACKEND(a_stopped_port_refuses_and_its_connections_live_on)
     PL_EQ(fired, 0);
     KIT_UNTIL(&k, fired);
     PL_EQ(pl_reactor_turn(k.reactor, 0), 0);
-    PL_EQ(connect(other, (struct sockaddr *) &k.address, k.address_size), -1);
+    PL_EQ(peer_connect(other, (struct sockaddr *) &k.address, k.address_size), -1);
     PL_EQ(errno, ECONNREFUSED);
     peer_say(peer, "still here");
     kit_expect(&k, peer, "still here");
-    close(peer);
-    close(other);
+    peer_close(peer);
+    peer_close(other);
     KIT_UNTIL(&k, k.server.lost);
     PL_EQ(k.server.reason, PL_E_CLEAN);
     kit_done(&k);
@@ -219,9 +220,9 @@ static pl_result listen_again(void *value, void *arg)
 
     snprintf(endpoint, sizeof endpoint, "tcp:%u:interface=127.0.0.1",
              ntohs(((struct sockaddr_in *) &k->address)->sin_port));
-    PL_EQ(
-        pl_listen(k->scope, endpoint, &(pl_listen_options){.protocol = &kit_server_ops}, &k->port),
-        0);
+    PL_EQ(pl_listen(k->scope, endpoint, &(pl_listen_options){.protocol = &kit_server_ops}, &k->port,
+                    NULL),
+          0);
     return pl_value(value);
 }
 
@@ -237,12 +238,12 @@ PL_TEST_EACH_BACKEND(draining_sends_what_is_queued_and_tells_when_the_last_has_g
     PL_EQ(pl_write_str(k.server.transport, "the end"), 0);
     PL_EQ(pl_add_callback(pl_port_drain(k.port), count_fired, &fired), 0);
     kit_expect(&k, other, "the end");
-    close(other);
+    peer_close(other);
     KIT_UNTIL(&k, k.server.lost == 1);
     PL_CHECK(kit_rests(&k));
     PL_EQ(fired, 0);
     PL_EQ(kit_hear(&k, peer, (char[1]){0}, 1), 0);
-    close(peer);
+    peer_close(peer);
     KIT_UNTIL(&k, fired == 1);
     PL_EQ(k.server.lost, 2);
     PL_EQ(k.server.reason, PL_E_CLEAN);
@@ -274,7 +275,7 @@ PL_TEST_EACH_BACKEND(when_the_stop_is_told_the_address_is_free)
     PL_EQ(pl_add_callback(d, count_fired, &fired), 0);
     KIT_UNTIL(&k, fired);
     peer = kit_dial_made(&k);
-    close(peer);
+    peer_close(peer);
     kit_done(&k);
 }
 
@@ -293,7 +294,7 @@ PL_TEST_EACH_BACKEND(a_port_may_be_stopped_in_connection_made_and_in_connection_
         k.server.on[event] = stop_port;
         k.server.on[ON_EOF] = kit_close;
         peer = kit_dial_made(&k);
-        close(peer);
+        peer_close(peer);
         KIT_UNTIL(&k, k.server.lost);
         kit_done(&k);
     }
@@ -343,7 +344,7 @@ PL_TEST_EACH_BACKEND(a_factory_starts_with_its_first_port_and_stops_with_its_las
 
     kit_open_reactor(&k);
     kit_listen(&k, LOOPBACK, &(pl_listen_options){.factory = &f.base});
-    PL_EQ(pl_listen(k.scope, LOOPBACK, &(pl_listen_options){.factory = &f.base}, &second), 0);
+    PL_EQ(pl_listen(k.scope, LOOPBACK, &(pl_listen_options){.factory = &f.base}, &second, NULL), 0);
     PL_EQ(f.started, 1);
     pl_port_stop(k.port);
     PL_CHECK(kit_rests(&k));
@@ -355,13 +356,58 @@ PL_TEST_EACH_BACKEND(a_factory_starts_with_its_first_port_and_stops_with_its_las
     PL_EQ(f.stopped, 1);
 }
 
+PL_TEST_EACH_BACKEND(a_factory_stops_after_the_last_connection_of_its_last_port)
+{
+    test_factory f = {.base.ops = &test_factory_ops, .answer = &kit_server_ops};
+    int peers[2];
+    kit k;
+
+    kit_open_reactor(&k);
+    k.server.on[ON_EOF] = kit_close;
+    kit_listen(&k, LOOPBACK, &(pl_listen_options){.factory = &f.base});
+    for (int i = 0; i < 2; ++i)
+        peers[i] = kit_dial_made(&k);
+    pl_port_stop(k.port);
+    PL_CHECK(kit_rests(&k));
+    peer_close(peers[0]);
+    KIT_UNTIL(&k, k.server.lost == 1);
+    PL_CHECK(kit_rests(&k));
+    PL_EQ(f.stopped, 0);
+    peer_close(peers[1]);
+    KIT_UNTIL(&k, f.stopped == 1);
+    PL_EQ(k.server.lost, 2);
+    kit_done(&k);
+    PL_EQ(f.stopped, 1);
+}
+
+PL_TEST_EACH_BACKEND(a_factory_stops_after_the_connections_that_end_with_its_scope)
+{
+    test_factory f = {.base.ops = &test_factory_ops, .answer = &kit_server_ops};
+    int peer;
+    kit k;
+
+    kit_open_reactor(&k);
+    kit_listen(&k, LOOPBACK, &(pl_listen_options){.factory = &f.base});
+    peer = kit_dial_made(&k);
+    pl_port_stop(k.port);
+    PL_CHECK(kit_rests(&k));
+    PL_EQ(f.stopped, 0);
+    pl_scope_end(k.scope);
+    PL_EQ(k.server.lost, 1);
+    KIT_UNTIL(&k, f.stopped == 1);
+    peer_close(peer);
+    kit_done(&k);
+    PL_EQ(f.stopped, 1);
+}
+
 PL_TEST_EACH_BACKEND(a_factory_that_does_not_start_stops_listening)
 {
     test_factory f = {.base.ops = &test_factory_ops, .start_answer = PL_E_STATE};
     kit k;
 
     kit_open_reactor(&k);
-    PL_EQ(pl_listen(k.scope, LOOPBACK, &(pl_listen_options){.factory = &f.base}, NULL), PL_E_STATE);
+    PL_EQ(pl_listen(k.scope, LOOPBACK, &(pl_listen_options){.factory = &f.base}, NULL, NULL),
+          PL_E_STATE);
     PL_EQ(f.base.users, 0);
     kit_done(&k);
 }
@@ -377,7 +423,7 @@ PL_TEST_EACH_BACKEND(a_factory_that_builds_nothing_refuses)
     for (int i = 0; i < 3; ++i) {
         peer = kit_dial(&k);
         PL_CHECK(kit_hear(&k, peer, (char[1]){0}, 1) <= 0);
-        close(peer);
+        peer_close(peer);
         PL_EQ(pl_port_connections(k.port), 0);
     }
     kit_done(&k);
@@ -401,7 +447,7 @@ PL_TEST_EACH_BACKEND(the_scope_may_end_in_build_protocol)
     peer = kit_dial(&k);
     KIT_UNTIL(&k, f.stopped);
     PL_EQ(k.server.made, 0);
-    close(peer);
+    peer_close(peer);
     kit_done(&k);
 }
 
@@ -419,7 +465,7 @@ PL_TEST_EACH_BACKEND(connection_made_may_refuse_with_any_code)
         KIT_UNTIL(&k, k.server.lost == i + 1);
         PL_EQ(k.server.reason, codes[i]);
         PL_EQ(pl_port_connections(k.port), 0);
-        close(peer);
+        peer_close(peer);
     }
     PL_EQ(kit_count_logged(&k, "cannot accept"), 0);
     kit_done(&k);
@@ -435,11 +481,72 @@ PL_TEST_EACH_BACKEND(a_busy_port_is_an_error_and_leaves_nothing)
     kit_open(&k);
     snprintf(endpoint, sizeof endpoint, "tcp:%u:interface=127.0.0.1",
              pl_port_address(k.port)->port);
-    PL_EQ(pl_listen(k.scope, endpoint, &(pl_listen_options){.protocol = &kit_server_ops}, NULL),
-          -EADDRINUSE);
-    PL_EQ(pl_listen(k.scope, "nonsense:1", &(pl_listen_options){.protocol = &kit_server_ops}, NULL),
+    PL_EQ(
+        pl_listen(k.scope, endpoint, &(pl_listen_options){.protocol = &kit_server_ops}, NULL, NULL),
+        -EADDRINUSE);
+    PL_EQ(pl_listen(k.scope, "nonsense:1", &(pl_listen_options){.protocol = &kit_server_ops}, NULL,
+                    NULL),
           PL_E_SYNTAX);
-    PL_EQ(pl_listen(k.scope, LOOPBACK, &(pl_listen_options){0}, NULL), -EINVAL);
+    PL_EQ(pl_listen(k.scope, LOOPBACK, &(pl_listen_options){0}, NULL, NULL), -EINVAL);
+    kit_done(&k);
+}
+
+/* What pl_listen() tells of an endpoint that it can't listen on. Returns: the code. */
+static int listen_in_vain(kit *k, const char *endpoint, const pl_listen_options *options,
+                          const char *story)
+{
+    pl_failure *failure = NULL;
+    char text[512];
+    int error = pl_listen(k->scope, endpoint, options, NULL, &failure);
+
+    PL_STR_EQ(pl_failure_format(failure, text, sizeof text), story);
+    PL_EQ(pl_failure_code(failure), error);
+    pl_failure_unref(failure);
+    return error;
+}
+
+static int refuse_to_start(pl_factory *self)
+{
+    (void) self;
+    return PL_E_LIMIT;
+}
+
+PL_TEST(what_listening_fails_for_is_told_as_a_story)
+{
+    static const pl_factory_ops reluctant = {PL_FACTORY(reluctant), .protocol = &kit_server_ops,
+                                             .start_factory = refuse_to_start};
+    pl_listen_options good = {.protocol = &kit_server_ops};
+    pl_factory factory = {.ops = &reluctant};
+    kit k;
+
+    kit_open_reactor(&k);
+    PL_EQ(listen_in_vain(&k, "tcp:8o", &good,
+                         "listening on tcp:8o: character 5 ('o'): expected a port from 0 to 65535: "
+                         "bad syntax"),
+          PL_E_SYNTAX);
+    PL_EQ(listen_in_vain(&k, "unix:/nowhere/at/all", &good,
+                         "listening on unix:/nowhere/at/all: No such file or directory"),
+          -ENOENT);
+    PL_EQ(
+        listen_in_vain(&k, "tcp6:0:interface=fe80\\:\\:1%nope", &good,
+                       "listening on tcp6:0:interface=fe80\\:\\:1%nope: the zone of its address is "
+                       "no interface here: bad syntax"),
+        PL_E_SYNTAX);
+    PL_EQ(
+        listen_in_vain(&k, "udp:7", &good,
+                       "listening on udp:7: it is no endpoint of connections: not supported here"),
+        PL_E_UNSUPPORTED);
+    PL_EQ(listen_in_vain(&k, LOOPBACK, &(pl_listen_options){0},
+                         "listening on " LOOPBACK ": exactly one of factory, protocol and fiber is "
+                         "to be given: Invalid argument"),
+          -EINVAL);
+    PL_EQ(listen_in_vain(&k, LOOPBACK, &(pl_listen_options){.factory = &factory},
+                         "listening on " LOOPBACK ": starting the factory reluctant: limit "
+                         "reached"),
+          PL_E_LIMIT);
+    pl_scope_end(k.scope);
+    PL_EQ(listen_in_vain(&k, LOOPBACK, &good, "listening on " LOOPBACK ": its owner has ended"),
+          PL_E_ENDED);
     kit_done(&k);
 }
 
@@ -447,24 +554,25 @@ PL_TEST_EACH_BACKEND(the_file_of_a_unix_socket_comes_and_goes_with_the_port)
 {
     char path[64], endpoint[80];
     struct stat st;
-    int stale = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), peer;
+    int stale = peer_socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), peer;
     kit k;
 
     snprintf(path, sizeof path, "/tmp/plait-listener-test-%d", (int) getpid());
     snprintf(endpoint, sizeof endpoint, "unix:%s:mode=600", path);
     /* What a server that was killed has left is no obstacle. */
-    PL_EQ(bind(stale, (struct sockaddr *) &(struct sockaddr_un){AF_UNIX, ""}, sizeof(sa_family_t)),
+    PL_EQ(peer_bind(stale, (struct sockaddr *) &(struct sockaddr_un){AF_UNIX, ""}, sizeof(sa_family_t)),
           0);
-    close(stale);
+    peer_close(stale);
     kit_open_reactor(&k);
     kit_listen(&k, endpoint, &(pl_listen_options){.protocol = &kit_server_ops});
     PL_EQ(stat(path, &st), 0);
     PL_EQ(st.st_mode & 0777, 0600);
     k.address_size = (socklen_t) (offsetof(struct sockaddr_un, sun_path) + strlen(path) + 1);
     peer = kit_dial_made(&k);
-    PL_EQ(pl_listen(k.scope, endpoint, &(pl_listen_options){.protocol = &kit_server_ops}, NULL),
-          -EADDRINUSE);
-    close(peer);
+    PL_EQ(
+        pl_listen(k.scope, endpoint, &(pl_listen_options){.protocol = &kit_server_ops}, NULL, NULL),
+        -EADDRINUSE);
+    peer_close(peer);
     kit_done(&k);
     PL_EQ(stat(path, &st), -1);
 }
@@ -483,8 +591,8 @@ static bool try_to_serve(uint64_t fail_at, bool for_ever)
     k.server.on[ON_EOF] = kit_close;
     before = pli_alloc_count();
     pli_alloc_fail_at(fail_at, for_ever);
-    error =
-        pl_listen(k.scope, LOOPBACK, &(pl_listen_options){.protocol = &kit_server_ops}, &k.port);
+    error = pl_listen(k.scope, LOOPBACK, &(pl_listen_options){.protocol = &kit_server_ops}, &k.port,
+                      NULL);
     PL_CHECK(error == 0 || error == -ENOMEM);
     if (error == 0) {
         k.address_size = sizeof(struct sockaddr_in);
@@ -493,13 +601,13 @@ static bool try_to_serve(uint64_t fail_at, bool for_ever)
                                  .sin_port = htons(pl_port_address(k.port)->port),
                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
         peer = kit_dial(&k);
-        pl_ignore((int) send(peer, "hello", 5, MSG_NOSIGNAL));
+        pl_ignore((int) peer_send(peer, "hello", 5, MSG_NOSIGNAL));
         if (kit_hear(&k, peer, bytes, sizeof bytes) == 5) {
-            close(peer);
+            peer_close(peer);
             KIT_UNTIL(&k, k.server.lost);
             peer = -1;
         }
-        close(peer);
+        peer_close(peer);
     }
     pli_alloc_fail_at(0, false);
     before = pli_alloc_count() - before;
@@ -535,7 +643,7 @@ PL_TEST_EACH_BACKEND(ten_thousand_come_and_go)
         if (i % 3 == 0)
             peer_reset(peer);
         else
-            close(peer);
+            peer_close(peer);
         k.server.trace[0] = '\0';
         PL_EQ(pl_reactor_turn(k.reactor, 0), 0);
     }

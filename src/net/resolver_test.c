@@ -113,7 +113,7 @@ PL_TEST_EACH_BACKEND(client_connects_to_a_host_by_its_name)
     char endpoint[64];
 
     PL_OK_(pl_reactor_new(NULL, &reactor));
-    PL_OK_(pl_listen(pl_reactor_scope(reactor), "tcp:0", &listen, &port));
+    PL_OK_(pl_listen(pl_reactor_scope(reactor), "tcp:0", &listen, &port, NULL));
     snprintf(endpoint, sizeof endpoint, "tcp:localhost:%u", pl_port_address(port)->port);
     PL_OK_(pl_add_callbacks(pl_connect(pl_reactor_scope(reactor), endpoint, &connect),
                             got_connection, got_failure, NULL));

@@ -5,6 +5,8 @@
 #include <plait/error.h>
 
 #include "base/memory.h"
+#include "os/fault.h"
+#include "os/sim/sim.h"
 
 static const pli_backend_ops *const backends[] = {
     &pli_uring_ops, &pli_epoll_ops, &pli_poll_ops, &pli_select_ops, /* best first */
@@ -31,8 +33,13 @@ static int backend_open(const pli_backend_ops *ops, pli_backend **ret_backend)
 int pli_backend_open(const char *name, pli_backend **ret_backend)
 {
     bool automatic = strcmp(name, "auto") == 0;
-    int error = PL_E_SYNTAX;
+    int error = pli_fault(PLI_CALL_RING);
 
+    if (error < 0)
+        return error;
+    if (pli_sim_here)
+        return backend_open(&pli_sim_ops, ret_backend);
+    error = PL_E_SYNTAX;
     for (size_t i = 0; i < N_BACKENDS; ++i) {
         if (!automatic && strcmp(name, backends[i]->name) != 0)
             continue;

@@ -82,7 +82,10 @@ typedef struct pli_backend_ops {
     void (*send)(pli_backend *self, pli_io *io);
     /* Gets everything out that send() has promised. */
     void (*flush)(pli_backend *self);
-    /* Submits what there is and waits: up to `timeout_ns`, for ever when negative. Returns: 0 or an errno. */
+    /*
+     * Submits what there is and waits: up to `timeout_ns`, for ever when negative; not at all when a send of that submission was short or failed, since its owner
+     * may have something to do about it. Returns: 0 or an errno.
+     */
     int (*wait)(pli_backend *self, int64_t timeout_ns);
     /* Tells the owners what has happened. */
     void (*dispatch)(pli_backend *self);
@@ -95,6 +98,8 @@ struct pli_backend {
 };
 
 extern const pli_backend_ops pli_uring_ops, pli_epoll_ops, pli_poll_ops, pli_select_ops;
+/* Within a world it is always this one, whatever is asked for (os/sim/backend.c). */
+extern const pli_backend_ops pli_sim_ops;
 
 /*
  * Opens a backend by name; "auto" takes the best that the kernel allows, by trying.

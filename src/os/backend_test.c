@@ -1,6 +1,5 @@
 #include <errno.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
 
 #include <plait/error.h>
 
@@ -8,6 +7,7 @@
 #include "os/backend.h"
 #include "os/socket.h"
 #include "tests/check.h"
+#include "tests/peer.h"
 
 /* A descriptor with a raw peer, and all that was told of it. */
 typedef struct end {
@@ -95,7 +95,7 @@ static void end_open_type(end *e, int type)
 {
     int fds[2];
 
-    PL_EQ(socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, fds), 0);
+    PL_EQ(peer_pair(AF_UNIX, type | SOCK_CLOEXEC, 0, fds), 0);
     PL_SUCCEEDS(pli_fd_set_nonblocking(fds[0], backend->ops->nonblocking));
     *e = (end){.io = {.ops = &end_ops, .fd = fds[0]}, .peer = fds[1]};
     PL_EQ(backend->ops->add(backend, &e->io), 0);
@@ -125,7 +125,7 @@ static void ends_close(end *ends, unsigned n)
     for (unsigned i = 0; i < n; ++i) {
         if (!ends[i].removed)
             backend->ops->remove(backend, &ends[i].io, true);
-        close(ends[i].peer);
+        peer_close(ends[i].peer);
     }
     UNTIL(backend->ios.used == 0);
     for (unsigned i = 0; i < n; ++i)
@@ -159,7 +159,7 @@ PL_TEST_EACH_BACKEND(more_sends_in_one_turn_than_a_ring_has_places_are_all_made)
         backend->ops->flush(backend);
         for (unsigned i = 0; i < n; ++i) {
             PL_EQ(ends[i].out_left, 0);
-            PL_EQ(recv(ends[i].peer, bytes, sizeof bytes, MSG_DONTWAIT), 10);
+            PL_EQ(peer_recv(ends[i].peer, bytes, sizeof bytes, MSG_DONTWAIT), 10);
         }
         turn(0);
     }
@@ -176,11 +176,11 @@ PL_TEST_EACH_BACKEND(completions_beyond_the_ring_are_not_lost)
     for (unsigned i = 0; i < n; ++i) {
         end_open_type(&ends[i], SOCK_SEQPACKET);
         for (int j = 0; j < packets; ++j)
-            PL_EQ(send(ends[i].peer, "x", 1, MSG_DONTWAIT), 1);
+            PL_EQ(peer_send(ends[i].peer, "x", 1, MSG_DONTWAIT), 1);
     }
     for (unsigned i = 0; i < 40; ++i) {
         end_open(&broken[i]);
-        shutdown(broken[i].peer, SHUT_RD);
+        peer_shutdown(broken[i].peer, SHUT_RD);
     }
     for (unsigned i = 0; i < n; ++i)
         want(&ends[i], PLI_WANT_RECEIVE);
@@ -196,7 +196,7 @@ PL_TEST_EACH_BACKEND(completions_beyond_the_ring_are_not_lost)
         UNTIL(ends[i].received == packets);
     for (unsigned i = 0; i < 40; ++i) {
         backend->ops->remove(backend, &broken[i].io, true);
-        close(broken[i].peer);
+        peer_close(broken[i].peer);
     }
     ends_close(ends, n);
 }
@@ -211,7 +211,7 @@ PL_TEST_EACH_BACKEND(want_of_buffers_loses_nothing)
     open_backend();
     for (unsigned i = 0; i < n; ++i) {
         end_open(&ends[i]);
-        PL_EQ(send(ends[i].peer, bytes, each, MSG_DONTWAIT), each);
+        PL_EQ(peer_send(ends[i].peer, bytes, each, MSG_DONTWAIT), each);
         want(&ends[i], PLI_WANT_RECEIVE);
     }
     for (unsigned i = 0; i < n; ++i)
@@ -234,7 +234,7 @@ PL_TEST_EACH_BACKEND(a_short_send_goes_on_when_there_is_room)
     backend->ops->flush(backend);
     PL_EQ(e.blocked, 1);
     while (heard < size) {
-        ssize_t n = recv(e.peer, sink, sizeof sink, MSG_DONTWAIT);
+        ssize_t n = peer_recv(e.peer, sink, sizeof sink, MSG_DONTWAIT);
 
         if (n > 0)
             heard += (size_t) n;
@@ -252,7 +252,7 @@ PL_TEST_EACH_BACKEND(what_is_removed_hears_only_that)
     open_backend();
     for (unsigned i = 0; i < 6; ++i) {
         end_open(&ends[i]);
-        PL_EQ(send(ends[i].peer, "x", 1, MSG_DONTWAIT), 1);
+        PL_EQ(peer_send(ends[i].peer, "x", 1, MSG_DONTWAIT), 1);
         if (i > 0)
             want(&ends[i], PLI_WANT_RECEIVE); /* the first has nothing in flight */
         if (i == 2)
@@ -294,8 +294,8 @@ PL_TEST_EACH_BACKEND(wanting_and_not_wanting_in_one_turn_ends_as_it_was_said_las
     }
     turn(0);
     turn(0);
-    PL_EQ(send(ends[0].peer, "x", 1, MSG_DONTWAIT), 1);
-    PL_EQ(send(ends[1].peer, "x", 1, MSG_DONTWAIT), 1);
+    PL_EQ(peer_send(ends[0].peer, "x", 1, MSG_DONTWAIT), 1);
+    PL_EQ(peer_send(ends[1].peer, "x", 1, MSG_DONTWAIT), 1);
     UNTIL(ends[0].received == 1);
     turn(0);
     PL_EQ(ends[1].received, 0);
@@ -314,7 +314,7 @@ PL_TEST_EACH_BACKEND(an_end_is_told_once)
         end_open(&ends[i]);
         want(&ends[i], PLI_WANT_RECEIVE);
     }
-    shutdown(ends[0].peer, SHUT_WR);
+    peer_shutdown(ends[0].peer, SHUT_WR);
     UNTIL(ends[0].ended);
     turn(1000000);
     turn(1000000);
@@ -345,7 +345,7 @@ PL_TEST_EACH_BACKEND(a_blocked_send_without_memory_fails_or_goes_on)
     pli_alloc_fail_at(0, false);
     while (last->out_left && !last->error) {
         static char sink[65536];
-        ssize_t r = recv(last->peer, sink, sizeof sink, MSG_DONTWAIT);
+        ssize_t r = peer_recv(last->peer, sink, sizeof sink, MSG_DONTWAIT);
 
         turn(r > 0 ? 0 : 1000000);
     }

@@ -8,6 +8,8 @@
 int64_t pli_clock_now(void);
 /* Nanoseconds since 1970. */
 int64_t pli_clock_wall(void);
+/* The thread does nothing for so long. */
+void pli_clock_sleep(int64_t ns);
 /* A seed from the system. */
 uint64_t pli_clock_seed(void);
 /* An environment variable, or NULL; NULL in a program that runs with raised privileges. */

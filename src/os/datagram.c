@@ -7,6 +7,8 @@
 
 #include "base/assert.h"
 #include "base/memory.h"
+#include "os/fault.h"
+#include "os/sim/socket.h"
 #include "os/socket.h"
 
 #ifndef UDP_SEGMENT
@@ -38,6 +40,7 @@ struct pli_inbox {
     struct iovec parts[PLI_MESSAGES_MAX];
     any_address from[PLI_MESSAGES_MAX];
     control controls[PLI_MESSAGES_MAX];
+    pli_source to[PLI_MESSAGES_MAX]; /* within a world */
     char places[PLI_MESSAGES_MAX][PLACE_BYTES];
 };
 
@@ -46,6 +49,7 @@ struct pli_batch {
     struct mmsghdr messages[PLI_MESSAGES_MAX];
     struct iovec parts[PLI_MESSAGES_MAX];
     control controls[PLI_MESSAGES_MAX];
+    pli_sending sendings[PLI_MESSAGES_MAX]; /* within a world */
 };
 
 /* ---- receiving ---- */
@@ -73,10 +77,38 @@ void pli_inbox_free(pli_inbox *inbox)
     pli_free(inbox);
 }
 
+/* One at a time, or some: as the dice say. */
+static int receive_simulated(pli_inbox *self, int fd)
+{
+    pli_sim_socket *socket = pli_sim_socket_of(fd);
+    unsigned most = 1 + (unsigned) pli_sim_below(pli_sim_world(), PLI_MESSAGES_MAX);
+
+    self->used = 0;
+    while (socket && self->used < most) {
+        unsigned i = self->used;
+        struct sockaddr_storage from;
+        ssize_t n = pli_sim_datagram_receive(socket, self->places[i], PLI_DATAGRAM_BYTES, &from,
+                                             &self->messages[i].msg_hdr.msg_namelen, &self->to[i]);
+
+        if (n < 0)
+            return self->used ? (int) self->used : (int) n;
+        memcpy(&self->from[i], &from, sizeof self->from[i]);
+        self->messages[i].msg_len = (unsigned) n;
+        self->messages[i].msg_hdr.msg_flags = 0;
+        self->messages[i].msg_hdr.msg_controllen = 0;
+        ++self->used;
+    }
+    return socket ? (int) self->used : -EBADF;
+}
+
 int pli_inbox_receive(pli_inbox *self, int fd)
 {
-    int n;
+    int n = pli_fault(PLI_CALL_RECEIVE);
 
+    if (n < 0)
+        return n;
+    if (pli_sim_here)
+        return receive_simulated(self, fd);
     /* The kernel has written over the sizes of those that it filled. */
     for (unsigned i = 0; i < self->used; ++i) {
         self->messages[i].msg_hdr.msg_namelen = sizeof self->from[i];
@@ -121,6 +153,8 @@ void pli_inbox_get(const pli_inbox *self, unsigned i, pli_message *ret_message)
                                  .truncated = head->msg_flags & MSG_TRUNC,
                                  .from = &self->from[i].any,
                                  .from_size = head->msg_namelen};
+    if (pli_sim_here)
+        ret_message->to = self->to[i];
     if (!head->msg_controllen)
         return;
     for (struct cmsghdr *c = CMSG_FIRSTHDR(head); c;
@@ -177,6 +211,8 @@ void pli_batch_add(pli_batch *self, const pli_sending *sending)
     uint16_t segment = (uint16_t) sending->segment;
 
     PLI_ASSERT(i < PLI_MESSAGES_MAX);
+    if (pli_sim_here)
+        self->sendings[i] = *sending;
     self->parts[i] = (struct iovec){(void *) (uintptr_t) sending->bytes.ptr, sending->bytes.len};
     *head = (struct msghdr){.msg_name = (void *) (uintptr_t) sending->to,
                             .msg_namelen = sending->to_size,
@@ -188,13 +224,31 @@ void pli_batch_add(pli_batch *self, const pli_sending *sending)
         add_source(head, &self->controls[i], sending->source, sending->ipv6);
 }
 
+static int send_simulated(pli_batch *self, unsigned n, int fd)
+{
+    pli_sim_socket *socket = pli_sim_socket_of(fd);
+    int error = socket ? 0 : -EBADF;
+    unsigned i = 0;
+
+    while (error == 0 && i < n) {
+        error = pli_sim_datagram_send(socket, &self->sendings[i]);
+        if (error == 0)
+            ++i;
+    }
+    return i ? (int) i : error;
+}
+
 int pli_batch_send(pli_batch *self, int fd)
 {
     unsigned n = self->n;
-    int sent;
+    int sent = pli_fault(PLI_CALL_SEND);
 
     PLI_ASSERT(n > 0);
     self->n = 0;
+    if (sent < 0)
+        return sent;
+    if (pli_sim_here)
+        return send_simulated(self, n, fd);
     do {
         sent = sendmmsg(fd, self->messages, n, MSG_DONTWAIT | MSG_NOSIGNAL);
     } while (sent < 0 && errno == EINTR);
@@ -225,14 +279,11 @@ uint64_t pli_socket_drops(int fd)
     uint32_t info[SK_MEMINFO_VARS] = {0};
     socklen_t size = sizeof info;
 
+    if (pli_sim_here)
+        return pli_sim_socket_of(fd) ? pli_sim_socket_of(fd)->drops : 0;
     if (getsockopt(fd, SOL_SOCKET, SO_MEMINFO, info, &size) < 0)
         return 0;
     return info[SK_MEMINFO_DROPS];
-}
-
-int pli_socket_connect(int fd, const struct sockaddr *address, socklen_t size)
-{
-    return connect(fd, address, size) < 0 ? -errno : 0;
 }
 
 int pli_socket_bind_unnamed(int fd)
@@ -247,6 +298,8 @@ int pli_socket_group(int fd, const struct sockaddr *group, uint32_t interface, b
     struct ip_mreqn request = {.imr_ifindex = (int) interface};
     struct ipv6_mreq request6 = {.ipv6mr_interface = interface};
 
+    if (pli_sim_here)
+        return pli_sim_socket_group(fd, group, join);
     if (group->sa_family == AF_INET6) {
         request6.ipv6mr_multiaddr = ((const struct sockaddr_in6 *) (const void *) group)->sin6_addr;
         return pli_socket_set_bytes(fd, IPPROTO_IPV6, join ? IPV6_JOIN_GROUP : IPV6_LEAVE_GROUP,

@@ -71,7 +71,6 @@ int pli_socket_tell_local(int fd, int family);
 /* Datagrams that the kernel has dropped since there was no room for them. */
 uint64_t pli_socket_drops(int fd);
 
-int pli_socket_connect(int fd, const struct sockaddr *address, socklen_t size);
 /* An abstract name that the system chooses. */
 int pli_socket_bind_unnamed(int fd);
 

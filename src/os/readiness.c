@@ -62,21 +62,11 @@ int pli_readiness_connect(pli_backend *base, pli_io *io, const struct sockaddr *
                           socklen_t size)
 {
     /* Also when it succeeds at once (UNIX sockets do): the socket is writable then, and the result is told from dispatch. */
-    if (connect(io->fd, address, size) < 0 && errno != EINPROGRESS && errno != EINTR)
-        return -errno;
+    int error = pli_socket_connect(io->fd, address, size);
+
+    if (error < 0 && error != -EINPROGRESS && error != -EINTR)
+        return error;
     return set_wants((pli_readiness *) base, io, io->wants | PLI_WANT_CONNECT);
-}
-
-static ssize_t send_pieces(pli_io *io, struct iovec *pieces, size_t n)
-{
-    struct msghdr message = {.msg_iov = pieces, .msg_iovlen = n};
-    ssize_t sent;
-
-    do {
-        sent = n == 1 ? send(io->fd, pieces->iov_base, pieces->iov_len, MSG_NOSIGNAL | MSG_DONTWAIT)
-                      : sendmsg(io->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
-    } while (sent < 0 && errno == EINTR);
-    return sent < 0 ? -errno : sent;
 }
 
 static size_t pieces_size(const struct iovec *pieces, size_t n)
@@ -97,7 +87,7 @@ static void send_all(pli_readiness *self, pli_io *io)
 
     while ((n = io->ops->gather(io, pieces, PIECES_MAX)) > 0) {
         size_t size = pieces_size(pieces, n);
-        ssize_t sent = send_pieces(io, pieces, n);
+        ssize_t sent = pli_socket_send(io->fd, pieces, n);
 
         if (sent == -EAGAIN || (sent >= 0 && (size_t) sent < size)) {
             io->ops->sent(io, sent < 0 ? 0 : sent);
@@ -153,14 +143,12 @@ static void ready_accept(pli_io *io)
 {
     for (int i = 0; i < ACCEPTS_MAX && io->wants & PLI_WANT_ACCEPT; ++i) {
         struct sockaddr_storage address;
-        socklen_t size = sizeof address;
-        int fd = accept4(io->fd, (struct sockaddr *) &address, &size, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        socklen_t size;
+        int fd = pli_socket_accept_from(io->fd, true, &address, &size);
 
-        if (fd < 0 && errno == EAGAIN)
+        if (fd == -EAGAIN)
             return;
-        if (fd < 0 && errno == EINTR)
-            continue;
-        io->ops->accepted(io, fd < 0 ? -errno : fd, (struct sockaddr *) &address, size);
+        io->ops->accepted(io, fd, (struct sockaddr *) &address, size);
     }
 }
 
@@ -184,17 +172,15 @@ static void ready_receive(pli_readiness *self, pli_io *io)
         io->ops->receive_ended(io, -ENOMEM);
         return;
     }
-    do {
-        n = recv(io->fd, self->buffer->data, self->buffer->size, MSG_DONTWAIT);
-    } while (n < 0 && errno == EINTR);
+    n = pli_socket_receive(io->fd, self->buffer->data, self->buffer->size);
     if (n > 0) {
         io->ops->received(io, self->buffer, pl_slice_of(self->buffer->data, (size_t) n));
         return;
     }
-    if (n < 0 && errno == EAGAIN)
+    if (n == -EAGAIN)
         return;
     pl_ignore(set_wants(self, io, io->wants & ~(unsigned) PLI_WANT_RECEIVE));
-    io->ops->receive_ended(io, n < 0 ? -errno : 0);
+    io->ops->receive_ended(io, (int) n);
 }
 
 static void ready_watch(pli_io *io, unsigned ready)

@@ -5,6 +5,7 @@
 #define PLI_OS_SOCKET_H
 
 #include <sys/socket.h>
+#include <sys/uio.h>
 
 #include <plait/base.h>
 
@@ -14,6 +15,14 @@ PL_MUST int pli_socket_bind(int fd, const struct sockaddr *address, socklen_t si
 PL_MUST int pli_socket_listen(int fd, int backlog);
 /* Accepts without blocking. Returns: a descriptor or a negative errno. */
 PL_MUST int pli_socket_accept(int fd, bool nonblocking);
+/* The same, and whose it is. */
+PL_MUST int pli_socket_accept_from(int fd, bool nonblocking, struct sockaddr_storage *ret_address,
+                                   socklen_t *ret_size);
+/* Returns: 0, -EINPROGRESS, or why not. */
+PL_MUST int pli_socket_connect(int fd, const struct sockaddr *address, socklen_t size);
+/* Without waiting. Return: how much, or a negative errno: -EAGAIN. */
+PL_MUST ssize_t pli_socket_send(int fd, struct iovec *pieces, size_t n);
+PL_MUST ssize_t pli_socket_receive(int fd, void *bytes, size_t size);
 /* `how` as for shutdown(2). */
 int pli_socket_shutdown(int fd, int how);
 /* Sets an integer option. */

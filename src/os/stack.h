@@ -14,6 +14,9 @@ typedef struct pli_stack {
 /* Maps a stack of at least `size` bytes. Returns: 0 or -ENOMEM. */
 PL_MUST int pli_stack_map(size_t size, pli_stack *ret_stack);
 void pli_stack_unmap(pli_stack *stack);
+/* The same of the system itself, also within a world: for what is not a process's. */
+PL_MUST int pli_stack_map_real(size_t size, pli_stack *ret_stack);
+void pli_stack_unmap_real(pli_stack *stack);
 /* Gives the memory back to the system but for the page at the top, which every use touches; what was in it is lost. */
 void pli_stack_trim(const pli_stack *stack);
 

@@ -6,6 +6,7 @@
 
 #include "base/assert.h"
 #include "base/memory.h"
+#include "os/fault.h"
 
 PLI_THREAD_LOCAL struct pli_fiber *pli_thread_fiber;
 
@@ -24,47 +25,70 @@ static void must(int error)
 
 void pli_mutex_init(pli_mutex *mutex)
 {
-    must(pthread_mutex_init(mutex, NULL));
+    if (pli_sim_here)
+        pli_sim_mutex_init(&mutex->sim);
+    else
+        must(pthread_mutex_init(&mutex->real, NULL));
 }
 
 void pli_mutex_done(pli_mutex *mutex)
 {
-    must(pthread_mutex_destroy(mutex));
+    if (!pli_sim_here)
+        must(pthread_mutex_destroy(&mutex->real));
 }
 
 void pli_mutex_lock(pli_mutex *mutex)
 {
-    must(pthread_mutex_lock(mutex));
+    if (pli_sim_here)
+        pli_sim_mutex_lock(&mutex->sim);
+    else
+        must(pthread_mutex_lock(&mutex->real));
 }
 
 void pli_mutex_unlock(pli_mutex *mutex)
 {
-    must(pthread_mutex_unlock(mutex));
+    if (pli_sim_here)
+        pli_sim_mutex_unlock(&mutex->sim);
+    else
+        must(pthread_mutex_unlock(&mutex->real));
 }
 
 void pli_condition_init(pli_condition *condition)
 {
-    must(pthread_cond_init(condition, NULL));
+    if (pli_sim_here)
+        pli_list_init(&condition->sim);
+    else
+        must(pthread_cond_init(&condition->real, NULL));
 }
 
 void pli_condition_done(pli_condition *condition)
 {
-    must(pthread_cond_destroy(condition));
+    if (!pli_sim_here)
+        must(pthread_cond_destroy(&condition->real));
 }
 
 void pli_condition_wait(pli_condition *condition, pli_mutex *mutex)
 {
-    must(pthread_cond_wait(condition, mutex));
+    if (pli_sim_here)
+        pli_sim_condition_wait(&condition->sim, &mutex->sim);
+    else
+        must(pthread_cond_wait(&condition->real, &mutex->real));
 }
 
 void pli_condition_wake_one(pli_condition *condition)
 {
-    must(pthread_cond_signal(condition));
+    if (pli_sim_here)
+        pli_sim_condition_wake(&condition->sim, false);
+    else
+        must(pthread_cond_signal(&condition->real));
 }
 
 void pli_condition_wake_all(pli_condition *condition)
 {
-    must(pthread_cond_broadcast(condition));
+    if (pli_sim_here)
+        pli_sim_condition_wake(&condition->sim, true);
+    else
+        must(pthread_cond_broadcast(&condition->real));
 }
 
 static void *thread_main(void *arg)
@@ -78,32 +102,43 @@ static void *thread_main(void *arg)
 
 int pli_thread_start(void (*fn)(void *arg), void *arg, const char *name, pli_thread *ret_thread)
 {
-    thread_start *start = pli_alloc(sizeof *start);
+    thread_start *start;
     sigset_t all, before;
-    int error;
+    int error = pli_fault(PLI_CALL_THREAD);
 
+    if (error < 0)
+        return error;
+    if (pli_sim_here)
+        return pli_sim_thread_start(fn, arg, name, &ret_thread->sim);
+    start = pli_alloc(sizeof *start);
     if (!start)
         return -ENOMEM;
     *start = (thread_start){fn, arg};
     /* A thread begins with the mask of who made it: so there is no moment at which a signal could come. */
     sigfillset(&all);
     must(pthread_sigmask(SIG_SETMASK, &all, &before));
-    error = pthread_create(ret_thread, NULL, thread_main, start);
+    error = pthread_create(&ret_thread->real, NULL, thread_main, start);
     must(pthread_sigmask(SIG_SETMASK, &before, NULL));
     if (error) {
         pli_free(start);
         return -error;
     }
-    pl_ignore(pthread_setname_np(*ret_thread, name));
+    pl_ignore(pthread_setname_np(ret_thread->real, name));
     return 0;
 }
 
 void pli_thread_join(pli_thread thread)
 {
-    must(pthread_join(thread, NULL));
+    if (pli_sim_here)
+        pli_sim_thread_join(thread.sim);
+    else
+        must(pthread_join(thread.real, NULL));
 }
 
 void pli_thread_yield(void)
 {
-    sched_yield();
+    if (pli_sim_here)
+        pli_sim_yield();
+    else
+        sched_yield();
 }

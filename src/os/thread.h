@@ -6,14 +6,26 @@
 
 #include <pthread.h>
 
-#include "base/thread_local.h"
+#include "os/sim/sim.h"
 
 /* The fiber that this thread runs; flow's, and here since a simulated thread has one of its own. */
 extern PLI_THREAD_LOCAL struct pli_fiber *pli_thread_fiber;
 
-typedef pthread_mutex_t pli_mutex;
-typedef pthread_cond_t pli_condition;
-typedef pthread_t pli_thread;
+/* What is made within a world stays there. */
+typedef union pli_mutex {
+    pthread_mutex_t real;
+    pli_sim_mutex sim;
+} pli_mutex;
+
+typedef union pli_condition {
+    pthread_cond_t real;
+    pli_link sim;
+} pli_condition;
+
+typedef union pli_thread {
+    pthread_t real;
+    pli_sim_handle *sim;
+} pli_thread;
 
 void pli_mutex_init(pli_mutex *mutex);
 void pli_mutex_done(pli_mutex *mutex);

@@ -6,9 +6,18 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "os/fault.h"
+#include "os/sim/process.h"
+
 int pli_wake_open(void)
 {
-    int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    int fd = pli_fault(PLI_CALL_WAKE);
+
+    if (fd < 0)
+        return fd;
+    if (pli_sim_here)
+        return pli_sim_wake_open();
+    fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 
     return fd < 0 ? -errno : fd;
 }
@@ -18,6 +27,10 @@ void pli_wake_ring(int fd)
     uint64_t one = 1;
     ssize_t n;
 
+    if (pli_sim_here) {
+        pli_sim_wake_ring(fd);
+        return;
+    }
     do {
         n = write(fd, &one, sizeof one);
     } while (n < 0 && errno == EINTR); /* EAGAIN: it is ringing already */
@@ -28,6 +41,10 @@ void pli_wake_hush(int fd)
     uint64_t count;
     ssize_t n;
 
+    if (pli_sim_here) {
+        pli_sim_wake_hush(fd);
+        return;
+    }
     do {
         n = read(fd, &count, sizeof count);
     } while (n < 0 && errno == EINTR);
@@ -36,8 +53,12 @@ void pli_wake_hush(int fd)
 int pli_signals_watch(int fd, sigset_t *watched, int signal)
 {
     sigset_t one, all = *watched;
-    int error;
+    int error = pli_fault(PLI_CALL_SIGNALS);
 
+    if (error < 0)
+        return error;
+    if (pli_sim_here)
+        return pli_sim_signals_watch(fd, watched, signal);
     sigemptyset(&one);
     if (sigaddset(&one, signal) < 0 || signal == SIGKILL || signal == SIGSTOP)
         return -EINVAL;
@@ -54,7 +75,8 @@ int pli_signals_watch(int fd, sigset_t *watched, int signal)
 
 void pli_signals_unwatch(const sigset_t *watched)
 {
-    pthread_sigmask(SIG_UNBLOCK, watched, NULL);
+    if (!pli_sim_here)
+        pthread_sigmask(SIG_UNBLOCK, watched, NULL);
 }
 
 int pli_signals_next(int fd)
@@ -62,6 +84,8 @@ int pli_signals_next(int fd)
     struct signalfd_siginfo info;
     ssize_t n;
 
+    if (pli_sim_here)
+        return pli_sim_signals_next(fd);
     do {
         n = read(fd, &info, sizeof info);
     } while (n < 0 && errno == EINTR);
@@ -72,6 +96,8 @@ void pli_signals_ignore_pipe(void)
 {
     struct sigaction old;
 
+    if (pli_sim_here)
+        return;
     if (sigaction(SIGPIPE, NULL, &old) == 0 && old.sa_handler == SIG_DFL &&
         !(old.sa_flags & SA_SIGINFO)) {
         old.sa_handler = SIG_IGN;
@@ -81,5 +107,5 @@ void pli_signals_ignore_pipe(void)
 
 uintptr_t pli_thread_self(void)
 {
-    return (uintptr_t) pthread_self();
+    return pli_sim_here ? pli_sim_thread_number() : (uintptr_t) pthread_self();
 }

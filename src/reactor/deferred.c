@@ -30,9 +30,14 @@
 /* More than so many are not kept for the next ones; none where the sanitizer is to find who still looks at one that is gone. */
 #ifdef __SANITIZE_ADDRESS__
 #define SPARES_MAX 0
-#else
+#elif defined NDEBUG
 #define SPARES_MAX 1024
+#else
+#define SPARES_MAX 8192
 #endif
+
+/* In builds without NDEBUG the youngest of them rest: who still looks at one of these is found, and told where it was made. */
+#define RESTING_MAX 4096
 
 /* So many links are looked at for a Deferred that waits for itself: longer circles are not made by mistake, and chains may be long. */
 #define CIRCLE_MAX 8
@@ -62,6 +67,7 @@ struct pl_deferred {
     bool fired, cancelled, owed, timed_out, running, ended;
     bool postponed; /* cancelled, and the producer will say when it is over */
     bool ignored;   /* its waiter has ended: a failure that nobody looks at is no oversight */
+    bool gone;      /* a spare (in builds without NDEBUG) */
     uint16_t next_step, n_steps;
     uint16_t steps_size; /* of `more` */
     deferred_step inside[STEPS_INSIDE];
@@ -88,21 +94,80 @@ static inline void deferred_init(pl_deferred *d, pl_scope *scope, const char *wh
     memset(&d->refs, 0, offsetof(pl_deferred, inside) - offsetof(pl_deferred, refs));
 }
 
+/* A spare one, whose `waiter` is the next. NULL: there is none. */
+static pl_deferred *spare_pop(pl_reactor *reactor)
+{
+    pl_deferred *d = reactor->spare_deferreds;
+
+    if (!d)
+        return NULL;
+    reactor->spare_deferreds = d->waiter;
+    --reactor->n_spare_deferreds;
+    return d;
+}
+
+#ifdef NDEBUG
+
+#define check_here(d) ((void) (d))
+
+/* The last one in is the first one out: it is still in the cache. */
+static pl_deferred *spare_take(pl_reactor *reactor)
+{
+    return spare_pop(reactor);
+}
+
+static void spare_put(pl_reactor *reactor, pl_deferred *d)
+{
+    ++reactor->n_spare_deferreds;
+    d->waiter = reactor->spare_deferreds;
+    reactor->spare_deferreds = d;
+}
+
+#else
+
+static void check_here(const pl_deferred *d)
+{
+    if (d->gone)
+        pli_misuse_at(
+            "a Deferred that is gone since the end of the turn in which its last callback ran is "
+            "used (pl_deferred_ref() keeps one for longer); it was made at ",
+            d->where);
+}
+
+/* The first one in is the first one out, and not before it has rested. */
+static pl_deferred *spare_take(pl_reactor *reactor)
+{
+    return reactor->n_spare_deferreds > RESTING_MAX ? spare_pop(reactor) : NULL;
+}
+
+static void spare_put(pl_reactor *reactor, pl_deferred *d)
+{
+    d->gone = true;
+    d->waiter = NULL;
+    if (reactor->spare_deferreds)
+        reactor->last_spare_deferred->waiter = d;
+    else
+        reactor->spare_deferreds = d;
+    reactor->last_spare_deferred = d;
+    ++reactor->n_spare_deferreds;
+}
+
+#endif
+
 pl_deferred *pl_deferred_new_at(pl_scope *scope, pl_canceller_fn *canceller, void *arg,
                                 const char *where)
 {
     pl_reactor *reactor = scope->reactor;
-    pl_deferred *d = reactor->spare_deferreds;
+    pl_deferred *d;
 
     pli_check_thread(reactor);
     if (scope->ended)
         return NULL;
-    if (d) {
-        reactor->spare_deferreds = d->waiter;
-        --reactor->n_spare_deferreds;
-    } else if (!(d = pli_alloc(sizeof *d))) {
+    d = spare_take(reactor);
+    if (!d)
+        d = pli_alloc(sizeof *d);
+    if (!d)
         return NULL;
-    }
     deferred_init(d, scope, where);
     d->canceller = canceller;
     d->canceller_arg = arg;
@@ -112,13 +177,10 @@ pl_deferred *pl_deferred_new_at(pl_scope *scope, pl_canceller_fn *canceller, voi
 
 void pli_deferreds_free_spares(pl_reactor *reactor)
 {
-    while (reactor->spare_deferreds) {
-        pl_deferred *d = reactor->spare_deferreds;
+    pl_deferred *d;
 
-        reactor->spare_deferreds = d->waiter;
+    while ((d = spare_pop(reactor)))
         pli_free(d);
-    }
-    reactor->n_spare_deferreds = 0;
 }
 
 static void result_drop(pl_result result)
@@ -154,13 +216,9 @@ static void deferred_free(pl_deferred *d)
     pl_reactor *reactor = d->reactor;
 
     pli_free(d->more);
-    if (reactor->n_spare_deferreds >= SPARES_MAX) {
-        pli_free(d);
-        return;
-    }
-    ++reactor->n_spare_deferreds;
-    d->waiter = reactor->spare_deferreds;
-    reactor->spare_deferreds = d;
+    spare_put(reactor, d);
+    if (reactor->n_spare_deferreds > SPARES_MAX)
+        pli_free(spare_pop(reactor));
 }
 
 /* The end of a turn: frees it if nothing keeps it. */
@@ -193,6 +251,9 @@ static void deferred_doom(pl_deferred *d)
 
 pl_deferred *pl_deferred_ref(pl_deferred *deferred)
 {
+    if (!deferred)
+        return NULL;
+    check_here(deferred);
     ++deferred->refs;
     return deferred;
 }
@@ -201,6 +262,7 @@ pl_deferred *pl_deferred_unref(pl_deferred *deferred)
 {
     if (!deferred)
         return NULL;
+    check_here(deferred);
     PLI_ASSERT(deferred->refs > 0);
     if (--deferred->refs == 0 && is_spent(deferred))
         deferred_doom(deferred);
@@ -252,6 +314,7 @@ int pl_add_callbacks(pl_deferred *d, pl_callback_fn *callback, pl_errback_fn *er
 {
     deferred_step step = {callback, errback, arg};
 
+    check_here(d);
     pli_check_thread(d->reactor);
     if (d->next_step == d->n_steps)
         d->next_step = d->n_steps = 0;
@@ -326,6 +389,7 @@ RARE static void deferred_wait(pl_deferred *d, pl_deferred *inner)
         d->result = pl_fail_code(-ENOMEM);
         return;
     }
+    check_here(inner);
     if (inner->waiter || waits_for(inner, d)) {
         pli_misuse("a Deferred was chained twice, or to itself");
         d->result = pl_fail_code(PL_E_STATE);
@@ -357,6 +421,7 @@ RARE static void result_discard(pl_result result)
 
 bool pli_deferred_take(pl_deferred *d, pl_result *ret_result)
 {
+    check_here(d);
     if (!is_spent(d))
         return false;
     *ret_result = d->result;
@@ -426,6 +491,7 @@ static void deferred_run(pli_task *task)
 
 static int deferred_fire(pl_deferred *d, pl_result result)
 {
+    check_here(d);
     pli_check_thread(d->reactor);
     if (d->owed) {
         d->owed = false;
@@ -454,7 +520,7 @@ int pl_deferred_errback(pl_deferred *deferred, pl_failure *take_failure)
     return deferred_fire(deferred, pl_fail(take_failure));
 }
 
-pl_deferred *pl_succeed_at(pl_scope *scope, void *value, const char *where)
+pl_deferred *pl_deferred_succeed_at(pl_scope *scope, void *value, const char *where)
 {
     pl_deferred *d = pl_deferred_new_at(scope, NULL, NULL, where);
 
@@ -463,7 +529,7 @@ pl_deferred *pl_succeed_at(pl_scope *scope, void *value, const char *where)
     return d;
 }
 
-pl_deferred *pl_failed_at(pl_scope *scope, pl_failure *take_failure, const char *where)
+pl_deferred *pl_deferred_fail_at(pl_scope *scope, pl_failure *take_failure, const char *where)
 {
     pl_deferred *d = pl_deferred_new_at(scope, NULL, NULL, where);
 
@@ -495,6 +561,7 @@ void pli_deferred_postpone(pl_deferred *deferred)
 
 void pl_deferred_cancel(pl_deferred *deferred)
 {
+    check_here(deferred);
     pli_check_thread(deferred->reactor);
     /* The innermost is what there is to cancel; a loop, since the chain may be long. */
     while (deferred->waiting)
@@ -513,21 +580,29 @@ static void deferred_timer(void *arg)
 
 int pl_deferred_timeout(pl_deferred *deferred, double seconds)
 {
+    pl_timer timer;
+
+    check_here(deferred);
     pli_check_thread(deferred->reactor);
     if (deferred->fired && !deferred->waiting)
         return 0;
+    timer = pl_call_later(deferred->scope, seconds, deferred_timer, deferred);
+    if (!timer.slot)
+        return -ENOMEM;
     pl_timer_cancel(deferred->reactor, deferred->timer);
-    deferred->timer = pl_call_later(deferred->scope, seconds, deferred_timer, deferred);
-    return deferred->timer.slot ? 0 : -ENOMEM;
+    deferred->timer = timer;
+    return 0;
 }
 
 bool pl_deferred_fired(const pl_deferred *deferred)
 {
+    check_here(deferred);
     return deferred->fired;
 }
 
 pl_scope *pl_deferred_scope(const pl_deferred *deferred)
 {
+    check_here(deferred);
     return deferred->scope;
 }
 

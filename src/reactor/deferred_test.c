@@ -167,7 +167,7 @@ PL_TEST_EACH_BACKEND(deferred_callbacks_added_after_it_fired_run_from_the_loop_t
     pl_deferred *d;
 
     start();
-    d = pl_succeed(scope, NULL);
+    d = pl_deferred_succeed(scope, NULL);
     add(d, 'a', 'x');
     PL_STR_EQ(trace, "");
     turn();
@@ -180,7 +180,7 @@ PL_TEST(deferred_with_a_reference_takes_callbacks_after_its_last_one_has_run)
     pl_deferred *d;
 
     start();
-    d = pl_deferred_ref(pl_succeed(scope, NULL));
+    d = pl_deferred_ref(pl_deferred_succeed(scope, NULL));
     add(d, 'a', 'x');
     turn();
     turn();
@@ -196,7 +196,7 @@ PL_TEST(deferred_steps_take_turns_between_success_and_failure)
     pl_deferred *d;
 
     start();
-    d = pl_succeed(scope, NULL);
+    d = pl_deferred_succeed(scope, NULL);
     add(d, 'a', 'x');
     PL_OK_(pl_add_callback(d, fail_step, NULL));
     add(d, 'x', 'b');
@@ -213,7 +213,7 @@ PL_TEST(deferred_of_one_pair_runs_only_one_of_the_two)
     pl_deferred *d;
 
     start();
-    d = pl_succeed(scope, NULL);
+    d = pl_deferred_succeed(scope, NULL);
     PL_OK_(pl_add_callbacks(d, fail_step, errstep, letter('x')));
     PL_OK_(pl_add_callbacks(d, step, handle, letter('a')));
     turn();
@@ -250,7 +250,7 @@ PL_TEST(deferred_takes_thirty_thousand_steps_and_refuses_more_than_fit)
         result = pl_add_errback(d, handle, NULL);
     PL_EQ(result, -ENOMEM);
     PL_EQ(i, STEPS + 1);
-    add_handler(pl_failed(scope, pl_failure_of(-EIO))); /* others are none the worse */
+    add_handler(pl_deferred_fail(scope, pl_failure_of(-EIO))); /* others are none the worse */
     PL_OK_(pl_deferred_callback(d, NULL));
     turn();
     PL_EQ(n_logged, 0);
@@ -270,7 +270,7 @@ static pl_result add_in_step(void *value, void *arg)
 PL_TEST(deferred_steps_added_by_a_step_run_after_those_that_were_there)
 {
     start();
-    adding = pl_succeed(scope, NULL);
+    adding = pl_deferred_succeed(scope, NULL);
     PL_OK_(pl_add_callback(adding, add_in_step, letter('a')));
     PL_OK_(pl_add_callback(adding, step, letter('b')));
     turn();
@@ -291,7 +291,7 @@ PL_TEST(deferred_whose_step_adds_the_next_one_never_runs_out_of_steps)
 {
     start();
     steps_left = 1000000;
-    adding = pl_succeed(scope, NULL);
+    adding = pl_deferred_succeed(scope, NULL);
     PL_OK_(pl_add_callback(adding, add_itself, NULL));
     turn();
     PL_EQ(steps_left, 0);
@@ -306,7 +306,7 @@ PL_TEST_EACH_BACKEND(chain_waits_for_the_inner_one_and_takes_its_value)
     int thing;
 
     start();
-    outer = pl_succeed(scope, NULL);
+    outer = pl_deferred_succeed(scope, NULL);
     inner = pl_deferred_new(scope);
     PL_OK_(pl_add_callback(outer, chain_step, inner));
     add(outer, 'a', 'x');
@@ -325,8 +325,8 @@ PL_TEST(chain_takes_the_failure_of_the_inner_one_which_is_then_handled)
     pl_deferred *outer;
 
     start();
-    outer = pl_succeed(scope, NULL);
-    PL_OK_(pl_add_callback(outer, chain_step, pl_failed(scope, pl_failure_of(-EIO))));
+    outer = pl_deferred_succeed(scope, NULL);
+    PL_OK_(pl_add_callback(outer, chain_step, pl_deferred_fail(scope, pl_failure_of(-EIO))));
     PL_OK_(pl_add_errback(outer, handle, letter('a')));
     turn();
     turn();
@@ -341,7 +341,7 @@ PL_TEST(chain_to_nothing_is_out_of_memory)
     pl_deferred *outer;
 
     start();
-    outer = pl_succeed(scope, NULL);
+    outer = pl_deferred_succeed(scope, NULL);
     PL_OK_(pl_add_callback(outer, chain_step, NULL));
     PL_OK_(pl_add_errback(outer, handle, letter('a')));
     turn();
@@ -359,7 +359,7 @@ PL_TEST_EACH_BACKEND(chain_of_a_million_that_wait_for_each_other_uses_no_stack_a
     inner = pl_deferred_ref(pl_deferred_new(scope));
     adding = inner;
     for (unsigned i = 0; i < LINKS; ++i) {
-        pl_deferred *d = pl_succeed(scope, NULL);
+        pl_deferred *d = pl_deferred_succeed(scope, NULL);
 
         PL_OK_(pl_add_callback(d, chain_step, adding));
         /* A second step, be it none: so that it waits, and does not step aside. */
@@ -379,24 +379,16 @@ PL_TEST_EACH_BACKEND(chain_of_a_million_that_wait_for_each_other_uses_no_stack_a
 PL_TEST(chain_to_one_that_only_passes_on_waits_for_the_innermost_at_once)
 {
     pl_deferred *outer, *middle, *inner;
-    uint64_t before = 0;
 
     start();
     inner = pl_deferred_new(scope);
-    middle = pl_succeed(scope, NULL);
+    middle = pl_deferred_succeed(scope, NULL);
     PL_OK_(pl_add_callback(middle, chain_step, inner));
     turn();
-    outer = pl_succeed(scope, NULL);
+    outer = pl_deferred_succeed(scope, NULL);
     PL_OK_(pl_add_callback(outer, chain_step, middle));
     add(outer, 'a', 'x');
     turn();
-#ifdef KEEPS_SPARES
-    before = pli_alloc_count(); /* the middle is gone, and its memory used again */
-    add_handler(pl_succeed(scope, NULL));
-    PL_EQ(pli_alloc_count() - before, 0);
-#else
-    (void) before;
-#endif
     PL_OK_(pl_deferred_callback(inner, &reactor));
     turn();
     PL_STR_EQ(trace, "a");
@@ -410,7 +402,7 @@ static pl_result next_round(void *value, void *arg)
 
     if (--steps_left == 0)
         return pl_value(value);
-    d = pl_succeed(scope, value);
+    d = pl_deferred_succeed(scope, value);
     PL_OK_(pl_add_callback(d, next_round, arg));
     return pl_chain(d);
 }
@@ -422,7 +414,7 @@ PL_TEST_EACH_BACKEND(chain_of_ten_million_links_uses_neither_stack_nor_memory)
 
     start();
     steps_left = TEN_MILLION;
-    d = pl_succeed(scope, NULL);
+    d = pl_deferred_succeed(scope, NULL);
     PL_OK_(pl_add_callback(d, next_round, NULL));
     add(d, 'a', 'x');
     while (!trace[0]) {
@@ -547,10 +539,10 @@ PL_TEST_EACH_BACKEND(cancel_of_a_chain_reaches_the_innermost)
 
     start();
     inner = pl_deferred_new_cancellable(scope, canceller, letter('c'));
-    middle = pl_succeed(scope, NULL);
+    middle = pl_deferred_succeed(scope, NULL);
     PL_OK_(pl_add_callback(middle, chain_step, inner));
     PL_OK_(pl_add_errback(middle, errstep, letter('m')));
-    outer = pl_succeed(scope, NULL);
+    outer = pl_deferred_succeed(scope, NULL);
     PL_OK_(pl_add_callback(outer, chain_step, middle));
     PL_OK_(pl_add_errback(outer, handle, letter('o')));
     turn();
@@ -603,7 +595,7 @@ PL_TEST(timeout_of_one_that_waits_cancels_what_it_waits_for_and_tells_timed_out)
     pl_deferred *outer;
 
     start();
-    outer = pl_succeed(scope, NULL);
+    outer = pl_deferred_succeed(scope, NULL);
     PL_OK_(pl_add_callback(outer, chain_step,
                            pl_deferred_new_cancellable(scope, canceller, letter('c'))));
     PL_OK_(pl_add_errback(outer, handle, letter('t')));
@@ -623,7 +615,7 @@ PL_TEST(timeout_of_one_that_waits_ends_when_its_result_comes)
     start();
     inner = pl_deferred_new(scope);
     second = pl_deferred_new_cancellable(scope, canceller, letter('x'));
-    outer = pl_succeed(scope, NULL);
+    outer = pl_deferred_succeed(scope, NULL);
     PL_OK_(pl_add_callback(outer, chain_step, inner));
     PL_OK_(pl_add_callback(outer, chain_step, second));
     add_handler(outer);
@@ -651,7 +643,7 @@ PL_TEST(timeout_is_told_once_and_a_later_cancel_as_what_it_is)
     start();
     first = pl_deferred_new(scope);
     PL_OK_(pl_add_errback(first, handle, letter('c'))); /* the cancel ends here */
-    outer = pl_succeed(scope, NULL);
+    outer = pl_deferred_succeed(scope, NULL);
     PL_OK_(pl_add_callback(outer, chain_step, first));
     PL_OK_(pl_add_callback(outer, chain_step, pl_deferred_new(scope)));
     PL_OK_(pl_add_errback(outer, handle, letter('e')));
@@ -688,7 +680,7 @@ PL_TEST(timeout_tells_another_failure_as_it_is)
     pl_deferred *d;
 
     start();
-    d = pl_failed(scope, pl_failure_of(-EIO));
+    d = pl_deferred_fail(scope, pl_failure_of(-EIO));
     PL_EQ(pl_deferred_timeout(d, 0.001), 0);
     PL_OK_(pl_add_errback(d, handle, letter('e')));
     turn();
@@ -729,7 +721,7 @@ PL_TEST(scope_end_runs_the_callbacks_of_one_that_has_just_fired)
     pl_deferred *d;
 
     start();
-    d = pl_succeed(scope, NULL);
+    d = pl_deferred_succeed(scope, NULL);
     add(d, 'a', 'x');
     pl_scope_end(scope);
     PL_STR_EQ(trace, "a");
@@ -741,7 +733,7 @@ PL_TEST(scope_end_runs_the_callbacks_of_one_that_has_just_fired)
 PL_TEST(scope_end_logs_a_real_failure_that_nobody_had_the_time_to_handle)
 {
     start();
-    PL_CHECK(pl_failed(scope, pl_failure_new(-EIO, "testing", NULL, NULL)));
+    PL_CHECK(pl_deferred_fail(scope, pl_failure_new(-EIO, "testing", NULL, NULL)));
     pl_scope_end(scope);
     turn();
     PL_EQ(n_logged, 1);
@@ -758,7 +750,7 @@ PL_TEST(scope_end_lets_go_of_what_is_waited_for_and_cancels_it)
     start();
     PL_OK_(pl_scope_new(pl_reactor_scope(reactor), "other", &other));
     elsewhere = pl_deferred_new_cancellable(other, canceller, letter('c'));
-    d = pl_succeed(scope, NULL);
+    d = pl_deferred_succeed(scope, NULL);
     PL_OK_(pl_add_callback(d, chain_step, elsewhere));
     PL_OK_(pl_add_errback(d, handle, letter('e')));
     turn();
@@ -777,7 +769,7 @@ PL_TEST(scope_end_of_what_is_waited_for_fails_the_one_that_waits)
 
     start();
     PL_OK_(pl_scope_new(pl_reactor_scope(reactor), "other", &other));
-    d = pl_succeed(scope, NULL);
+    d = pl_deferred_succeed(scope, NULL);
     PL_OK_(pl_add_callback(d, chain_step, pl_deferred_new(other)));
     PL_OK_(pl_add_errback(d, handle, letter('e')));
     turn();
@@ -796,9 +788,9 @@ PL_TEST(scope_end_of_the_middle_of_a_chain_fails_the_outer_one)
 
     start();
     PL_OK_(pl_scope_new(pl_reactor_scope(reactor), "other", &other));
-    middle = pl_succeed(other, NULL);
+    middle = pl_deferred_succeed(other, NULL);
     PL_OK_(pl_add_callback(middle, chain_step, pl_deferred_new(scope)));
-    outer = pl_succeed(scope, NULL);
+    outer = pl_deferred_succeed(scope, NULL);
     PL_OK_(pl_add_callback(outer, chain_step, middle));
     PL_OK_(pl_add_errback(outer, handle, letter('e')));
     turn();
@@ -822,7 +814,7 @@ PL_TEST_EACH_BACKEND(step_that_ends_the_scope_has_the_others_run_inside_and_its_
     pl_deferred *d;
 
     start();
-    d = pl_succeed(scope, NULL);
+    d = pl_deferred_succeed(scope, NULL);
     PL_OK_(pl_add_callback(d, end_scope_step, NULL));
     add(d, 'x', 'e');
     turn();
@@ -840,7 +832,7 @@ PL_TEST(step_that_ends_the_scope_has_the_deferred_that_it_returns_cancelled)
 
     start();
     PL_OK_(pl_scope_new(pl_reactor_scope(reactor), "other", &other));
-    d = pl_succeed(scope, NULL);
+    d = pl_deferred_succeed(scope, NULL);
     PL_OK_(pl_add_callback(d, end_scope_step,
                            pl_deferred_new_cancellable(other, canceller, letter('c'))));
     turn();
@@ -857,7 +849,7 @@ PL_TEST(step_at_the_end_of_the_scope_that_chains_gets_ended)
 
     start();
     PL_OK_(pl_scope_new(pl_reactor_scope(reactor), "other", &other));
-    d = pl_succeed(scope, NULL);
+    d = pl_deferred_succeed(scope, NULL);
     PL_OK_(pl_add_callback(d, chain_step, pl_deferred_new(other)));
     PL_OK_(pl_add_errback(d, handle, letter('e')));
     pl_scope_end(scope);
@@ -871,8 +863,8 @@ PL_TEST(deferred_of_an_ended_scope_is_null)
     start();
     pl_scope_end(scope);
     PL_CHECK(!pl_deferred_new(scope));
-    PL_CHECK(!pl_succeed(scope, NULL));
-    PL_CHECK(!pl_failed(scope, pl_failure_new(-EIO, "testing", NULL, NULL)));
+    PL_CHECK(!pl_deferred_succeed(scope, NULL));
+    PL_CHECK(!pl_deferred_fail(scope, pl_failure_new(-EIO, "testing", NULL, NULL)));
     finish();
 }
 
@@ -910,7 +902,7 @@ PL_TEST_EACH_BACKEND(unhandled_failure_is_logged_once_at_the_end_of_the_turn_wit
     char line[32];
 
     start();
-    pl_failed(scope, pl_failure_new(-ENOENT, "testing", NULL, "%s", "it"));
+    pl_deferred_fail(scope, pl_failure_new(-ENOENT, "testing", NULL, "%s", "it"));
     snprintf(line, sizeof line, "deferred_test.c:%d", __LINE__ - 1);
     PL_EQ(n_logged, 0);
     turn();
@@ -960,7 +952,7 @@ PL_TEST(unhandled_failure_of_one_that_is_referred_to_is_logged_when_it_is_given_
     pl_deferred *d;
 
     start();
-    d = pl_deferred_ref(pl_failed(scope, pl_failure_of(-EIO)));
+    d = pl_deferred_ref(pl_deferred_fail(scope, pl_failure_of(-EIO)));
     turn();
     turn();
     PL_EQ(n_logged, 0);
@@ -973,9 +965,146 @@ PL_TEST(unhandled_failure_of_one_that_is_referred_to_is_logged_when_it_is_given_
 PL_TEST(unhandled_failure_is_logged_when_the_reactor_is_freed_before_its_turn)
 {
     start();
-    pl_failed(scope, pl_failure_of(-EIO));
+    pl_deferred_fail(scope, pl_failure_of(-EIO));
     finish();
     PL_EQ(n_logged, 1);
+}
+
+/* ---- one that is gone ---- */
+
+#ifdef __SANITIZE_ADDRESS__
+#define GONE "use-after-free"
+#else
+#define GONE "it was made at the place"
+#endif
+
+static pl_deferred *gone;
+static unsigned n_before, n_since; /* that have gone in the same turn, and after it */
+
+static void make(unsigned n)
+{
+    for (unsigned i = 0; i < n; ++i)
+        pl_deferred_succeed(scope, NULL);
+}
+
+static void let_one_go(void)
+{
+    start();
+    make(n_before);
+    gone = pl_deferred_succeed_at(scope, NULL, "the place");
+    turn();
+    make(n_since);
+    turn();
+}
+
+static void add_to_gone(void)
+{
+    let_one_go();
+    pl_ignore(pl_add_callback(gone, step, NULL));
+}
+
+static void fire_gone(void)
+{
+    let_one_go();
+    pl_ignore(pl_deferred_callback(gone, NULL));
+}
+
+static void chain_to_gone(void)
+{
+    let_one_go();
+    PL_OK_(pl_add_callback(pl_deferred_succeed(scope, NULL), chain_step, gone));
+    turn();
+}
+
+static void cancel_gone(void)
+{
+    let_one_go();
+    pl_deferred_cancel(gone);
+}
+
+static void time_gone_out(void)
+{
+    let_one_go();
+    pl_ignore(pl_deferred_timeout(gone, 1));
+}
+
+static void ask_gone(void)
+{
+    let_one_go();
+    PL_CHECK(pl_deferred_fired(gone));
+}
+
+static void ask_gone_for_its_scope(void)
+{
+    let_one_go();
+    PL_CHECK(pl_deferred_scope(gone));
+}
+
+static void ref_gone(void)
+{
+    let_one_go();
+    pl_deferred_ref(gone);
+}
+
+static void unref_gone(void)
+{
+    let_one_go();
+    pl_deferred_unref(gone);
+}
+
+static void gather_gone(void)
+{
+    let_one_go();
+    pl_gather(scope, &gone, 1, 0);
+}
+
+static void step_aside_and_be_asked(void)
+{
+    pl_deferred *outer;
+
+    start();
+    gone = pl_deferred_succeed_at(scope, NULL, "the place");
+    PL_OK_(pl_add_callback(gone, chain_step, pl_deferred_new(scope)));
+    turn();
+    outer = pl_deferred_succeed(scope, NULL);
+    PL_OK_(pl_add_callback(outer, chain_step, gone));
+    add(outer, 'a', 'x');
+    turn();
+    PL_CHECK(pl_deferred_fired(gone));
+}
+
+PL_TEST(chain_to_one_that_only_passes_on_lets_that_one_go)
+{
+    check_aborts(step_aside_and_be_asked, GONE);
+}
+
+PL_TEST(whatever_is_done_with_a_deferred_that_is_gone_is_misuse_and_tells_where_it_was_made)
+{
+    static void (*const uses[])(void) = {
+        add_to_gone, fire_gone, chain_to_gone, cancel_gone, time_gone_out,
+        ask_gone,    ref_gone,  unref_gone,    gather_gone, ask_gone_for_its_scope};
+
+    for (size_t i = 0; i < sizeof uses / sizeof *uses; ++i)
+        check_aborts(uses[i], GONE);
+}
+
+PL_TEST(deferred_that_is_gone_is_known_as_such_until_4096_others_have_gone)
+{
+    n_since = 4095;
+    check_aborts(add_to_gone, GONE);
+}
+
+PL_TEST(deferred_that_is_gone_is_known_as_such_after_more_have_gone_at_once_than_are_kept)
+{
+    n_before = 20000;
+    n_since = 4095;
+    check_aborts(add_to_gone, GONE);
+}
+
+PL_TEST(reference_to_what_could_not_be_made_is_none)
+{
+    PL_CHECK(!pl_deferred_ref(NULL));
+    PL_CHECK(!pl_deferred_unref(NULL));
 }
 
 /* ---- memory ---- */
@@ -983,7 +1112,7 @@ PL_TEST(unhandled_failure_is_logged_when_the_reactor_is_freed_before_its_turn)
 /* A bit of everything, which must cope with whatever could not be made. Returns: whether nothing failed. */
 static bool exercise(void)
 {
-    pl_deferred *outer = pl_deferred_new(scope), *inner = pl_succeed(scope, NULL);
+    pl_deferred *outer = pl_deferred_new(scope), *inner = pl_deferred_succeed(scope, NULL);
     bool all = outer && inner;
 
     if (inner)
@@ -1025,7 +1154,7 @@ PL_TEST_EACH_BACKEND(deferred_in_the_steady_state_allocates_nothing)
 #endif
     start();
     for (int i = 0; i < 100; ++i) {
-        if (i == 10)
+        if (i == 60) /* as many have gone as rest before they are used again */
             before = pli_alloc_count();
         for (int k = 0; k < 100; ++k) {
             pl_deferred *d = pl_deferred_new(scope);

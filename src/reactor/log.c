@@ -66,7 +66,7 @@ static void add_time(line *l, int64_t wall_ns)
                tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, (int) (wall_ns / 1000000 % 1000));
 }
 
-static const char *const level_names[] = {"debug", "info", "warning", "error"};
+static const char *const level_names[] = {"", "debug", "info", "warning", "error"};
 
 static void add_json_field(line *l, const char *name, const char *text)
 {
@@ -179,7 +179,7 @@ void pli_log_init(pli_logger *logger, const pl_log_options *options)
 {
     if (options)
         logger->options = *options;
-    if (!logger->options.level_set && logger->options.level == PL_DEBUG)
+    if (logger->options.level == PL_LOG_DEFAULT)
         logger->options.level = PL_INFO;
     if (!logger->options.sink)
         logger->options.sink = to_stderr;
@@ -191,13 +191,24 @@ void pl_log_configure(pl_reactor *reactor, const pl_log_options *options)
     pli_log_init(&reactor->logger, options);
 }
 
-int pl_log_set_level(pl_reactor *reactor, const char *ns, pl_log_level level)
+/* Where the namespace stands, or n_levels. */
+static unsigned find_level(const pli_logger *logger, const char *ns)
 {
-    pli_logger *logger = &reactor->logger;
     unsigned i = 0;
 
     while (i < logger->n_levels && strcmp(logger->levels[i].ns, ns) != 0)
         ++i;
+    return i;
+}
+
+static void forget_level(pli_logger *logger, unsigned i)
+{
+    if (i < logger->n_levels)
+        logger->levels[i] = logger->levels[--logger->n_levels];
+}
+
+static int remember_level(pli_logger *logger, unsigned i, const char *ns, pl_log_level level)
+{
     if (i == sizeof logger->levels / sizeof *logger->levels ||
         strlen(ns) >= sizeof logger->levels[i].ns)
         return PL_E_LIMIT;
@@ -206,8 +217,21 @@ int pl_log_set_level(pl_reactor *reactor, const char *ns, pl_log_level level)
         ++logger->n_levels;
     }
     logger->levels[i].level = level;
-    set_threshold(logger);
     return 0;
+}
+
+int pl_log_set_level(pl_reactor *reactor, const char *ns, pl_log_level level)
+{
+    pli_logger *logger = &reactor->logger;
+    unsigned i = find_level(logger, ns);
+    int error = 0;
+
+    if (level == PL_LOG_DEFAULT)
+        forget_level(logger, i);
+    else
+        error = remember_level(logger, i, ns, level);
+    set_threshold(logger);
+    return error;
 }
 
 pl_log_level pl_log_threshold(const pl_reactor *reactor)

@@ -22,7 +22,7 @@ static void keep(void *arg, pl_log_level level, pl_slice line)
 static void start(pl_log_level level, pl_log_format format)
 {
     const pl_log_options log = {
-        .level = level, .level_set = true, .format = format, .sink = keep, .sink_arg = &reactor};
+        .level = level, .format = format, .sink = keep, .sink_arg = &reactor};
     pl_reactor_options options = {.log = &log};
 
     PL_OK_(pl_reactor_new(&options, &reactor));
@@ -137,6 +137,21 @@ PL_TEST(log_level_of_a_namespace_is_also_that_of_those_below_it)
     pl_reactor_free(reactor);
 }
 
+PL_TEST(log_level_of_a_namespace_that_is_taken_back_is_that_of_those_above_it)
+{
+    start(PL_WARNING, PL_LOG_TEXT);
+    PL_OK_(pl_log_set_level(reactor, "net", PL_ERROR));
+    PL_OK_(pl_log_set_level(reactor, "net.tcp", PL_DEBUG));
+    PL_OK_(pl_log_set_level(reactor, "net.tcp", PL_LOG_DEFAULT));
+    PL_OK_(pl_log_set_level(reactor, "never.had.one", PL_LOG_DEFAULT));
+    PL_EQ(pl_log_threshold(reactor), PL_WARNING);
+    pl_log(reactor, PL_WARNING, "net.tcp", "x");
+    PL_EQ(n_lines, 0);
+    pl_log(reactor, PL_ERROR, "net.tcp", "1");
+    PL_EQ(n_lines, 1);
+    pl_reactor_free(reactor);
+}
+
 PL_TEST(log_takes_twelve_namespaces_and_none_that_is_too_long)
 {
     char ns[8];
@@ -149,6 +164,17 @@ PL_TEST(log_takes_twelve_namespaces_and_none_that_is_too_long)
     }
     PL_EQ(pl_log_set_level(reactor, "more", PL_DEBUG), PL_E_LIMIT);
     PL_OK_(pl_log_set_level(reactor, "n3", PL_DEBUG));
+    PL_OK_(pl_log_set_level(reactor, "n4", PL_LOG_DEFAULT));
+    PL_OK_(pl_log_set_level(reactor, "more", PL_DEBUG));
+    pl_reactor_free(reactor);
+}
+
+PL_TEST(log_level_that_is_not_said_is_info)
+{
+    start(PL_LOG_DEFAULT, PL_LOG_TEXT);
+    PL_EQ(pl_log_threshold(reactor), PL_INFO);
+    pl_log_configure(reactor, &(pl_log_options){.level = PL_DEBUG, .sink = keep});
+    PL_EQ(pl_log_threshold(reactor), PL_DEBUG);
     pl_reactor_free(reactor);
 }
 

@@ -116,14 +116,33 @@ int pl_reactor_turn(pl_reactor *reactor, double seconds)
         pli_misuse("pl_reactor_turn() within a callback");
         return PL_E_STATE;
     }
+    if (seconds != seconds) {
+        pli_misuse("seconds that are not a number");
+        return -EINVAL;
+    }
+    if (!reactor->running)
+        pli_stop_signals_release(
+            reactor); /* it is the caller's loop that runs, and the caller's to end */
     return pli_reactor_turn(reactor, seconds < 0 ? -1 : (int64_t) (seconds * 1e9));
+}
+
+/* A program knows what it has asked for; a variable of the environment may have been set by somebody else, long ago. */
+static void log_no_backend(pl_reactor *reactor, const char *name, int error)
+{
+    pl_log(reactor, PL_ERROR, "reactor", "no such backend is to be had",
+           PL_LOG_STR("PLAIT_REACTOR", name),
+           PL_LOG_STR("error", error == PL_E_SYNTAX ? "unknown name" : pl_error_text(error)),
+           PL_LOG_STR("names", "auto, uring, epoll, poll, select"));
 }
 
 static int open_backend(pl_reactor *reactor, const pl_reactor_options *options)
 {
-    const char *name = options->backend ? options->backend : pli_environment("PLAIT_REACTOR");
+    const char *from_environment = options->backend ? NULL : pli_environment("PLAIT_REACTOR");
+    const char *name = from_environment ? from_environment : options->backend;
     int error = pli_backend_open(name && *name ? name : "auto", &reactor->backend);
 
+    if (error < 0 && from_environment)
+        log_no_backend(reactor, name, error);
     if (error == 0)
         error = pli_posts_open(reactor);
     return error;
@@ -164,6 +183,8 @@ int pl_reactor_new(const pl_reactor_options *options, pl_reactor **ret_reactor)
     reactor_init(reactor, options);
     pli_signals_ignore_pipe();
     error = open_backend(reactor, options);
+    if (error == 0)
+        error = pli_stop_signals_hold(reactor);
     if (error < 0) {
         pl_reactor_free(reactor);
         return error;

@@ -75,7 +75,7 @@ struct pl_reactor {
     pli_logger logger;
 
     /* What the Deferreds leave behind for the next ones */
-    struct pl_deferred *spare_deferreds;
+    struct pl_deferred *spare_deferreds, *last_spare_deferred;
     uint32_t n_spare_deferreds;
 
     pli_annex *fibers; /* NULL until there is one */
@@ -91,6 +91,8 @@ struct pl_reactor {
     pli_io signals;
     sigset_t watched_signals;
     pli_signal_watch *signal_watches;
+    pl_scope *
+        stop_signals; /* of the watches of SIGINT and SIGTERM; NULL: these do what they do without a reactor */
 
     /* Life */
     pli_trigger_entry *triggers;
@@ -147,8 +149,12 @@ void pli_check_thread_slow(const pl_reactor *reactor);
 /* One turn, which waits up to `timeout_ns` (negative: for ever). */
 int pli_reactor_turn(pl_reactor *reactor, int64_t timeout_ns);
 
-/* run.c: any trigger that is left, {0} for none. */
+/* run.c */
+/* Any trigger that is left, {0} for none. */
 pl_trigger pli_first_trigger(const pl_reactor *reactor);
+/* From here on SIGINT and SIGTERM stop the run: the present one, or the next. Nothing, when they are held already, or are to be left alone. */
+PL_MUST int pli_stop_signals_hold(pl_reactor *reactor);
+void pli_stop_signals_release(pl_reactor *reactor);
 
 /* post.c */
 PL_MUST int pli_posts_open(pl_reactor *reactor);
@@ -160,6 +166,8 @@ void pli_posts_run(pl_reactor *reactor);
 
 /* signals.c */
 void pli_signals_close(pl_reactor *reactor);
+/* Lets `signal` do what it did before it was watched, unless somebody still watches it. One that is pending does so now. */
+void pli_signal_let_go(pl_reactor *reactor, int signal);
 
 /* deferred.c */
 void pli_deferreds_free_spares(pl_reactor *reactor);

@@ -158,15 +158,31 @@ static void stop_by_signal(int signal, void *arg)
     pl_ignore(pl_reactor_stop(reactor));
 }
 
-static int handle_stop_signals(pl_reactor *reactor, pl_scope **ret_scope)
+int pli_stop_signals_hold(pl_reactor *reactor)
 {
-    int error = pl_scope_new(&reactor->scope, "signals", ret_scope);
+    int error;
 
-    if (error >= 0 && !reactor->ignore_signals)
-        error = pl_on_signal(*ret_scope, SIGINT, stop_by_signal, reactor);
-    if (error >= 0 && !reactor->ignore_signals)
-        error = pl_on_signal(*ret_scope, SIGTERM, stop_by_signal, reactor);
-    return error < 0 ? error : 0;
+    if (reactor->stop_signals || reactor->ignore_signals)
+        return 0;
+    error = pl_scope_new(&reactor->scope, "signals", &reactor->stop_signals);
+    if (error < 0)
+        return error;
+    error = pl_on_signal(reactor->stop_signals, SIGINT, stop_by_signal, reactor);
+    if (error == 0)
+        error = pl_on_signal(reactor->stop_signals, SIGTERM, stop_by_signal, reactor);
+    if (error < 0)
+        pli_stop_signals_release(reactor);
+    return error;
+}
+
+void pli_stop_signals_release(pl_reactor *reactor)
+{
+    if (!reactor->stop_signals)
+        return;
+    pl_scope_end(reactor->stop_signals);
+    reactor->stop_signals = NULL;
+    pli_signal_let_go(reactor, SIGINT);
+    pli_signal_let_go(reactor, SIGTERM);
 }
 
 static int run_until_stopped(pl_reactor *reactor)
@@ -184,7 +200,6 @@ static int run_until_stopped(pl_reactor *reactor)
 
 int pl_reactor_run(pl_reactor *reactor)
 {
-    pl_scope *signals = NULL;
     int error;
 
     pli_check_thread(reactor);
@@ -195,11 +210,11 @@ int pl_reactor_run(pl_reactor *reactor)
     reactor->stop_signal = 0;
     pl_log(reactor, PL_INFO, "reactor", "running",
            PL_LOG_STR("backend", pl_reactor_backend(reactor)));
-    error = handle_stop_signals(reactor, &signals);
+    error = pli_stop_signals_hold(reactor);
     if (error >= 0)
         error = run_until_stopped(reactor);
-    pl_scope_end(signals);
     reactor->running = false;
+    pli_stop_signals_release(reactor);
     return error < 0 ? error : reactor->stop_signal;
 }
 

@@ -128,7 +128,7 @@ static pl_deferred *trigger_that_never_ends(void *arg)
 static pl_deferred *trigger_that_fails(void *arg)
 {
     note(arg);
-    return pl_failed(pl_reactor_scope(reactor), pl_failure_of(-EIO));
+    return pl_deferred_fail(pl_reactor_scope(reactor), pl_failure_of(-EIO));
 }
 
 PL_TEST_EACH_BACKEND(shutdown_waits_for_the_deferreds_of_before)
@@ -234,6 +234,27 @@ PL_TEST(reactor_of_a_backend_that_there_is_not_says_so)
     PL_EQ(pl_reactor_new(&options, &reactor), PL_E_SYNTAX);
     PL_CHECK(!reactor);
     PL_CHECK(!pl_reactor_free(NULL));
+}
+
+static void keep_line(void *arg, pl_log_level level, pl_slice line)
+{
+    (void) level;
+    pl_slice_text(line, arg, 256);
+}
+
+PL_TEST(reactor_of_a_backend_that_the_environment_misnames_says_where_and_which_there_are)
+{
+    char line[256] = "";
+    pl_log_options log = {.sink = keep_line, .sink_arg = line};
+
+    setenv("PLAIT_REACTOR", "pigeon", 1);
+    PL_EQ(pl_reactor_new(&(pl_reactor_options){.log = &log}, &reactor), PL_E_SYNTAX);
+    PL_CHECK(strstr(line, " error reactor: no such backend is to be had PLAIT_REACTOR=pigeon "
+                          "error=unknown name names=auto, uring, epoll, poll, select"));
+    *line = '\0';
+    PL_EQ(pl_reactor_new(&(pl_reactor_options){.log = &log, .backend = "dove"}, &reactor),
+          PL_E_SYNTAX);
+    PL_STR_EQ(line, "");
 }
 
 PL_TEST_EACH_BACKEND(reactor_is_of_the_backend_that_the_environment_names)

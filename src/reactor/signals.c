@@ -73,6 +73,21 @@ void pli_signals_close(pl_reactor *reactor)
     pli_signals_unwatch(&reactor->watched_signals);
 }
 
+void pli_signal_let_go(pl_reactor *reactor, int signal)
+{
+    sigset_t one;
+
+    for (const pli_signal_watch *watch = reactor->signal_watches; watch; watch = watch->next)
+        if (watch->signal == signal)
+            return;
+    if (!sigismember(&reactor->watched_signals, signal))
+        return;
+    sigemptyset(&one);
+    sigaddset(&one, signal);
+    sigdelset(&reactor->watched_signals, signal);
+    pli_signals_unwatch(&one);
+}
+
 static void watch_bury(pli_task *task)
 {
     pli_free(pl_container_of(task, pli_signal_watch, task));

@@ -143,6 +143,105 @@ PL_TEST_EACH_BACKEND(reactor_that_a_signal_stops_returns_its_number)
     pl_reactor_free(reactor);
 }
 
+static volatile sig_atomic_t handled;
+
+static void handle(int signal)
+{
+    (void) signal;
+    handled = 1;
+}
+
+static void stop(void *arg)
+{
+    (void) arg;
+    PL_OK_(pl_reactor_stop(reactor));
+}
+
+static pl_deferred *count(void *arg)
+{
+    ++*(unsigned *) arg;
+    return NULL;
+}
+
+PL_TEST_EACH_BACKEND(signal_that_came_before_the_run_ends_it_at_once_and_in_order)
+{
+    static const int signals[] = {SIGTERM, SIGINT};
+
+    for (int i = 0; i < 2; ++i) {
+        unsigned n_started = 0, n_ended = 0;
+
+        start();
+        pl_add_system_event_trigger(reactor, PL_DURING, PL_STARTUP, count, &n_started);
+        pl_add_system_event_trigger(reactor, PL_DURING, PL_SHUTDOWN, count, &n_ended);
+        raise_it((void *) (intptr_t) signals[i]);
+        PL_EQ(pl_reactor_run(reactor), signals[i]);
+        PL_EQ(n_started, 1);
+        PL_EQ(n_ended, 1);
+        pl_reactor_free(reactor);
+    }
+}
+
+PL_TEST_EACH_BACKEND(signal_that_comes_after_the_run_does_what_it_did_before)
+{
+    signal(SIGINT, handle);
+    start();
+    PL_OK_(pl_call_when_running(reactor, stop, NULL));
+    PL_EQ(pl_reactor_run(reactor), 0);
+    PL_CHECK(!is_blocked(SIGTERM));
+    raise_it((void *) SIGINT);
+    PL_EQ(handled, 1);
+    pl_reactor_free(reactor);
+}
+
+PL_TEST_EACH_BACKEND(signal_of_a_program_that_turns_the_reactor_itself_is_its_own)
+{
+    signal(SIGINT, handle);
+    start();
+    raise_it((void *) SIGINT);
+    PL_EQ(handled, 0);
+    turn();
+    PL_EQ(handled, 1);
+    PL_CHECK(!is_blocked(SIGTERM));
+    pl_reactor_free(reactor);
+}
+
+PL_TEST_EACH_BACKEND(signal_that_the_program_watches_is_told_after_the_run_too)
+{
+    start();
+    PL_OK_(pl_on_signal(scope, SIGINT, told, NULL));
+    PL_OK_(pl_call_when_running(reactor, stop, NULL));
+    PL_EQ(pl_reactor_run(reactor), 0);
+    raise_it((void *) SIGINT);
+    turn_until(1);
+    pl_reactor_free(reactor);
+}
+
+static pl_deferred *turn_by_itself(void *arg)
+{
+    (void) arg;
+    turn();
+    raise_it((void *) SIGTERM);
+    return NULL;
+}
+
+PL_TEST_EACH_BACKEND(turn_within_a_run_leaves_the_signals_with_the_run)
+{
+    start();
+    pl_add_system_event_trigger(reactor, PL_DURING, PL_STARTUP, turn_by_itself, NULL);
+    PL_EQ(pl_reactor_run(reactor), SIGTERM);
+    pl_reactor_free(reactor);
+}
+
+PL_TEST(signals_are_left_alone_by_a_reactor_that_is_to_ignore_them)
+{
+    PL_OK_(pl_reactor_new(&(pl_reactor_options){.ignore_signals = true}, &reactor));
+    PL_CHECK(!is_blocked(SIGINT) && !is_blocked(SIGTERM));
+    PL_OK_(pl_call_when_running(reactor, stop, NULL));
+    PL_EQ(pl_reactor_run(reactor), 0);
+    PL_CHECK(!is_blocked(SIGINT) && !is_blocked(SIGTERM));
+    pl_reactor_free(reactor);
+}
+
 PL_TEST(sigpipe_kills_nobody_who_has_a_reactor)
 {
     int pipes[2];
@@ -153,14 +252,6 @@ PL_TEST(sigpipe_kills_nobody_who_has_a_reactor)
     PL_EQ(write(pipes[1], "x", 1), -1);
     PL_EQ(errno, EPIPE);
     pl_reactor_free(reactor);
-}
-
-static volatile sig_atomic_t handled;
-
-static void handle(int signal)
-{
-    (void) signal;
-    handled = 1;
 }
 
 PL_TEST(sigpipe_stays_with_the_handler_that_it_has)

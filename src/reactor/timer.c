@@ -10,9 +10,18 @@
 
 static int64_t to_ns(double seconds)
 {
-    if (!(seconds > 0)) /* also what is not a number */
+    if (!(seconds > 0))
         return 0;
     return seconds >= (double) FAR_NS / 1e9 ? FAR_NS : (int64_t) (seconds * 1e9);
+}
+
+/* A number, as it has to be. What came of 0/0 is more likely to be meant as any time but now. */
+static bool is_number(double seconds)
+{
+    if (seconds == seconds)
+        return true;
+    pli_misuse("seconds that are not a number");
+    return false;
 }
 
 /* The first tick that is not before that moment. */
@@ -28,7 +37,7 @@ pl_timer pl_call_later(pl_scope *scope, double seconds, pl_timer_fn *fn, void *a
     int64_t ns = to_ns(seconds);
 
     pli_check_thread(reactor);
-    if (scope->ended)
+    if (!is_number(seconds) || scope->ended)
         return timer;
     /* No delay is due now, although now is not on a tick. */
     timer.slot =
@@ -51,7 +60,7 @@ bool pl_timer_reset(pl_reactor *reactor, pl_timer timer, double seconds)
     int64_t ns = to_ns(seconds);
 
     pli_check_thread(reactor);
-    if (!pli_wheel_get(&reactor->wheel, timer.slot, timer.gen))
+    if (!is_number(seconds) || !pli_wheel_get(&reactor->wheel, timer.slot, timer.gen))
         return false;
     pli_wheel_move(&reactor->wheel, timer.slot,
                    ns ? tick_after(reactor->now + ns) : reactor->wheel.now);
@@ -64,7 +73,7 @@ bool pl_timer_delay(pl_reactor *reactor, pl_timer timer, double seconds)
     int64_t ns = seconds < 0 ? -to_ns(-seconds) : to_ns(seconds);
 
     pli_check_thread(reactor);
-    if (!node)
+    if (!is_number(seconds) || !node)
         return false;
     /* In ticks, whose sum can't overflow; rounded up, as ever. */
     pli_wheel_move(&reactor->wheel, timer.slot, node->due + tick_after(ns));

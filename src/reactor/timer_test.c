@@ -52,15 +52,47 @@ PL_TEST_EACH_BACKEND(timer_without_delay_runs_in_the_next_turn_and_once)
     start();
     timer = later(0, 'a');
     later(-5, 'b');
-    later((double) NAN, 'c');
     PL_STR_EQ(trace, "");
     PL_CHECK(pl_timer_active(reactor, timer));
     turn();
-    PL_STR_EQ(trace, "abc");
+    PL_STR_EQ(trace, "ab");
     PL_CHECK(!pl_timer_active(reactor, timer));
     turn();
-    PL_STR_EQ(trace, "abc");
+    PL_STR_EQ(trace, "ab");
     pl_reactor_free(reactor);
+}
+
+static void call_at_no_time(void)
+{
+    start();
+    later((double) NAN, 'x');
+}
+
+static void reset_to_no_time(void)
+{
+    start();
+    pl_timer_reset(reactor, later(1, 'x'), (double) NAN);
+}
+
+static void delay_by_no_time(void)
+{
+    start();
+    pl_timer_delay(reactor, later(1, 'x'), (double) NAN);
+}
+
+static void turn_for_no_time(void)
+{
+    start();
+    pl_ignore(pl_reactor_turn(reactor, (double) NAN));
+}
+
+PL_TEST(seconds_that_are_not_a_number_are_misuse)
+{
+    static void (*const calls[])(void) = {call_at_no_time, reset_to_no_time, delay_by_no_time,
+                                          turn_for_no_time};
+
+    for (size_t i = 0; i < sizeof calls / sizeof *calls; ++i)
+        check_aborts(calls[i], "seconds that are not a number");
 }
 
 static void again(void *arg)

@@ -35,7 +35,7 @@ static void bench_open(bench *b, unsigned events)
     int fds[2];
 
     kit_open_reactor(&b->k);
-    PL_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
+    PL_EQ(peer_pair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
     b->near = fds[0];
     b->far = fds[1];
     b->seen = (seen){.empty = -1};
@@ -45,8 +45,8 @@ static void bench_open(bench *b, unsigned events)
 static void bench_close(bench *b)
 {
     kit_end(&b->k);
-    close(b->near);
-    close(b->far);
+    peer_close(b->near);
+    peer_close(b->far);
     kit_done(&b->k);
 }
 
@@ -110,7 +110,7 @@ PL_TEST_EACH_BACKEND(a_hangup_is_told_as_all_that_was_asked_for)
     bench b;
 
     bench_open(&b, PL_READABLE | PL_WRITABLE);
-    close(b.far);
+    peer_close(b.far);
     b.far = -1;
     KIT_UNTIL(&b.k, b.seen.events == (PL_READABLE | PL_WRITABLE));
     bench_close(&b);
@@ -123,13 +123,13 @@ PL_TEST_EACH_BACKEND(waiting_for_room_rests_when_the_peer_has_ended_its_half)
     bench b;
 
     bench_open(&b, 0);
-    while (send(b.near, junk, sizeof junk, MSG_NOSIGNAL) > 0)
+    while (peer_send(b.near, junk, sizeof junk, MSG_NOSIGNAL) > 0)
         continue;
-    PL_EQ(shutdown(b.far, SHUT_WR), 0);
+    PL_EQ(peer_shutdown(b.far, SHUT_WR), 0);
     PL_EQ(pl_watch_set(b.seen.watch, PL_WRITABLE), 0);
     PL_CHECK(kit_rests(&b.k));
     PL_EQ(b.seen.calls, 0);
-    while (recv(b.far, (char[4096]){0}, 4096, 0) > 0)
+    while (peer_recv(b.far, (char[4096]){0}, 4096, 0) > 0)
         continue;
     KIT_UNTIL(&b.k, b.seen.calls == 3);
     PL_EQ(b.seen.events, PL_WRITABLE);
@@ -160,7 +160,7 @@ PL_TEST_EACH_BACKEND(after_its_watch_has_ended_a_descriptor_may_be_closed_at_onc
     bench_open(&b, PL_READABLE);
     peer_say(b.far, "x");
     pl_watch_end(b.seen.watch);
-    close(b.near);
+    peer_close(b.near);
     fd = eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK);
     PL_EQ(fd, b.near);
     PL_EQ(pl_watch_fd(b.k.scope, fd, PL_READABLE, see, &other, NULL), 0);
@@ -192,7 +192,7 @@ PL_TEST_EACH_BACKEND(what_cannot_be_polled_is_refused)
     kit_open_reactor(&k);
     PL_EQ(pl_watch_fd(k.scope, fd, PL_READABLE, see, &s, NULL), -EPERM);
     PL_EQ(pl_watch_fd(k.scope, 9999, PL_READABLE, see, &s, NULL), -EBADF);
-    close(fd);
+    peer_close(fd);
     --k.fds;
     kit_done(&k);
 }
@@ -208,7 +208,7 @@ PL_TEST_EACH_BACKEND(a_watch_without_memory_is_refused_and_leaves_nothing)
     PL_EQ(pl_watch_fd(k.scope, fd, PL_READABLE, see, &s, NULL), -ENOMEM);
     pli_alloc_fail_at(0, false);
     PL_EQ(k.reactor->backend->ios.used, k.ios);
-    close(fd);
+    peer_close(fd);
     --k.fds;
     kit_done(&k);
 }

@@ -9,7 +9,8 @@
 /* What main() of step 1 does. Returns: main()'s exit status. */
 static inline int serve(const char *endpoint, const pl_listen_options *options)
 {
-    char address[PL_ADDRESS_TEXT];
+    pl_failure *failure = NULL;
+    char text[512];
     pl_reactor *reactor;
     pl_port *port;
     int r = pl_reactor_new(NULL, &reactor);
@@ -19,26 +20,16 @@ static inline int serve(const char *endpoint, const pl_listen_options *options)
         return 1;
     }
     setvbuf(stdout, NULL, _IOLBF, 0);
-    r = pl_listen(pl_reactor_scope(reactor), endpoint, options, &port);
+    r = pl_listen(pl_reactor_scope(reactor), endpoint, options, &port, &failure);
     if (r < 0) {
-        fprintf(stderr, "%s: %s\n", endpoint, pl_error_text(r));
+        fprintf(stderr, "%s\n", pl_failure_format(failure, text, sizeof text));
+        pl_failure_unref(failure);
     } else {
-        printf("listening on %s\n",
-               pl_address_format(pl_port_address(port), address, sizeof address));
+        printf("listening on %s\n", pl_address_format(pl_port_address(port), text, sizeof text));
         r = pl_reactor_run(reactor);
     }
     pl_reactor_free(reactor);
     return r < 0;
-}
-
-/* Copies a slice into `text`, of `size` bytes, as a C string; cut where it does not fit. Returns: `text`. */
-static inline char *text_of(pl_slice slice, char *text, size_t size)
-{
-    slice = pl_slice_first(slice, size - 1);
-    if (slice.len)
-        memcpy(text, slice.ptr, slice.len);
-    text[slice.len] = '\0';
-    return text;
 }
 
 #endif

@@ -16,7 +16,8 @@ static const pl_protocol_ops echo_ops = {
 int main(int argc, char **argv)
 {
     const char *endpoint = argc > 1 ? argv[1] : "tcp:8007";
-    char address[PL_ADDRESS_TEXT];
+    pl_failure *failure = NULL;
+    char text[512];
     pl_reactor *reactor;
     pl_port *port;
     int r = pl_reactor_new(NULL, &reactor);
@@ -26,12 +27,12 @@ int main(int argc, char **argv)
         return 1;
     }
     r = pl_listen(pl_reactor_scope(reactor), endpoint, &(pl_listen_options){.protocol = &echo_ops},
-                  &port);
+                  &port, &failure);
     if (r < 0) {
-        fprintf(stderr, "%s: %s\n", endpoint, pl_error_text(r));
+        fprintf(stderr, "%s\n", pl_failure_format(failure, text, sizeof text));
+        pl_failure_unref(failure);
     } else {
-        printf("listening on %s\n",
-               pl_address_format(pl_port_address(port), address, sizeof address));
+        printf("listening on %s\n", pl_address_format(pl_port_address(port), text, sizeof text));
         fflush(stdout);
         r = pl_reactor_run(reactor);
     }

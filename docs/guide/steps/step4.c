@@ -49,7 +49,7 @@ static void client_line_received(pl_line_receiver *self, pl_slice line)
 {
     char text[32];
 
-    text_of(line, text, sizeof text);
+    pl_slice_text(line, text, sizeof text);
     if (strncmp(text, "every ", 6) == 0)
         client_every((client *) self, strtod(text + 6, NULL));
     else if (strcmp(text, "stop") == 0)

@@ -36,7 +36,7 @@ static void counter_line_received(pl_line_receiver *self, pl_slice line)
     counter *me = (counter *) self;
     char text[32];
 
-    text_of(line, text, sizeof text);
+    pl_slice_text(line, text, sizeof text);
     me->next = 1;
     me->last = strtoul(text, NULL, 10);
     counter_go_on(me);

@@ -23,7 +23,7 @@ static void asker_line_received(pl_line_receiver *self, pl_slice line)
     asker *me = (asker *) self;
     pl_deferred *answered = me->answered;
 
-    text_of(line, me->client->answer, sizeof me->client->answer);
+    pl_slice_text(line, me->client->answer, sizeof me->client->answer);
     me->answered = NULL;
     pl_deferred_callback(answered, me->client->answer);
     pl_close(self->protocol.transport);
@@ -96,8 +96,8 @@ static void client_line_received(pl_line_receiver *self, pl_slice line)
     char endpoint[256];
     pl_deferred *d;
 
-    text_of(pl_slice_first(line, at), endpoint, sizeof endpoint);
-    text_of(pl_slice_from(line, at + 1), me->question, sizeof me->question);
+    pl_slice_text(pl_slice_first(line, at), endpoint, sizeof endpoint);
+    pl_slice_text(pl_slice_from(line, at + 1), me->question, sizeof me->question);
     d = pl_connect(scope, endpoint, &(pl_connect_options){.protocol = &asker_ops.protocol});
     if (!d)
         return;

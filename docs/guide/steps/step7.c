@@ -25,7 +25,7 @@ static int ask(void *arg)
     question *self = arg;
     pl_transport *other;
     pl_slice line;
-    int r = pl_fiber_connect(NULL, self->endpoint, NULL, &other);
+    int r = pl_fiber_connect(NULL, self->endpoint, NULL, &other, NULL);
 
     if (r == 0)
         r = send_line(other, self->text);
@@ -35,7 +35,7 @@ static int ask(void *arg)
     if (r == 0)
         return PL_E_CLEAN; /* it left without an answer */
     if (r > 0)
-        text_of(line, self->answer, sizeof self->answer);
+        pl_slice_text(line, self->answer, sizeof self->answer);
     return r;
 }
 
@@ -53,8 +53,8 @@ static int answer(pl_transport *client, pl_slice line)
     asked = pl_scope_alloc(scope, sizeof *asked);
     if (!asked)
         return -ENOMEM;
-    text_of(pl_slice_first(line, at), asked->endpoint, sizeof asked->endpoint);
-    text_of(pl_slice_from(line, at + 1), asked->text, sizeof asked->text);
+    pl_slice_text(pl_slice_first(line, at), asked->endpoint, sizeof asked->endpoint);
+    pl_slice_text(pl_slice_from(line, at + 1), asked->text, sizeof asked->text);
     d = pl_spawn(scope, ask, asked);
     if (d)
         pl_deferred_timeout(d, PATIENCE_S);

@@ -85,7 +85,7 @@ static void reader_line_received(pl_line_receiver *self, pl_slice line)
 
     if (!new)
         return;
-    text_of(line, text, sizeof text);
+    pl_slice_text(line, text, sizeof text);
     new->path = log->path;
     new->wanted = (unsigned) strtoul(text, NULL, 10);
     if (new->wanted < 1 || new->wanted > LINES_MAX)

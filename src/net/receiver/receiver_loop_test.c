@@ -1,9 +1,8 @@
 /* The receivers over a real transport, on every backend. The peer is a plain socket of the test itself. */
-#include <arpa/inet.h>
 #include <plait/plait.h>
-#include <sys/socket.h>
 
 #include "tests/check.h"
+#include "tests/peer.h"
 
 typedef struct talker {
     pl_line_receiver base;
@@ -76,21 +75,21 @@ static void start(void)
 
     PL_EQ(pl_reactor_new(NULL, &reactor), 0);
     PL_EQ(pl_scope_new(pl_reactor_scope(reactor), "test", &scope), 0);
-    PL_EQ(pl_listen(scope, "tcp:127.0.0.1:0", &options, &port), 0);
+    PL_EQ(pl_listen(scope, "tcp:127.0.0.1:0", &options, &port, NULL), 0);
     to.sin_port = htons(pl_port_address(port)->port);
-    peer_fd = socket(AF_INET, SOCK_STREAM, 0);
-    PL_EQ(connect(peer_fd, (const void *) &to, sizeof to), 0);
+    peer_fd = peer_socket(AF_INET, SOCK_STREAM, 0);
+    PL_EQ(peer_connect(peer_fd, (const void *) &to, sizeof to), 0);
 }
 
 static void stop(void)
 {
-    close(peer_fd);
+    peer_close(peer_fd);
     pl_reactor_free(reactor);
 }
 
 static void say(const char *text)
 {
-    PL_EQ(send(peer_fd, text, strlen(text), MSG_NOSIGNAL), strlen(text));
+    PL_EQ(peer_send(peer_fd, text, strlen(text), MSG_NOSIGNAL), strlen(text));
 }
 
 static void turn(void)
@@ -108,7 +107,7 @@ static void hear(const char *text)
         ssize_t n;
 
         turn();
-        n = recv(peer_fd, in + len, sizeof in - 1 - len, MSG_DONTWAIT);
+        n = peer_recv(peer_fd, in + len, sizeof in - 1 - len, MSG_DONTWAIT);
         PL_CHECK(n != 0);
         len += n > 0 ? (size_t) n : 0;
     }
@@ -143,7 +142,7 @@ PL_TEST_EACH_BACKEND(what_came_behind_a_pause_is_delivered_before_the_end_of_the
 {
     start();
     say("one\r\npause\r\ntwo\r\npause\r\nthree\r\n");
-    PL_EQ(shutdown(peer_fd, SHUT_WR), 0);
+    PL_EQ(peer_shutdown(peer_fd, SHUT_WR), 0);
     hear("one\r\npause\r\n");
     hear("two\r\npause\r\n");
     hear("three\r\n");
@@ -166,9 +165,9 @@ PL_TEST_EACH_BACKEND(lines_behind_a_close_are_not_delivered)
     start();
     say("one\r\nclose\r\ntwo\r\n");
     hear("one\r\nclose\r\n");
-    PL_EQ(shutdown(peer_fd, SHUT_WR), 0);
+    PL_EQ(peer_shutdown(peer_fd, SHUT_WR), 0);
     wait_for_the_end(PL_E_CLEAN);
-    PL_EQ(recv(peer_fd, (char[1]){0}, 1, MSG_DONTWAIT), 0);
+    PL_EQ(peer_recv(peer_fd, (char[1]){0}, 1, MSG_DONTWAIT), 0);
     stop();
 }
 

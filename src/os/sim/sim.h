@@ -50,6 +50,12 @@ void pli_sim_unschedule(pl_sim *sim, pli_sim_event *event);
 
 typedef enum pli_sim_state { PLI_SIM_RUNNABLE, PLI_SIM_BLOCKED, PLI_SIM_OVER } pli_sim_state;
 
+/* What who started a thread has of it; stays until it has been joined. */
+typedef struct pli_sim_handle {
+    pli_sim_thread *thread; /* NULL: it is over */
+    pli_link joining;       /* threads that wait for that */
+} pli_sim_handle;
+
 struct pli_sim_thread {
     pli_link link; /* among the runnable, or those that wait for the same thing */
     pli_link of_process;
@@ -58,24 +64,44 @@ struct pli_sim_thread {
     pli_stack stack;
     void (*fn)(void *arg);
     void *arg;
-    const char *name;
+    const char *name, *waits_for;
+    uint64_t number;
     pli_sim_event alarm;
     pli_sim_state state;
     struct pli_fiber *fiber; /* pli_thread_fiber while it does not run */
-    pli_link joining;        /* threads that wait for its end */
-    bool main;
+    pli_memory_watch *watch; /* of its memory, likewise; at first the world's */
+    pli_sim_handle *handle;  /* NULL: nobody joins it */
 };
 
 /* The running thread waits until pli_sim_wake(), or until `until` (INT64_MAX: for ever). What it waits for is text for the report. */
 void pli_sim_block(int64_t until, const char *what);
 void pli_sim_wake(pli_sim_thread *thread);
+/* Lets others run first. */
+void pli_sim_yield(void);
 /* A place where another thread may run first. */
 void pli_sim_preempt(void);
 PL_MUST int pli_sim_thread_start(void (*fn)(void *arg), void *arg, const char *name,
-                                 pli_sim_thread **ret_thread);
-void pli_sim_thread_join(pli_sim_thread *thread);
+                                 pli_sim_handle **ret_handle);
+/* Waits for its end, and gives the handle back. */
+void pli_sim_thread_join(pli_sim_handle *handle);
+/* Not 0, and different for each thread of a world. */
+uintptr_t pli_sim_thread_number(void);
+
+typedef struct pli_sim_mutex {
+    pli_sim_thread *owner;
+    pli_link waiting;
+} pli_sim_mutex;
+
+void pli_sim_mutex_init(pli_sim_mutex *mutex);
+void pli_sim_mutex_lock(pli_sim_mutex *mutex);
+void pli_sim_mutex_unlock(pli_sim_mutex *mutex);
+/* A condition is the list of those that wait for it. */
+void pli_sim_condition_wait(pli_link *condition, pli_sim_mutex *mutex);
+void pli_sim_condition_wake(pli_link *condition, bool all);
 
 /* ---- descriptors and their objects ---- */
+
+#define PLI_SIM_ROOM 65536u
 
 /* Numbers of simulated descriptors begin here, so that one can't be mistaken for a real one. */
 #define PLI_SIM_FD 0x10000000
@@ -92,13 +118,23 @@ struct pli_sim_object {
     const pli_sim_object_ops *ops;
     pl_sim_process *process; /* that opened it */
     unsigned fds;
-    pli_link watchers; /* ios that wait for it */
+    pli_link watchers;
 };
+
+/* Whoever wants to know when the object may have become ready. */
+typedef struct pli_sim_watcher {
+    pli_link link;          /* of the object */
+    pli_sim_object *object; /* NULL: it is closed */
+    void (*changed)(struct pli_sim_watcher *self);
+} pli_sim_watcher;
 
 /* Memory of the world's own, zeroed. Freed with pli_sim_kfree(). */
 void *pli_sim_kalloc(size_t size);
 void *pli_sim_krealloc(void *memory, size_t size);
 void pli_sim_kfree(void *memory);
+/* The same as part of what the running process has: given back at its end. */
+void *pli_sim_owned_alloc(size_t size);
+void pli_sim_owned_free(void *memory);
 
 /* Gives the object the lowest free descriptor of the running process. Returns: it; -EMFILE: the object is closed. */
 PL_MUST int pli_sim_fd_open(pli_sim_object *take_object, const pli_sim_object_ops *ops);
@@ -127,7 +163,8 @@ struct pl_sim_process {
     pli_sim_object **fds;
     size_t fds_size;
     unsigned n_fds;
-    size_t memory; /* bytes */
+    size_t memory; /* bytes; of one that has ended: what it had left */
+    pli_link mappings;
     uint64_t signals_pending;
     pli_link signal_objects;
     pli_sim_striking striking[PL_SIM_FAULTS];
@@ -148,7 +185,9 @@ struct pl_sim_host {
     int64_t wall_at;
     double wall_drift;
     pli_disk *disk; /* made when it is first asked for (os/sim/disk.h) */
-    struct pli_sim_names *names; /* bound addresses (os/sim/socket.c) */
+    pli_link sockets;            /* that have a name (os/sim/socket.c) */
+    uint16_t last_port;          /* that was given by itself */
+    struct pli_sim_text *files;  /* names of UNIX sockets in the file system */
     struct pli_sim_text *environment;
 };
 
@@ -162,8 +201,12 @@ struct pl_sim {
     size_t n_runnable;
     pli_link hosts;
     unsigned n_hosts;
-    pli_context context; /* of who called pl_sim_run() */
-    pli_sim_thread *running;
+    pli_context context; /* of who called pl_sim_run(); or of the world's own stack, for a guest */
+    struct pli_sim_guest *guest; /* a thread of the system's that has come in (os/sim/guest.c); NULL: none */
+    struct pli_fiber *fiber_outside; /* what the thread outside had, while one of the world's runs */
+    pli_memory_watch *watch_outside;
+    bool exact; /* nothing takes time by itself (os/sim/guest.h) */
+    uint64_t threads; /* so far */
     bool stopped;
     uint64_t events, events_max, hash;
     uint64_t injected[PL_SIM_FAULTS];
@@ -172,9 +215,12 @@ struct pl_sim {
     struct pli_sim_links *links; /* between hosts (os/sim/network.c) */
     struct pli_sim_text *resolved;
     struct pli_sim_memory *memory; /* who has which (os/sim/memory.c) */
+    pli_sim_event by_itself;       /* the next fault that needs no occasion (os/sim/fault.c) */
+    pli_link connections;          /* os/sim/stream.c */
+    pli_link in_flight;            /* datagrams (os/sim/datagram.c) */
+    char *room;                    /* PLI_SIM_ROOM bytes for what is being received */
 };
 
-static inline pl_sim *pli_sim_world(void);
 static inline pl_sim_process *pli_sim_process(void)
 {
     return pli_sim_here->process;

@@ -178,10 +178,8 @@ static int fib_bind(pl_service *service, pl_failure **reterr_failure)
     if (!self->ports)
         return -ENOMEM;
     for (size_t i = 0; error == 0 && i < listen->n; ++i) {
-        error = pl_listen(service->scope, listen->at[i], &options, &self->ports[i]);
-        if (error < 0)
-            *reterr_failure = pl_failure_new(error, "listening on", NULL, "%s", listen->at[i]);
-        else
+        error = pl_listen(service->scope, listen->at[i], &options, &self->ports[i], reterr_failure);
+        if (error == 0)
             ++self->n_ports;
     }
     return error;

@@ -7,6 +7,8 @@
 #include "follow.h"
 
 #include <errno.h>
+#include <limits.h>
+#include <stdio.h>
 #include <sys/types.h>
 
 #include "base/assert.h"
@@ -15,7 +17,7 @@
 #include "os/file.h"
 
 enum {
-    SEEN = 64,        /* bytes before the offset that are compared */
+    SEEN = 512,       /* bytes before the offset that are compared: most often the whole last line, since ends of lines are alike */
     CHUNK = 64 << 10, /* read at one go */
     OLD_MAX = 8,      /* files that were rotated away */
 };
@@ -31,6 +33,9 @@ typedef struct log_file {
     uint64_t limit;      /* how far the survey saw it reach */
     int64_t modified_ns; /* at the survey */
     int64_t grown_ns;    /* when it was seen to have grown */
+    int64_t stuck_ns;    /* since when it can't be read, 0: it can */
+    bool stuck;          /* since the survey */
+    bool unplaced;       /* where to begin could not be read yet: behind the last newline before `offset` */
     char *buf;           /* `have` bytes of a line without its newline, and room */
     size_t have, room;
     bool skipping; /* the rest of a line that is too long */
@@ -189,32 +194,41 @@ static size_t read_chunk(pli_follow *follow, log_file *file, size_t n)
     return n;
 }
 
-static void read_file(pli_follow *follow, log_file *file, size_t *budget)
+/* Returns: false when there is more that can't be had now. */
+static bool read_file(pli_follow *follow, log_file *file, size_t *budget)
 {
     while (*budget && file->offset < file->limit) {
         uint64_t left = file->limit - file->offset;
         uint64_t truncated = follow->counts.truncated;
         size_t n = read_chunk(follow, file, left < *budget ? (size_t) left : *budget);
 
-        if (!n && truncated == follow->counts.truncated)
+        if (!n && truncated == follow->counts.truncated) {
             file->limit = file->offset; /* the next survey will say what has become of it */
+            file->stuck = true;
+        }
         *budget -= n;
     }
     drop_room(follow, file);
+    return !file->stuck;
 }
 
 bool pli_follow_read(pli_follow *follow, size_t bytes_max)
 {
-    for (pli_link *link = follow->files.next; link != &follow->files; link = link->next)
-        read_file(follow, file_of(link), &bytes_max);
+    pli_link *link = follow->files.next;
+
+    while (link != &follow->files && read_file(follow, file_of(link), &bytes_max))
+        link = link->next;
     return pli_follow_pending(follow);
 }
 
 bool pli_follow_pending(const pli_follow *follow)
 {
-    for (pli_link *link = follow->files.next; link != &follow->files; link = link->next)
+    for (pli_link *link = follow->files.next; link != &follow->files; link = link->next) {
+        if (file_of(link)->stuck)
+            return false; /* what comes after it has to wait for the next survey, as it does */
         if (file_of(link)->offset < file_of(link)->limit)
             return true;
+    }
     return false;
 }
 
@@ -230,18 +244,20 @@ static void give_up(pli_follow *follow, log_file *file)
     pli_free(file);
 }
 
-/* The place behind the last newline before `end`; when there is none near, that end, and the rest of the line is passed over. */
+/* The place behind the last newline before `end`; when there is none near, that end, and the rest of the line is passed over. When that can't be read, it is `end` for now. */
 static void start_at_last_line(pli_follow *follow, log_file *file, uint64_t end)
 {
     uint64_t at = end;
     char block[4096];
 
+    file->offset = end;
     while (at > 0 && end - at <= follow->options.line_bytes_max) {
         size_t n = at < sizeof block ? (size_t) at : sizeof block;
         const char *newline;
 
-        if (pli_file_read_at(file->fd, at - n, NULL, 0, block, n) != (ssize_t) n)
-            break;
+        file->unplaced = pli_file_read_at(file->fd, at - n, NULL, 0, block, n) != (ssize_t) n;
+        if (file->unplaced)
+            return;
         newline = memrchr(block, '\n', n);
         if (newline) {
             file->offset = at - n + (uint64_t) (newline - block) + 1;
@@ -286,10 +302,24 @@ static void start(pli_follow *follow, log_file *file)
         start_at_last_line(follow, file, first->size);
 }
 
-/* Opens what stands under the name now. Returns: 0 or an errno. */
-static int open_newest(pli_follow *follow, int64_t now_ns)
+static bool is_file(const log_file *file, const pli_file_info *info)
 {
-    int fd = pli_file_open(follow->path), error;
+    return file->device == info->device && file->inode == info->inode;
+}
+
+/* Which of the files it is. Returns: NULL when it is none. */
+static log_file *find_file(const pli_follow *follow, const pli_file_info *info)
+{
+    for (pli_link *link = follow->files.prev; link != &follow->files; link = link->prev)
+        if (is_file(file_of(link), info))
+            return file_of(link);
+    return NULL;
+}
+
+/* Opens what stands there now as the newest, if it is not one of the files already. Returns: 0 or an errno. */
+static int open_file(pli_follow *follow, const char *path, int64_t now_ns)
+{
+    int fd = pli_file_open(path), error;
     pli_file_info info;
     log_file *file;
 
@@ -298,7 +328,7 @@ static int open_newest(pli_follow *follow, int64_t now_ns)
     error = pli_file_info_of_fd(fd, &info);
     if (error == 0 && !info.regular)
         error = info.directory ? -EISDIR : -EINVAL;
-    if (error < 0) {
+    if (error < 0 || find_file(follow, &info)) {
         pli_file_close(fd);
         return error;
     }
@@ -316,26 +346,55 @@ static int open_newest(pli_follow *follow, int64_t now_ns)
     return 0;
 }
 
+/* Where a file stands that was rotated away `number` times. Returns: whether that is a name. */
+static bool numbered_path(const pli_follow *follow, unsigned number, char path[PATH_MAX])
+{
+    return snprintf(path, PATH_MAX, "%s.%u", follow->path, number) < PATH_MAX;
+}
+
+/* How many times the file was rotated away, by its name. Returns: 0 when that does not tell. */
+static unsigned number_of(const pli_follow *follow, const log_file *file)
+{
+    char path[PATH_MAX];
+    pli_file_info info;
+
+    for (unsigned n = 1; n <= OLD_MAX && numbered_path(follow, n, path); ++n)
+        if (pli_file_info_of(path, &info) == 0 && is_file(file, &info))
+            return n;
+    return 0;
+}
+
+/* When the newest so far has become NAME.3, NAME.2 and NAME.1 came and went between two looks. */
+static void open_between(pli_follow *follow, int64_t now_ns)
+{
+    unsigned n = number_of(follow, file_of(follow->files.prev));
+    char path[PATH_MAX];
+
+    while (n > 1 && numbered_path(follow, --n, path))
+        if (open_file(follow, path, now_ns) < 0)
+            ++follow->counts.missed;
+}
+
 /* Makes the file that has the log's name the newest: the same as before, mostly. Returns: 0 or an errno. */
 static int find_newest(pli_follow *follow, int64_t now_ns)
 {
     pli_file_info info;
+    log_file *file;
     int error = pli_file_info_of(follow->path, &info);
 
     if (error < 0 && error != -EACCES)
         follow->started = true; /* nothing is there: what appears from now on is new */
     if (error < 0)
         return error;
-    for (pli_link *link = follow->files.prev; link != &follow->files; link = link->prev) {
-        log_file *file = file_of(link);
-
-        if (file->device != info.device || file->inode != info.inode)
-            continue;
-        pli_list_remove(link); /* one that was moved away may have been moved back */
-        pli_list_push_back(&follow->files, link);
+    file = find_file(follow, &info);
+    if (file) {
+        pli_list_remove(&file->link); /* one that was moved away may have been moved back */
+        pli_list_push_back(&follow->files, &file->link);
         return 0;
     }
-    error = open_newest(follow, now_ns);
+    if (follow->n_files)
+        open_between(follow, now_ns);
+    error = open_file(follow, follow->path, now_ns);
     if (error < 0 && !follow->started && !follow->first.inode)
         follow->first = info;
     return error;
@@ -344,8 +403,18 @@ static int find_newest(pli_follow *follow, int64_t now_ns)
 static void survey_file(pli_follow *follow, log_file *file, int64_t now_ns)
 {
     pli_file_info info;
+    int error = pli_file_info_of_fd(file->fd, &info);
 
-    if (pli_file_info_of_fd(file->fd, &info) < 0)
+    if ((file->stuck || error < 0) && !file->stuck_ns)
+        file->stuck_ns = now_ns;
+    else if (!file->stuck && error == 0)
+        file->stuck_ns = 0;
+    if (file->unplaced && error == 0 && info.size >= file->offset)
+        start_at_last_line(follow, file, file->offset);
+    else
+        file->unplaced = false;
+    file->stuck = error < 0 || file->unplaced;
+    if (file->stuck)
         return;
     if (info.size < file->offset)
         begin_again(follow, file);
@@ -357,15 +426,17 @@ static void survey_file(pli_follow *follow, log_file *file, int64_t now_ns)
     file->modified_ns = info.modified_ns;
 }
 
-/* Old files that are read to their end go when they have rested long enough, or when they are too many. */
+/* Old files that are read to their end go when they have rested long enough, or when they are too many; and those that could not be read for as long. */
 static void survey_old(pli_follow *follow, int64_t now_ns)
 {
     for (pli_link *link = follow->files.next, *next; link != follow->files.prev; link = next) {
         log_file *file = file_of(link);
         bool rested = now_ns - file->grown_ns >= follow->options.linger_ns;
+        bool lost = file->stuck_ns && now_ns - file->stuck_ns >= follow->options.linger_ns;
 
         next = link->next;
-        if (file->offset == file->limit && (rested || follow->n_files > OLD_MAX + 1))
+        follow->counts.missed += lost;
+        if (lost || (file->offset == file->limit && (rested || follow->n_files > OLD_MAX + 1)))
             give_up(follow, file);
     }
 }

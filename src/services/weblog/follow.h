@@ -6,6 +6,8 @@
  *
  * - Rename: when another file stands under the log's name, the one before is read to its end first, and goes on being looked at until it has not
  *   grown for `linger_ns` (servers write to it until they have been told, and end their requests), eight of them at most.
+ * - Two renames between two surveys: when the file before now is NAME.2, what is NAME.1 came in between, and is read. With other names (dates), or when it is gone or compressed
+ *   already, nothing shows that it was ever there, and its lines are lost.
  * - Truncation: the file is shorter than what was read, or what was read last is no longer what stands there. It is read from its start. Lines that were
  *   truncated away before they were read are lost, as they are to everybody.
  * - A line counts when its newline is there. What stands behind the last newline of a file that is truncated or given up is taken as a line: nobody
@@ -38,6 +40,8 @@ typedef struct pli_follow_counts {
     uint64_t lines, bytes;
     uint64_t too_long; /* lines that were passed over */
     uint64_t opened;   /* files */
+    uint64_t
+        missed; /* files that came and went between two surveys, as names tell, and could not be opened */
     uint64_t truncated;
 } pli_follow_counts;
 

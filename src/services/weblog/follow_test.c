@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "base/rand.h"
+#include "os/fault.h"
 #include "tests/check.h"
 
 #define SECOND ((int64_t) 1000000000)
@@ -84,6 +85,18 @@ static const char *look(pli_follow *follow, int64_t now)
     pl_ignore(pli_follow_survey(follow, now));
     read_all(follow);
     return got;
+}
+
+/* As logrotate does: NAME becomes NAME.1, that NAME.2, and so on. */
+static void rotate_by_number(unsigned oldest)
+{
+    char from[PATH_MAX], to[PATH_MAX];
+
+    for (unsigned n = oldest; n > 0; --n) {
+        snprintf(from, sizeof from, n > 1 ? "%s.%u" : "%s", log_path, n - 1);
+        snprintf(to, sizeof to, "%s.%u", log_path, n);
+        PL_EQ(rename(from, to), 0);
+    }
 }
 
 PL_TEST(lines_that_were_there_before_are_not_given)
@@ -222,6 +235,58 @@ PL_TEST(log_that_replaces_one_that_could_not_be_read_is_new)
     pli_follow_free(follow);
 }
 
+PL_TEST(file_that_cannot_be_read_for_a_moment_keeps_its_place_before_the_new_one)
+{
+    pli_follow *follow;
+
+    make_folder();
+    append(log_path, "a\n");
+    follow = follow_log(true, 0);
+    PL_STR_EQ(look(follow, 0), "a\n");
+    append(log_path, "b\n");
+    rotate();
+    append(log_path, "c\n");
+    pli_fault_at(PLI_CALL_FILE_READ, 1, false);
+    PL_STR_EQ(look(follow, 0), "");
+    PL_STR_EQ(look(follow, 0), "b\nc\n");
+    pli_follow_free(follow);
+}
+
+PL_TEST(file_that_can_never_be_read_again_is_given_up_and_counted)
+{
+    int64_t minute = (int64_t) 60 * 1000000000;
+    pli_follow *follow;
+
+    make_folder();
+    append(log_path, "a\n");
+    follow = follow_log(true, 0);
+    PL_STR_EQ(look(follow, 0), "a\n");
+    append(log_path, "b\n");
+    rotate();
+    append(log_path, "c\n");
+    pli_fault_at(PLI_CALL_FILE_READ, 1, true);
+    for (int64_t now = 1; now < 3 * minute; now += minute / 2)
+        PL_STR_EQ(look(follow, now), "");
+    pli_fault_at(PLI_CALL_FILE_READ, 0, false);
+    PL_STR_EQ(look(follow, 3 * minute), "c\n");
+    PL_EQ(pli_follow_counted(follow)->missed, 1);
+    pli_follow_free(follow);
+}
+
+PL_TEST(where_to_begin_is_found_later_when_it_cannot_be_read_at_first)
+{
+    pli_follow *follow;
+
+    make_folder();
+    append(log_path, "a\nhalf a li");
+    follow = follow_log(false, 0);
+    pli_fault_at(PLI_CALL_FILE_READ, 1, false);
+    PL_STR_EQ(look(follow, 0), "");
+    append(log_path, "ne\n");
+    PL_STR_EQ(look(follow, 0), "half a line\n");
+    pli_follow_free(follow);
+}
+
 PL_TEST(rename_rotation_finishes_the_old_file_before_the_new)
 {
     pli_follow *follow;
@@ -356,6 +421,24 @@ PL_TEST(truncation_is_seen_although_the_file_is_as_long_as_before)
     PL_EQ(utimensat(AT_FDCWD, log_path, later, 0),
           0); /* the kernel's clock is coarser than this test is fast */
     PL_STR_EQ(look(follow, 0), "c\nd\n");
+    pli_follow_free(follow);
+}
+
+/* As the lines of one browser end. */
+#define LONG_END " of an agent whose name is longer than sixty-four bytes, as most of them are by now\n"
+
+PL_TEST(truncation_is_seen_although_what_was_written_since_ends_alike)
+{
+    pli_follow *follow;
+
+    make_folder();
+    append(log_path, "hit 1" LONG_END);
+    follow = follow_log(true, 0);
+    PL_STR_EQ(look(follow, 0), "hit 1" LONG_END);
+    PL_EQ(truncate(log_path, 0), 0);
+    append(log_path, "hit 2" LONG_END);
+    append(log_path, "hit 3" LONG_END);
+    PL_STR_EQ(look(follow, 0), "hit 2" LONG_END "hit 3" LONG_END);
     pli_follow_free(follow);
 }
 
@@ -624,6 +707,67 @@ PL_TEST(any_schedule_of_writing_and_rotating_gives_each_line_once_and_in_order)
         model_end(follow);
         pli_follow_free(follow);
     }
+}
+
+/* ---- two rotations between two looks ---- */
+
+/* A log that was looked at, and has been rotated `n` times since. Each new file has its number as a line. */
+static pli_follow *follow_rotated(unsigned n)
+{
+    pli_follow *follow;
+    char line[16];
+
+    make_folder();
+    append(log_path, "0\n");
+    follow = follow_log(true, 0);
+    PL_STR_EQ(look(follow, 0), "0\n");
+    for (unsigned i = 1; i <= n; ++i) {
+        rotate_by_number(i);
+        snprintf(line, sizeof line, "%u\n", i);
+        append(log_path, line);
+    }
+    return follow;
+}
+
+PL_TEST(files_between_two_looks_are_read_where_their_numbers_tell_of_them)
+{
+    pli_follow *follow = follow_rotated(4);
+
+    PL_STR_EQ(look(follow, 0), "1\n2\n3\n4\n");
+    PL_EQ(pli_follow_counted(follow)->missed, 0);
+    PL_STR_EQ(look(follow, 0), "");
+    pli_follow_free(follow);
+}
+
+PL_TEST(file_between_two_looks_that_cannot_be_read_is_counted)
+{
+    pli_follow *follow = follow_rotated(3);
+    char path[PATH_MAX];
+
+    snprintf(path, sizeof path, "%s.1", log_path);
+    PL_EQ(unlink(path), 0);
+    PL_STR_EQ(look(follow, 0), "1\n3\n");
+    PL_EQ(pli_follow_counted(follow)->missed, 1);
+    pli_follow_free(follow);
+}
+
+PL_TEST(old_file_with_a_number_is_not_taken_for_one_between)
+{
+    char path[PATH_MAX];
+    pli_follow *follow;
+
+    make_folder();
+    snprintf(path, sizeof path, "%s.1", log_path);
+    append(path, "old\n");
+    append(log_path, "0\n");
+    follow = follow_log(true, 0);
+    PL_STR_EQ(look(follow, 0), "0\n");
+    snprintf(path, sizeof path, "%s-20261126", log_path);
+    PL_EQ(rename(log_path, path), 0);
+    append(log_path, "1\n");
+    PL_STR_EQ(look(follow, 0), "1\n");
+    PL_EQ(pli_follow_counted(follow)->missed, 0);
+    pli_follow_free(follow);
 }
 
 PL_TEST_MAIN

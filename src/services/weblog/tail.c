@@ -21,11 +21,11 @@ struct pli_tail {
     char *path; /* for messages */
     double poll_s;
     size_t turn_bytes_max;
-    int64_t surveyed;                     /* the turn of the last survey */
-    bool reading;                         /* what it found is being read */
-    bool again;                           /* there was a reason for another look meanwhile */
-    int error;                            /* why the log can't be read */
-    uint64_t opened, truncated, too_long; /* told of so far */
+    int64_t surveyed; /* the turn of the last survey */
+    bool reading;     /* what it found is being read */
+    bool again;       /* there was a reason for another look meanwhile */
+    int error;        /* why the log can't be read */
+    uint64_t opened, missed, truncated, too_long; /* told of so far */
     pl_timer report;
     int notify;       /* -1: there is polling only */
     int names;        /* the watch on the names beside the log; -1: none yet */
@@ -73,7 +73,12 @@ static void tail_tell_changes(pli_tail *tail)
     if (counts->truncated != tail->truncated)
         pl_log(tail->reactor, PL_INFO, "weblog", "the log was truncated",
                PL_LOG_STR("file", tail->path));
+    if (counts->missed != tail->missed)
+        pl_log(tail->reactor, PL_WARNING, "weblog",
+               "the log was rotated faster than it was looked at; lines are lost",
+               PL_LOG_STR("file", tail->path), PL_LOG_INT("files", counts->missed - tail->missed));
     tail->opened = counts->opened;
+    tail->missed = counts->missed;
     tail->truncated = counts->truncated;
     if (counts->too_long != tail->too_long && !tail->report.slot)
         tail_report(tail);

@@ -232,4 +232,32 @@ PL_TEST(folder_as_log_is_refused)
     reactor = pl_reactor_free(reactor);
 }
 
+static void keep_line(void *arg, pl_log_level level, pl_slice line)
+{
+    (void) level;
+    pl_slice_text(line, arg, 512);
+}
+
+PL_TEST(log_tells_of_a_file_that_was_rotated_away_before_it_was_looked_at)
+{
+    char old[128], older[128], warning[512] = "";
+    pli_tail *tail;
+
+    set_up();
+    append("a\n");
+    tail = follow_log(true, 1000);
+    pli_tail_drain(tail, 1000);
+    snprintf(old, sizeof old, "%s.1", log_path);
+    snprintf(older, sizeof older, "%s.2", log_path);
+    PL_EQ(rename(log_path, older), 0);
+    PL_EQ(mkdir(old, 0700), 0); /* what nobody can read lines from */
+    append("c\n");
+    pl_log_configure(
+        reactor, &(pl_log_options){.level = PL_WARNING, .sink = keep_line, .sink_arg = warning});
+    pli_tail_drain(tail, 1000);
+    PL_CHECK(strstr(warning, "rotated faster than it was looked at; lines are lost"));
+    PL_CHECK(strstr(warning, " files=1"));
+    pl_reactor_free(reactor);
+}
+
 PL_TEST_MAIN

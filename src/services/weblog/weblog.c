@@ -335,10 +335,9 @@ static int weblog_listen(weblog *w, const pl_texts *endpoints, weblog_door *door
     int error = 0;
 
     for (size_t i = 0; error == 0 && i < endpoints->n; ++i) {
-        error = pl_listen(w->scope, endpoints->at[i], &options, &w->ports[w->n_ports]);
-        if (error < 0)
-            *reterr_failure = pl_failure_new(error, "listening on", NULL, "%s", endpoints->at[i]);
-        else
+        error =
+            pl_listen(w->scope, endpoints->at[i], &options, &w->ports[w->n_ports], reterr_failure);
+        if (error == 0)
             weblog_log_port(w, w->ports[w->n_ports++], endpoints->at[i],
                             door == &w->pull ? "pull" : "push");
     }

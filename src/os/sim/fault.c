@@ -1,0 +1,227 @@
+/*
+ * What goes wrong: by chance at each occasion, at the n-th one, or by itself after a while.
+ */
+#include "os/sim/sim.h"
+
+#include "os/sim/network.h"
+#include "os/sim/world.h"
+
+static const char *const names[PL_SIM_FAULTS] = {
+    [PL_SIM_PARTIAL_READ] = "partial read",
+    [PL_SIM_SHORT_WRITE] = "short write",
+    [PL_SIM_LOSS] = "loss",
+    [PL_SIM_DUPLICATE] = "duplicate",
+    [PL_SIM_REORDER] = "reorder",
+    [PL_SIM_DELAY] = "delay",
+    [PL_SIM_RESET] = "reset",
+    [PL_SIM_REFUSED] = "refused",
+    [PL_SIM_CONNECT_TIMEOUT] = "connect timeout",
+    [PL_SIM_BACKLOG_FULL] = "backlog full",
+    [PL_SIM_ACCEPT_ABORTED] = "accept aborted",
+    [PL_SIM_EMFILE] = "EMFILE",
+    [PL_SIM_ENFILE] = "ENFILE",
+    [PL_SIM_ENOBUFS] = "ENOBUFS",
+    [PL_SIM_ENOMEM] = "ENOMEM",
+    [PL_SIM_EINTR] = "EINTR",
+    [PL_SIM_STARVED] = "starved",
+    [PL_SIM_LATE_CANCEL] = "late cancel",
+    [PL_SIM_LATE_COMPLETION] = "late completion",
+    [PL_SIM_PREEMPTION] = "preemption",
+    [PL_SIM_STALL] = "stall",
+    [PL_SIM_PARTITION] = "partition",
+    [PL_SIM_CLOCK_STEP] = "clock step",
+    [PL_SIM_ALLOCATION] = "allocation",
+    [PL_SIM_THREAD] = "thread",
+    [PL_SIM_CRASH] = "crash",
+    [PL_SIM_DISK_FULL] = "disk full",
+    [PL_SIM_DISK_ERROR] = "disk error",
+    [PL_SIM_SYNC_FAILED] = "sync failed",
+    [PL_SIM_WRITE_LOST] = "write lost",
+    [PL_SIM_WRITE_TORN] = "write torn",
+    [PL_SIM_NAME_LOST] = "name lost",
+};
+
+const pl_sim_faults pl_sim_rough = {
+    .rate =
+        {
+            [PL_SIM_PARTIAL_READ] = 0.2,
+            [PL_SIM_SHORT_WRITE] = 0.2,
+            [PL_SIM_LOSS] = 0.01,
+            [PL_SIM_DUPLICATE] = 0.02,
+            [PL_SIM_REORDER] = 0.05,
+            [PL_SIM_DELAY] = 0.02,
+            [PL_SIM_RESET] = 0.001,
+            [PL_SIM_REFUSED] = 0.02,
+            [PL_SIM_CONNECT_TIMEOUT] = 0.005,
+            [PL_SIM_BACKLOG_FULL] = 0.01,
+            [PL_SIM_ACCEPT_ABORTED] = 0.01,
+            [PL_SIM_EMFILE] = 0.01,
+            [PL_SIM_ENFILE] = 0.005,
+            [PL_SIM_ENOBUFS] = 0.001,
+            [PL_SIM_ENOMEM] = 0.001,
+            [PL_SIM_EINTR] = 0.02,
+            [PL_SIM_STARVED] = 0.05,
+            [PL_SIM_LATE_CANCEL] = 0.3,
+            [PL_SIM_LATE_COMPLETION] = 0.1,
+            [PL_SIM_PREEMPTION] = 0.3,
+            [PL_SIM_STALL] = 0.05,
+            [PL_SIM_PARTITION] = 0.05,
+            [PL_SIM_CLOCK_STEP] = 0.05,
+            [PL_SIM_ALLOCATION] = 0.0005,
+            [PL_SIM_THREAD] = 0.01,
+            [PL_SIM_DISK_FULL] = 0.005,
+            [PL_SIM_DISK_ERROR] = 0.002,
+            [PL_SIM_SYNC_FAILED] = 0.005,
+            [PL_SIM_WRITE_LOST] = 0.5,
+            [PL_SIM_WRITE_TORN] = 0.3,
+            [PL_SIM_NAME_LOST] = 0.5,
+        },
+    .latency_s = 0.001,
+    .latency_spread_s = 0.02,
+    .outage_s = 2,
+};
+
+const char *pl_sim_fault_name(pl_sim_fault fault)
+{
+    return names[fault];
+}
+
+/* ---- at each occasion ---- */
+
+void pli_sim_count(pl_sim *sim, pl_sim_fault fault)
+{
+    ++sim->injected[fault];
+}
+
+uint64_t pl_sim_injected(const pl_sim *sim, pl_sim_fault fault)
+{
+    return sim->injected[fault];
+}
+
+bool pli_sim_strikes(pl_sim *sim, pl_sim_process *process, pl_sim_fault fault)
+{
+    pl_sim_process *at = process ? process : pli_sim_process();
+    pli_sim_striking *striking = &at->striking[fault];
+    uint64_t n = ++striking->count;
+    bool asked = striking->at && (striking->for_ever ? n >= striking->at : n == striking->at);
+
+    if (!asked && !pli_sim_chance(sim, sim->faults.rate[fault]))
+        return false;
+    pli_sim_count(sim, fault);
+    pli_sim_tell(sim, at, (uint64_t) fault, "fault: %s", names[fault]);
+    return true;
+}
+
+void pl_sim_fault_at(pl_sim_process *process, pl_sim_fault fault, uint64_t n, bool for_ever)
+{
+    pli_sim_striking *striking = &process->striking[fault];
+
+    striking->at = n ? striking->count + n : 0;
+    striking->for_ever = for_ever;
+}
+
+/* ---- by itself ---- */
+
+static double rate_of_itself(const pl_sim *sim)
+{
+    return sim->faults.rate[PL_SIM_STALL] + sim->faults.rate[PL_SIM_PARTITION] +
+           sim->faults.rate[PL_SIM_CLOCK_STEP];
+}
+
+/* A time that is `mean` on average: most often shorter, sometimes up to three times as long. */
+static double some_time(pl_sim *sim, double mean)
+{
+    double u = pli_rand_unit(&sim->rand);
+
+    return mean * 3 * u * u;
+}
+
+static pl_sim_host *some_host(pl_sim *sim)
+{
+    pli_link *at = sim->hosts.next;
+
+    for (uint64_t n = pli_sim_below(sim, sim->n_hosts); n; --n)
+        at = at->next;
+    return pl_container_of(at, pl_sim_host, link);
+}
+
+static double outage(pl_sim *sim)
+{
+    return some_time(sim, sim->faults.outage_s > 0 ? sim->faults.outage_s : 1);
+}
+
+static void stall_somebody(pl_sim *sim)
+{
+    pl_sim_host *host = some_host(sim);
+
+    for (pli_link *at = host->processes.next; at != &host->processes; at = at->next)
+        if (pli_sim_chance(sim, 0.5)) {
+            pl_sim_stall(pl_container_of(at, pl_sim_process, link), outage(sim));
+            return;
+        }
+}
+
+typedef struct mending {
+    pl_sim_host *a, *b;
+} mending;
+
+static void mend_later(void *arg)
+{
+    mending *self = arg;
+
+    pl_sim_mend(self->a, self->b);
+    pli_sim_kfree(self);
+}
+
+static void cut_somebody(pl_sim *sim)
+{
+    mending *self;
+    pl_sim_host *a = some_host(sim), *b = some_host(sim);
+
+    if (a == b)
+        return;
+    self = pli_sim_kalloc(sizeof *self);
+    *self = (mending){a, b};
+    pl_sim_cut(a, b, pli_sim_chance(sim, 0.5));
+    pl_ignore(pl_sim_at(sim, outage(sim), mend_later, self));
+}
+
+static void set_a_clock(pl_sim *sim)
+{
+    static const double steps[] = {1, -1, 3600, -3600, 86400, -86400, 0.001, -0.001};
+
+    pl_sim_clock_step(some_host(sim), steps[pli_sim_below(sim, sizeof steps / sizeof *steps)]);
+}
+
+static void happens_by_itself(pli_sim_event *event)
+{
+    pl_sim *sim = pl_container_of(event, pl_sim, by_itself);
+    double which = pli_rand_unit(&sim->rand) * rate_of_itself(sim);
+
+    if (sim->n_hosts == 0)
+        return;
+    if (which < sim->faults.rate[PL_SIM_STALL])
+        stall_somebody(sim);
+    else if (which < sim->faults.rate[PL_SIM_STALL] + sim->faults.rate[PL_SIM_PARTITION])
+        cut_somebody(sim);
+    else
+        set_a_clock(sim);
+    pli_sim_go_on_by_itself(sim);
+}
+
+/* Not in a world in which nothing else is to come: it would never end. */
+void pli_sim_go_on_by_itself(pl_sim *sim)
+{
+    double rate = rate_of_itself(sim);
+
+    if (rate > 0 && !sim->by_itself.place && (sim->n_heap || sim->n_runnable))
+        pli_sim_schedule(sim, &sim->by_itself, sim->now + (int64_t) (some_time(sim, 1 / rate) * 1e9));
+}
+
+void pl_sim_set_faults(pl_sim *sim, const pl_sim_faults *faults)
+{
+    sim->faults = faults ? *faults : (pl_sim_faults){0};
+    sim->by_itself.run = happens_by_itself;
+    if (rate_of_itself(sim) <= 0)
+        pli_sim_unschedule(sim, &sim->by_itself);
+}

@@ -1,0 +1,102 @@
+#include "os/sim/network.h"
+
+#include "os/sim/socket.h"
+#include "os/sim/world.h"
+
+#define LATENCY_NS       100000
+#define LATENCY_LOCAL_NS 5000
+
+/* One way from a host to another; made when it is first asked for. */
+typedef struct pli_sim_links {
+    struct pli_sim_links *next;
+    const pl_sim_host *from, *to;
+    unsigned cuts;
+    int64_t free_at; /* when the last packet will have been sent */
+} sim_link;
+
+static sim_link *link_of(const pl_sim_host *from, const pl_sim_host *to, bool make)
+{
+    sim_link **at = &from->sim->links, *new;
+
+    while (*at && ((*at)->from != from || (*at)->to != to))
+        at = &(*at)->next;
+    if (*at || !make)
+        return *at;
+    new = pli_sim_kalloc(sizeof *new);
+    new->from = from;
+    new->to = to;
+    return *at = new;
+}
+
+bool pli_sim_reaches(const pl_sim_host *from, const pl_sim_host *to)
+{
+    const sim_link *link = link_of(from, to, false);
+
+    return from->up && to->up && !(link && link->cuts);
+}
+
+static int64_t latency(pl_sim_host *from, pl_sim_host *to)
+{
+    pl_sim *sim = from->sim;
+    const pl_sim_faults *faults = &sim->faults;
+    double u = sim->exact && from == to ? 0 : pli_rand_unit(&sim->rand);
+    int64_t ns = from == to ? (sim->exact ? 0 : LATENCY_LOCAL_NS)
+                 : faults->latency_s > 0 ? (int64_t) (faults->latency_s * 1e9)
+                                         : LATENCY_NS;
+
+    ns += (int64_t) (u * u * u * (from == to ? 2e4 : faults->latency_spread_s * 1e9));
+    if (from != to && pli_sim_chance(sim, faults->rate[PL_SIM_DELAY])) {
+        pli_sim_count(sim, PL_SIM_DELAY);
+        ns *= 10 + (int64_t) pli_sim_below(sim, 991);
+    }
+    return ns;
+}
+
+int64_t pli_sim_arrival(pl_sim_host *from, pl_sim_host *to, size_t bytes)
+{
+    pl_sim *sim = from->sim;
+    int64_t leaves = sim->now;
+
+    if (from != to && sim->faults.bytes_per_s > 0) {
+        sim_link *link = link_of(from, to, true);
+
+        if (link->free_at > leaves)
+            leaves = link->free_at;
+        leaves += (int64_t) ((double) bytes / sim->faults.bytes_per_s * 1e9);
+        link->free_at = leaves;
+    }
+    return leaves + latency(from, to);
+}
+
+void pl_sim_cut(pl_sim_host *from, pl_sim_host *to, bool one_way)
+{
+    pli_sim_tell(from->sim, NULL, one_way, "cut: %s %s %s", from->name, one_way ? "to" : "and",
+                 to->name);
+    pli_sim_count(from->sim, PL_SIM_PARTITION);
+    ++link_of(from, to, true)->cuts;
+    if (!one_way)
+        ++link_of(to, from, true)->cuts;
+}
+
+void pl_sim_mend(pl_sim_host *a, pl_sim_host *b)
+{
+    pli_sim_tell(a->sim, NULL, 0, "mended: %s and %s", a->name, b->name);
+    link_of(a, b, true)->cuts = 0;
+    link_of(b, a, true)->cuts = 0;
+}
+
+void pli_sim_links_mend(pl_sim *sim)
+{
+    for (sim_link *link = sim->links; link; link = link->next)
+        link->cuts = 0;
+}
+
+void pli_sim_links_free(pl_sim *sim)
+{
+    sim_link *link;
+
+    while ((link = sim->links)) {
+        sim->links = link->next;
+        pli_sim_kfree(link);
+    }
+}

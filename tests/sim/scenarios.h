@@ -1,0 +1,30 @@
+/* The scenarios of the swarm (tests/sim/swarm.c), and what they share. */
+#ifndef PLAIT_TESTS_SIM_SCENARIOS_H
+#define PLAIT_TESTS_SIM_SCENARIOS_H
+
+#include <plait/plait.h>
+#include <plait/swarm.h>
+
+extern const pl_scenario echo_scenario, weblog_scenario;
+
+/* A process has come to its end, with nothing left. */
+static inline void check_ended(pl_swarm_run *run, const pl_sim_process *process, const char *name)
+{
+    int status;
+    char report[1024];
+
+    if (!process)
+        return;
+    if (!pl_sim_ended(process, &status))
+        pl_swarm_fail(run, "%s goes on: %s", name, pl_sim_report(run->sim, report, sizeof report));
+    else if (pl_sim_memory(process))
+        pl_swarm_fail(run, "%s has left %zu bytes of memory", name, pl_sim_memory(process));
+}
+
+/* 0 <= n < `n`, from the world's dice. */
+static inline unsigned roll(pl_swarm_run *run, unsigned n)
+{
+    return (unsigned) (pl_sim_random(run->sim) % n);
+}
+
+#endif

@@ -1,0 +1,13 @@
+/* The swarm: all scenarios, as ./dev sim runs them. */
+#include "tests/sim/scenarios.h"
+
+int main(int argc, char **argv)
+{
+    static const pl_scenario *const scenarios[] = {
+        &echo_scenario,
+        &weblog_scenario,
+        NULL,
+    };
+
+    return pl_swarm_main(argc, argv, scenarios);
+}
