@@ -283,17 +283,22 @@ def user_program_builds_and_runs_with_what_is_installed(folder):
     expect(run(f"{folder}/user", env=env), 0)
 
 
-def shared_library_has_its_soname_and_shows_public_names_only(folder):
+def user_application_builds_and_runs_with_what_is_installed(folder):
     _, lib = install(folder)
-    expect(run("readelf", "-d", f"{lib}/libplait.so"), 0, "[libplait.so.0]")
-    _, symbols = run("nm", "-D", "--defined-only", f"{lib}/libplait.so")
-    names = [line.split()[-1].partition("@@") for line in symbols.splitlines()]
-    public = [name for name, _, version in names if version == "PLAIT_0"]
-    private = [name for name, _, version in names if version == "PLAIT_PRIVATE"] # for the companion libraries
-    versions = [name for name, _, version in names if not version]
-    assert public and all(name.startswith("pl_") for name in public), public
-    assert all(name.startswith("pli_") for name in private), private
-    assert sorted(versions) == ["PLAIT_0", "PLAIT_PRIVATE"], versions
+    env = {"PKG_CONFIG_PATH": f"{lib}/pkgconfig", "PKG_CONFIG_SYSROOT_DIR": folder, "LD_LIBRARY_PATH": lib}
+    status, flags = run("pkg-config", "--cflags", "--libs", "plait-app", env=env)
+    assert status == 0
+    expect(run("cc", f"{TOP}/examples/visitors.c", *flags.split(), "-o", f"{folder}/user"), 0)
+    expect(run(f"{folder}/user", "--version", env=env), 0, "visitors 0.")
+
+
+def shared_libraries_have_their_sonames_and_show_public_names_only(folder):
+    _, lib = install(folder)
+    for library in ("libplait", "libplait-app"):
+        expect(run("readelf", "-d", f"{lib}/{library}.so"), 0, f"[{library}.so.0]")
+        _, symbols = run("nm", "-D", "--defined-only", f"{lib}/{library}.so")
+        names = [line.split()[2] for line in symbols.splitlines() if line.split()[1] != "A"]  # A: the names of versions
+        assert names and all(name.startswith("pl_") or name.endswith("@@PLAIT_PRIVATE") for name in names), names
 
 
 def manual_pages_are_installed(folder):

@@ -394,6 +394,8 @@ def demo_leaves_nobody_behind_after_ctrl_c(folder):
 def every_example_has_a_test(folder):
     with open(f"{TOP}/tests/examples_test.py", encoding="utf-8") as file:
         text = file.read()
+    with open(f"{TOP}/tests/fib_test.py", encoding="utf-8") as file:
+        text += file.read()  # has those that are applications
     for name in sorted(os.listdir(f"{TOP}/examples")):
         if name.endswith(".c"):
             assert f'"{name[:-2]}"' in text, f"no test runs {name}"
