@@ -182,17 +182,18 @@ static void slot_remove(pli_wheel *wheel, const pli_wheel_node *node)
 /* Where a tick belongs, seen from now. */
 static uint32_t slot_of(const pli_wheel *wheel, int64_t due)
 {
-    int64_t top_now = wheel->now >> (8 * TOP), top_due = due >> (8 * TOP);
     unsigned level;
 
     if (due <= wheel->now)
         return DUE + wheel->gathering;
-    if (top_due != top_now) {
+    level = (unsigned) (63 - __builtin_clzll((uint64_t) (due ^ wheel->now))) / 8;
+    if (level >= TOP) {
+        int64_t top_now = wheel->now >> (8 * TOP), top_due = due >> (8 * TOP);
+
+        level = TOP;
         if (top_due - top_now >= PLI_WHEEL_SLOTS)
-            top_due = top_now + PLI_WHEEL_SLOTS - 1;
-        return TOP * 256 + (uint32_t) (top_due & 255);
+            due = (top_now + PLI_WHEEL_SLOTS - 1) << (8 * TOP);
     }
-    level = (unsigned) (63 - __builtin_clzll((uint64_t) due ^ (uint64_t) wheel->now)) / 8;
     return level * 256 + (uint32_t) ((due >> (8 * level)) & 255);
 }
 
@@ -218,36 +219,35 @@ static void owner_remove(pli_wheel *wheel, const pli_wheel_node *node, uint32_t 
 
 /* ---- timers ---- */
 
-pli_wheel_id pli_wheel_add(pli_wheel *wheel, uint32_t *owner, int64_t due, pli_wheel_fn *fn,
-                           void *arg)
+pl_timer pli_wheel_add(pli_wheel *wheel, uint32_t *owner, int64_t due, pli_wheel_fn *fn, void *arg)
 {
     uint32_t number = number_take(wheel);
     pli_wheel_node *node;
 
     if (!number)
-        return (pli_wheel_id){0, 0};
+        return (pl_timer){0, 0};
     node = node_at(wheel, number);
     *call_at(wheel, number) = (pli_wheel_call){fn, arg, owner, due};
     owner_add(wheel, node, number, owner);
     slot_append(wheel, slot_of(wheel, due), node, number);
     ++wheel->pending;
-    return (pli_wheel_id){number, node->gen};
+    return (pl_timer){number, node->gen};
 }
 
-bool pli_wheel_has(const pli_wheel *wheel, uint32_t number, uint32_t gen)
+bool pli_wheel_pending(const pli_wheel *wheel, pl_timer timer)
 {
     const pli_wheel_node *node;
 
-    if (number == 0 || number >= wheel->fresh)
+    if (timer.slot == 0 || timer.slot >= wheel->fresh)
         return false;
-    node = node_at(wheel, number);
-    return node->gen == gen && node->place;
+    node = node_at(wheel, timer.slot);
+    return node->gen == timer.gen && node->place;
 }
 
-int64_t pli_wheel_due(const pli_wheel *wheel, uint32_t number)
+int64_t pli_wheel_due(const pli_wheel *wheel, pl_timer timer)
 {
-    PLI_ASSERT(node_at(wheel, number)->place);
-    return call_at(wheel, number)->due;
+    PLI_ASSERT(pli_wheel_pending(wheel, timer));
+    return call_at(wheel, timer.slot)->due;
 }
 
 static void timer_remove(pli_wheel *wheel, pli_wheel_node *node, uint32_t number)
@@ -255,29 +255,28 @@ static void timer_remove(pli_wheel *wheel, pli_wheel_node *node, uint32_t number
     slot_remove(wheel, node);
     owner_remove(wheel, node, number);
     node->place = 0;
-    if (++node->gen == 0)
-        node->gen = 1;
+    ++node->gen;
     node->owner_next = wheel->free;
     wheel->free = number;
     --wheel->pending;
 }
 
-bool pli_wheel_remove(pli_wheel *wheel, uint32_t number, uint32_t gen)
+bool pli_wheel_remove(pli_wheel *wheel, pl_timer timer)
 {
-    if (!pli_wheel_has(wheel, number, gen))
+    if (!pli_wheel_pending(wheel, timer))
         return false;
-    timer_remove(wheel, node_at(wheel, number), number);
+    timer_remove(wheel, node_at(wheel, timer.slot), timer.slot);
     return true;
 }
 
-void pli_wheel_move(pli_wheel *wheel, uint32_t number, int64_t due)
+void pli_wheel_move(pli_wheel *wheel, pl_timer timer, int64_t due)
 {
-    pli_wheel_node *node = node_at(wheel, number);
+    pli_wheel_node *node = node_at(wheel, timer.slot);
 
-    PLI_ASSERT(node->place);
+    PLI_ASSERT(pli_wheel_pending(wheel, timer));
     slot_remove(wheel, node);
-    call_at(wheel, number)->due = due;
-    slot_append(wheel, slot_of(wheel, due), node, number);
+    call_at(wheel, timer.slot)->due = due;
+    slot_append(wheel, slot_of(wheel, due), node, timer.slot);
 }
 
 void pli_wheel_remove_owner(pli_wheel *wheel, uint32_t *owner)

@@ -22,16 +22,12 @@
 #ifndef PLI_BASE_WHEEL_H
 #define PLI_BASE_WHEEL_H
 
-#include <plait/base.h>
+#include <plait/timer.h>
 
 typedef void pli_wheel_fn(void *arg);
 
 #define PLI_WHEEL_LEVELS 4
 #define PLI_WHEEL_SLOTS  256
-
-typedef struct pli_wheel_id {
-    uint32_t number, gen;
-} pli_wheel_id;
 
 typedef struct pli_wheel_node {
     uint32_t place;                  /* block * 32 + index; 0: it is not pending */
@@ -85,17 +81,16 @@ typedef struct pli_wheel {
 void pli_wheel_init(pli_wheel *wheel, int64_t now);
 void pli_wheel_done(pli_wheel *wheel);
 
-/* Adds a timer and puts it into the owner's list. Returns: its id by value, since what lies in memory in halves is slow to be read as a whole; number 0 when memory is out. */
-PL_MUST pli_wheel_id pli_wheel_add(pli_wheel *wheel, uint32_t *owner, int64_t due, pli_wheel_fn *fn,
-                                   void *arg);
-/* Whether the timer of that number and generation is pending. */
-bool pli_wheel_has(const pli_wheel *wheel, uint32_t number, uint32_t gen);
+/* Adds a timer and puts it into the owner's list. Returns: its id; slot 0 when memory is out. */
+PL_MUST pl_timer pli_wheel_add(pli_wheel *wheel, uint32_t *owner, int64_t due, pli_wheel_fn *fn,
+                               void *arg);
+bool pli_wheel_pending(const pli_wheel *wheel, pl_timer timer);
 /* The tick of a pending timer. */
-int64_t pli_wheel_due(const pli_wheel *wheel, uint32_t number);
-/* Removes the timer of that number and generation. Returns: whether it was pending. */
-bool pli_wheel_remove(pli_wheel *wheel, uint32_t number, uint32_t gen);
+int64_t pli_wheel_due(const pli_wheel *wheel, pl_timer timer);
+/* Returns: whether it was pending. */
+bool pli_wheel_remove(pli_wheel *wheel, pl_timer timer);
 /* Moves a pending timer. */
-void pli_wheel_move(pli_wheel *wheel, uint32_t number, int64_t due);
+void pli_wheel_move(pli_wheel *wheel, pl_timer timer, int64_t due);
 /* Removes all of an owner's timers. */
 void pli_wheel_remove_owner(pli_wheel *wheel, uint32_t *owner);
 

@@ -19,7 +19,7 @@ typedef struct model_timer {
     place place;
     int64_t due;
     uint64_t order; /* of asking, and within the lists */
-    pli_wheel_id id;
+    pl_timer id;
     uint32_t owner;
     bool far; /* it was asked for from beyond the reach */
 } model_timer;
@@ -136,12 +136,12 @@ static void step_add_or_change(void)
         t->owner = (uint32_t) throw(OWNERS);
         model_place(t, due);
         t->id = pli_wheel_add(&wheel, &owners[t->owner], due, nothing, t);
-        PL_CHECK(t->id.number);
+        PL_CHECK(t->id.slot);
     } else if (throw(2)) {
-        pli_wheel_move(&wheel, t->id.number, due);
+        pli_wheel_move(&wheel, t->id, due);
         model_place(t, due);
     } else {
-        PL_CHECK(pli_wheel_remove(&wheel, t->id.number, t->id.gen));
+        PL_CHECK(pli_wheel_remove(&wheel, t->id));
         t->place = NOWHERE;
     }
 }
@@ -199,7 +199,7 @@ static void step_pop(void)
         expected = t;
     }
     expected->place = NOWHERE;
-    PL_CHECK(!pli_wheel_has(&wheel, expected->id.number, expected->id.gen));
+    PL_CHECK(!pli_wheel_pending(&wheel, expected->id));
 }
 
 static void compare(void)
@@ -209,12 +209,12 @@ static void compare(void)
 
     for (int i = 0; i < TIMERS; ++i) {
         const model_timer *t = &timers[i];
-        bool pending = t->id.number && pli_wheel_has(&wheel, t->id.number, t->id.gen);
+        bool pending = pli_wheel_pending(&wheel, t->id);
 
         PL_EQ(pending, t->place != NOWHERE);
         if (!pending)
             continue;
-        PL_EQ(pli_wheel_due(&wheel, t->id.number), t->due);
+        PL_EQ(pli_wheel_due(&wheel, t->id), t->due);
         ++count;
         if (t->place != AHEAD)
             first = now;
@@ -271,7 +271,7 @@ PL_TEST(wheel_that_wakes_only_when_it_asks_to_fires_each_timer_in_its_tick)
     for (intptr_t i = 0; i < 2000; ++i) {
         int64_t due = now + (int64_t) throw((uint64_t) 1 << throw(35));
 
-        PL_CHECK(pli_wheel_add(&wheel, &owner, due, nothing, (void *) (intptr_t) due).number);
+        PL_CHECK(pli_wheel_add(&wheel, &owner, due, nothing, (void *) (intptr_t) due).slot);
     }
     while (wheel.pending) {
         int64_t next = pli_wheel_next(&wheel);
@@ -299,7 +299,7 @@ PL_TEST(wheel_keeps_the_order_of_asking_within_a_tick_across_all_its_levels)
     for (int64_t left = due - now; left > 0; left = left * 2 / 3) {
         now = due - left;
         pli_wheel_advance(&wheel, now);
-        PL_CHECK(pli_wheel_add(&wheel, &owner, due, nothing, (void *) asked++).number);
+        PL_CHECK(pli_wheel_add(&wheel, &owner, due, nothing, (void *) asked++).slot);
     }
     pli_wheel_advance(&wheel, due);
     pli_wheel_begin_round(&wheel);
@@ -316,10 +316,10 @@ PL_TEST(wheel_timer_that_is_due_at_once_waits_for_the_next_round)
     void *arg;
 
     start(1);
-    PL_CHECK(pli_wheel_add(&wheel, &owner, 1, nothing, NULL).number);
+    PL_CHECK(pli_wheel_add(&wheel, &owner, 1, nothing, NULL).slot);
     pli_wheel_begin_round(&wheel);
     PL_CHECK(pli_wheel_pop(&wheel, &fn, &arg));
-    PL_CHECK(pli_wheel_add(&wheel, &owner, 0, nothing, NULL).number);
+    PL_CHECK(pli_wheel_add(&wheel, &owner, 0, nothing, NULL).slot);
     PL_CHECK(!pli_wheel_pop(&wheel, &fn, &arg));
     PL_EQ(pli_wheel_next(&wheel), 1);
     pli_wheel_begin_round(&wheel);
@@ -329,7 +329,7 @@ PL_TEST(wheel_timer_that_is_due_at_once_waits_for_the_next_round)
 
 PL_TEST(wheel_of_a_million_timers_forgets_none)
 {
-    static pli_wheel_id ids[1000000];
+    static pl_timer ids[1000000];
     uint32_t owner = 0, fired = 0;
     pli_wheel_fn *fn;
     void *arg;
@@ -337,10 +337,10 @@ PL_TEST(wheel_of_a_million_timers_forgets_none)
     start(99);
     for (int i = 0; i < 1000000; ++i) {
         ids[i] = pli_wheel_add(&wheel, &owner, now + 1 + (int64_t) throw(60000), nothing, NULL);
-        PL_CHECK(ids[i].number);
+        PL_CHECK(ids[i].slot);
     }
     for (int i = 0; i < 1000000; i += 2)
-        PL_CHECK(pli_wheel_remove(&wheel, ids[i].number, ids[i].gen));
+        PL_CHECK(pli_wheel_remove(&wheel, ids[i]));
     while (wheel.pending) {
         pli_wheel_advance(&wheel, pli_wheel_next(&wheel));
         pli_wheel_begin_round(&wheel);
@@ -358,11 +358,11 @@ PL_TEST(wheel_out_of_memory_answers_0_and_goes_on)
 
         start(5);
         pli_alloc_fail_at(n, true);
-        while (pli_wheel_add(&wheel, &owner, 10, nothing, NULL).number)
+        while (pli_wheel_add(&wheel, &owner, 10, nothing, NULL).slot)
             ++added;
         PL_EQ(wheel.pending, added);
         pli_alloc_fail_at(0, false);
-        PL_CHECK(pli_wheel_add(&wheel, &owner, 10, nothing, NULL).number);
+        PL_CHECK(pli_wheel_add(&wheel, &owner, 10, nothing, NULL).slot);
         pli_wheel_done(&wheel);
     }
 }
@@ -378,7 +378,7 @@ static int64_t tick_of_slot(int n)
 
 PL_TEST(wheel_moves_and_sorts_without_memory_although_each_timer_has_a_block_of_its_own)
 {
-    pli_wheel_id ids[FULL];
+    pl_timer ids[FULL];
     uint32_t owner = 0, fired = 0;
     pli_wheel_fn *fn;
     void *arg;
@@ -387,14 +387,14 @@ PL_TEST(wheel_moves_and_sorts_without_memory_although_each_timer_has_a_block_of_
     start(0);
     for (int i = 0; i < FULL; ++i) {
         ids[i] = pli_wheel_add(&wheel, &owner, 1, nothing, NULL);
-        PL_CHECK(ids[i].number);
+        PL_CHECK(ids[i].slot);
     }
     pli_alloc_fail_at(1, true);
-    PL_CHECK(!pli_wheel_add(&wheel, &owner, 1, nothing, NULL).number);
+    PL_CHECK(!pli_wheel_add(&wheel, &owner, 1, nothing, NULL).slot);
     /* One of each block stays, the others go to slots of their own. */
     for (int i = 0; i < FULL; ++i)
         if (i % PLI_WHEEL_BLOCK)
-            pli_wheel_move(&wheel, ids[i].number, tick_of_slot(moved++));
+            pli_wheel_move(&wheel, ids[i], tick_of_slot(moved++));
     PL_EQ(wheel.fresh_block, FULL + 1);
     while (wheel.pending) {
         pli_wheel_advance(&wheel, pli_wheel_next(&wheel));
@@ -413,13 +413,13 @@ PL_TEST(wheel_uses_the_memory_of_a_cancelled_timer_for_the_next_one)
     uint32_t owner = 0;
 
     start(0);
-    PL_CHECK(pli_wheel_add(&wheel, &owner, 70000, nothing, NULL).number);
+    PL_CHECK(pli_wheel_add(&wheel, &owner, 70000, nothing, NULL).slot);
     for (int i = 0; i < 1000000; ++i) {
         int64_t due = 70000 + (int64_t) throw(1000000);
-        pli_wheel_id id = pli_wheel_add(&wheel, &owner, due, nothing, NULL);
+        pl_timer id = pli_wheel_add(&wheel, &owner, due, nothing, NULL);
 
-        PL_CHECK(pli_wheel_remove(&wheel, id.number, id.gen));
-        PL_CHECK(!pli_wheel_remove(&wheel, id.number, id.gen));
+        PL_CHECK(pli_wheel_remove(&wheel, id));
+        PL_CHECK(!pli_wheel_remove(&wheel, id));
     }
     PL_EQ(wheel.fresh, 3);
     PL_CHECK(wheel.fresh_block <= 3);
@@ -429,19 +429,19 @@ PL_TEST(wheel_uses_the_memory_of_a_cancelled_timer_for_the_next_one)
 /* Whatever is cancelled: a block is given back when it has no timer left. */
 PL_TEST(wheel_has_never_more_blocks_than_timers)
 {
-    static pli_wheel_id ids[TIMERS];
+    static pl_timer ids[TIMERS];
     uint32_t owner = 0;
 
     start(0);
     for (int i = 0; i < TIMERS; ++i)
         ids[i] = pli_wheel_add(&wheel, &owner, 1 + (int64_t) throw(1000), nothing, NULL);
     for (int i = 0; i < 200000; ++i) {
-        pli_wheel_id *id = &ids[throw(TIMERS)];
+        pl_timer *id = &ids[throw(TIMERS)];
 
         if (throw(4)) {
-            pli_wheel_move(&wheel, id->number, 1 + (int64_t) throw(1 << throw(24)));
+            pli_wheel_move(&wheel, *id, 1 + (int64_t) throw(1 << throw(24)));
         } else {
-            PL_CHECK(pli_wheel_remove(&wheel, id->number, id->gen));
+            PL_CHECK(pli_wheel_remove(&wheel, *id));
             *id = pli_wheel_add(&wheel, &owner, 1 + (int64_t) throw(1000), nothing, NULL);
         }
         PL_CHECK(wheel.fresh_block <= TIMERS + 1 && wheel.fresh <= TIMERS + 1);

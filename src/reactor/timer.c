@@ -25,21 +25,19 @@ pl_timer pl_call_later(pl_scope *scope, double seconds, pl_timer_fn *fn, void *a
 {
     pl_reactor *reactor = scope->reactor;
     int64_t ns = to_ns(seconds);
-    pli_wheel_id id;
 
     pli_check_thread(reactor);
     if (scope->ended)
         return (pl_timer){0, 0};
     /* No delay is due now, although now is not on a tick. */
-    id = pli_wheel_add(&reactor->wheel, &scope->timers,
-                       ns ? tick_after(reactor->now + ns) : reactor->wheel.now, fn, arg);
-    return (pl_timer){id.number, id.gen};
+    return pli_wheel_add(&reactor->wheel, &scope->timers,
+                         ns ? tick_after(reactor->now + ns) : reactor->wheel.now, fn, arg);
 }
 
 bool pl_timer_cancel(pl_reactor *reactor, pl_timer timer)
 {
     pli_check_thread(reactor);
-    return pli_wheel_remove(&reactor->wheel, timer.slot, timer.gen);
+    return pli_wheel_remove(&reactor->wheel, timer);
 }
 
 bool pl_timer_reset(pl_reactor *reactor, pl_timer timer, double seconds)
@@ -47,10 +45,9 @@ bool pl_timer_reset(pl_reactor *reactor, pl_timer timer, double seconds)
     int64_t ns = to_ns(seconds);
 
     pli_check_thread(reactor);
-    if (!pli_wheel_has(&reactor->wheel, timer.slot, timer.gen))
+    if (!pli_wheel_pending(&reactor->wheel, timer))
         return false;
-    pli_wheel_move(&reactor->wheel, timer.slot,
-                   ns ? tick_after(reactor->now + ns) : reactor->wheel.now);
+    pli_wheel_move(&reactor->wheel, timer, ns ? tick_after(reactor->now + ns) : reactor->wheel.now);
     return true;
 }
 
@@ -59,25 +56,24 @@ bool pl_timer_delay(pl_reactor *reactor, pl_timer timer, double seconds)
     int64_t ns = seconds < 0 ? -to_ns(-seconds) : to_ns(seconds);
 
     pli_check_thread(reactor);
-    if (!pli_wheel_has(&reactor->wheel, timer.slot, timer.gen))
+    if (!pli_wheel_pending(&reactor->wheel, timer))
         return false;
     /* In ticks, whose sum can't overflow; rounded up, as ever. */
-    pli_wheel_move(&reactor->wheel, timer.slot,
-                   pli_wheel_due(&reactor->wheel, timer.slot) + tick_after(ns));
+    pli_wheel_move(&reactor->wheel, timer, pli_wheel_due(&reactor->wheel, timer) + tick_after(ns));
     return true;
 }
 
 bool pl_timer_active(const pl_reactor *reactor, pl_timer timer)
 {
-    return pli_wheel_has(&reactor->wheel, timer.slot, timer.gen);
+    return pli_wheel_pending(&reactor->wheel, timer);
 }
 
 double pl_timer_remaining(const pl_reactor *reactor, pl_timer timer)
 {
     double left;
 
-    if (!pli_wheel_has(&reactor->wheel, timer.slot, timer.gen))
+    if (!pli_wheel_pending(&reactor->wheel, timer))
         return -1;
-    left = (double) (pli_wheel_due(&reactor->wheel, timer.slot) * TICK_NS - reactor->now) / 1e9;
+    left = (double) (pli_wheel_due(&reactor->wheel, timer) * TICK_NS - reactor->now) / 1e9;
     return left > 0 ? left : 0;
 }
