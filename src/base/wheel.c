@@ -12,10 +12,16 @@
 
 /* ---- memory ---- */
 
+/* Not 31 - ..., of which not every compiler makes the single instruction that it is. */
+static unsigned highest_bit(uint32_t bits)
+{
+    return (unsigned) __builtin_clz(bits) ^ 31u;
+}
+
 /* Which part of the tables a number is looked up in: all of the first chunk is in one. */
 static unsigned part_of(uint32_t number)
 {
-    return 31u - (unsigned) __builtin_clz(number | (CHUNK_SIZE - 1));
+    return highest_bit(number | (CHUNK_SIZE - 1));
 }
 
 /* A timer or block is looked up several times in each operation, so this is kept to a few instructions. */
@@ -88,6 +94,8 @@ static __attribute__((noinline)) bool wheel_grow(pli_wheel *wheel)
     wheel->nodes[part] = part_place(&at, base, n, sizeof(pli_wheel_node));
     wheel->blocks[part] = part_place(&at, base, n, sizeof(pli_wheel_block));
     wheel->chunks[wheel->n_chunks++] = memory;
+    if (!base)
+        block_at(wheel, 0)->live = UINT32_MAX; /* see slot_append() */
     return true;
 }
 
@@ -156,15 +164,13 @@ static __attribute__((noinline)) void block_give(pli_wheel *wheel, pli_wheel_blo
 static inline void slot_append(pli_wheel *wheel, uint32_t slot, pli_wheel_node *node,
                                uint32_t number)
 {
-    uint32_t at = wheel->slots[slot].last, i = 0;
-    pli_wheel_block *block;
+    uint32_t at = wheel->slots[slot].last, live = block_at(wheel, at)->live, i = 0;
 
-    if (!at || block_at(wheel, at)->live >> (PLI_WHEEL_BLOCK - 1))
+    if (live >> (PLI_WHEEL_BLOCK - 1)) /* block 0, whose slot is empty, is said to be full */
         at = block_take(wheel, slot);
-    block = block_at(wheel, at);
-    if (block->live)
-        i = 32 - (uint32_t) __builtin_clz(block->live);
-    block->live |= 1u << i;
+    else
+        i = highest_bit(live) + 1;
+    block_at(wheel, at)->live |= 1u << i;
     numbers_at(wheel, at)[i] = number;
     node->place = at * PLI_WHEEL_BLOCK + i;
 }
@@ -186,7 +192,7 @@ static uint32_t slot_of(const pli_wheel *wheel, int64_t due)
 
     if (due <= wheel->now)
         return DUE + wheel->gathering;
-    level = (unsigned) (63 - __builtin_clzll((uint64_t) (due ^ wheel->now))) / 8;
+    level = ((unsigned) __builtin_clzll((uint64_t) (due ^ wheel->now)) ^ 63u) / 8;
     if (level >= TOP) {
         int64_t top_now = wheel->now >> (8 * TOP), top_due = due >> (8 * TOP);
 
