@@ -633,6 +633,15 @@ static int may_write(const pli_connection *c, size_t n)
     return c->out.bytes > max_mark(c) || n > max_mark(c) - c->out.bytes ? PL_E_LIMIT : 0;
 }
 
+/* Answers a write that the queue has taken, or has not: then the stream has a gap, and whatever is written next would be taken for what is missing. */
+static int queued_unless(pli_connection *c, int error)
+{
+    if (error == 0)
+        return queued(c);
+    connection_fail(c, failure_with_peer(c, error));
+    return error;
+}
+
 /* From this size on, what has just been received is sent on from where it lies. */
 #define SHARE_BYTES 2048
 
@@ -649,7 +658,7 @@ static int connection_write(pl_transport *transport, pl_slice bytes)
         error = pli_outbox_share(&reactor->outbox, &c->out, pl_buf_ref(receiving), bytes);
     else
         error = pli_outbox_copy(&reactor->outbox, &c->out, bytes);
-    return error < 0 ? error : queued(c);
+    return queued_unless(c, error);
 }
 
 static int connection_write_buf(pl_transport *transport, pl_buf *take_buf, pl_slice bytes)
@@ -666,8 +675,7 @@ static int connection_write_buf(pl_transport *transport, pl_buf *take_buf, pl_sl
         pl_buf_unref(take_buf);
         return error;
     }
-    error = pli_outbox_share(&reactor_of(c)->outbox, &c->out, take_buf, bytes);
-    return error < 0 ? error : queued(c);
+    return queued_unless(c, pli_outbox_share(&reactor_of(c)->outbox, &c->out, take_buf, bytes));
 }
 
 static void deadline_passed(void *arg)

@@ -838,6 +838,41 @@ PL_TEST_EACH_BACKEND(an_idle_connection_costs_at_most_256_bytes_and_its_protocol
     kit_done(&k);
 }
 
+/* ---- no memory ---- */
+
+/* Writes more than any memory that is there already has room for. */
+static void write_without_memory(kit_side *side)
+{
+    static const char bytes[100000];
+    int r;
+
+    pl_ignore(pl_write_str(side->transport, "before"));
+    pli_alloc_fail_at(1, true);
+    r = pl_write(side->transport, pl_slice_of(bytes, sizeof bytes));
+    pli_alloc_fail_at(0, false);
+    PL_EQ(r, -ENOMEM);
+    PL_EQ(side->lost, 0);
+    PL_EQ(pl_write_str(side->transport, "after"), PL_E_CLOSED);
+}
+
+PL_TEST_EACH_BACKEND(a_write_without_memory_ends_its_connection)
+{
+    char bytes[64];
+    kit k;
+    int peer;
+
+    kit_open(&k);
+    k.server.on[ON_DATA] = write_without_memory;
+    peer = kit_dial_made(&k);
+    peer_say(peer, "x");
+    KIT_UNTIL(&k, k.server.lost);
+    PL_STR_EQ(k.server.trace, "made data(x) lost(ENOMEM)");
+    PL_CHECK(kit_hear(&k, peer, bytes, sizeof bytes) <
+             0); /* what came before the gap is not a whole either */
+    close(peer);
+    kit_done(&k);
+}
+
 /* More connections that all talk in one turn than the ring has places and buffers. */
 PL_TEST_EACH_BACKEND(three_thousand_are_answered_at_once)
 {
