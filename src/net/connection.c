@@ -482,9 +482,10 @@ static void tell_push_producer(pli_connection *c)
     }
 }
 
+/* One that was closed just now is told that it is to stop, in the next round. */
 static void tell_producer(pli_connection *c)
 {
-    if (!c->producer)
+    if (!c->producer || c->flags & CLOSING)
         return;
     if (!(c->flags & PULL))
         tell_push_producer(c);
@@ -513,15 +514,15 @@ static void tell_drained(pli_connection *c)
 
 static void deliver_held(pli_connection *c)
 {
-    while (has_held(c) && !is_paused(c) && !(c->flags & (DOOMED | CLOSING))) {
+    while (has_held(c) && !is_full(c) && !is_paused(c) && !(c->flags & (DOOMED | CLOSING))) {
         pl_buf *buf = pl_buf_ref(c->extra->first_held->buf);
 
         drop_first_held(c->extra);
         deliver(c, NULL, pl_buf_slice(buf));
         pl_buf_unref(buf);
-        if (is_full(c))
-            c->flags |= FULL_PAUSED;
     }
+    if (has_held(c) && is_full(c))
+        c->flags |= FULL_PAUSED;
 }
 
 /* The peer's FIN is told after all that came before it. */

@@ -466,6 +466,66 @@ PL_TEST_EACH_BACKEND(reading_goes_on_when_the_queue_has_drained)
     kit_done(&k);
 }
 
+PL_TEST_EACH_BACKEND(what_is_held_waits_while_the_queue_is_full)
+{
+    static char sink[1 << 16];
+    kit k;
+    int peer;
+
+    kit_open(&k);
+    k.server.count_only = true;
+    k.server.on[ON_MADE] = kit_pause;
+    peer = kit_dial_made(&k);
+    peer_say(peer, "question");
+    PL_CHECK(kit_rests(&k));
+    fill_up(&k);
+    pl_resume(k.server.transport);
+    PL_CHECK(kit_rests(&k));
+    PL_EQ(k.server.bytes, 0);
+    while (!k.server.bytes) {
+        pl_ignore((int) peer_hear(peer, sink, sizeof sink));
+        PL_EQ(pl_reactor_turn(k.reactor, 0.001), 0);
+    }
+    PL_EQ(k.server.bytes, 8);
+    close(peer);
+    kit_done(&k);
+}
+
+typedef struct counting_producer {
+    pl_producer base;
+    unsigned resumed, stopped;
+} counting_producer;
+
+static void count_resumed(pl_producer *self)
+{
+    ++((counting_producer *) self)->resumed;
+}
+
+static void count_stopped(pl_producer *self)
+{
+    ++((counting_producer *) self)->stopped;
+}
+
+PL_TEST_EACH_BACKEND(a_producer_whose_connection_closes_in_drained_is_stopped_and_not_resumed)
+{
+    static const pl_producer_ops ops = {sizeof ops, count_resumed, NULL, count_stopped};
+    counting_producer producer = {{&ops}, 0, 0};
+    kit k;
+    int peer;
+
+    kit_open(&k);
+    peer = kit_dial_made(&k);
+    k.server.on[ON_DRAINED] = kit_close;
+    PL_EQ(pl_register_producer(k.server.transport, &producer.base, PL_PUSH_PRODUCER), 0);
+    fill(&k.server);
+    KIT_UNTIL(&k, producer.stopped);
+    PL_EQ(producer.resumed, 0);
+    close(peer);
+    KIT_UNTIL(&k, k.server.lost);
+    PL_EQ(producer.stopped, 1);
+    kit_done(&k);
+}
+
 PL_TEST_EACH_BACKEND(a_write_beyond_the_hard_mark_is_refused_whole)
 {
     static const pl_marks marks = {
