@@ -399,6 +399,15 @@ static speaker *speaker_of(pl_producer *producer)
     return pl_container_of(producer, speaker, producer);
 }
 
+/* Whether what comes so many seconds after it was asked for has no excuse. */
+static bool is_late(const life *self, double late_s)
+{
+    const program *p = self->program;
+
+    return late_s > 0.1 && !p->freeing && p->stopped_s <= self->doomed_at &&
+           !struck(p, PL_SIM_STALL);
+}
+
 static void producer_resumed(pl_producer *producer)
 {
     life *self = speaker_of(producer)->life;
@@ -425,6 +434,9 @@ static void producer_stopped(pl_producer *producer)
 
     if (!self->producing || self->lost)
         pl_swarm_fail(self->program->run, "%u: a producer is stopped that is not registered",
+                      self->number);
+    if (self->closed && is_late(self, now_s(self->program->run) - self->doomed_at))
+        pl_swarm_fail(self->program->run, "%u: a producer is stopped long after the close",
                       self->number);
     self->producing = false;
 }
@@ -749,13 +761,11 @@ static bool is_explained(const life *self, int code)
 
 static void check_soon(const life *self)
 {
-    const program *p = self->program;
-    double late = now_s(p->run) - self->doomed_at - self->doomed_s;
+    double late = now_s(self->program->run) - self->doomed_at - self->doomed_s;
 
-    if (!self->doomed_at || p->freeing || p->stopped_s > self->doomed_at || struck(p, PL_SIM_STALL))
-        return;
-    if (late > 0.1)
-        pl_swarm_fail(p->run, "%u: lost %g s later than it should have been", self->number, late);
+    if (self->doomed_at && is_late(self, late))
+        pl_swarm_fail(self->program->run, "%u: lost %g s later than it should have been",
+                      self->number, late);
 }
 
 static void speaker_lost(pl_protocol *protocol, const pl_failure *reason)

@@ -7,6 +7,7 @@
 
 extern const pl_scenario echo_scenario;
 extern const pl_scenario lifecycle_scenario;
+extern const pl_scenario trees_scenario;
 
 /* A process has come to its end, with nothing left. */
 static inline void check_ended(pl_swarm_run *run, const pl_sim_process *process, const char *name)

@@ -6,6 +6,7 @@ int main(int argc, char **argv)
     static const pl_scenario *const scenarios[] = {
         &echo_scenario,
         &lifecycle_scenario,
+        &trees_scenario,
         NULL,
     };
 
