@@ -7,6 +7,7 @@
 
 extern const pl_scenario echo_scenario;
 extern const pl_scenario lifecycle_scenario;
+extern const pl_scenario threads_scenario;
 extern const pl_scenario trees_scenario;
 
 /* A process has come to its end, with nothing left. */
