@@ -15,10 +15,10 @@ static int64_t to_ns(double seconds)
     return seconds >= (double) FAR_NS / 1e9 ? FAR_NS : (int64_t) (seconds * 1e9);
 }
 
-/* The first tick that is not before that moment. */
+/* The first tick that is not before that moment; C rounds towards 0. */
 static int64_t tick_after(int64_t ns)
 {
-    return (ns + TICK_NS - 1) / TICK_NS;
+    return ns > 0 ? (ns + TICK_NS - 1) / TICK_NS : ns / TICK_NS;
 }
 
 pl_timer pl_call_later(pl_scope *scope, double seconds, pl_timer_fn *fn, void *arg)
@@ -61,13 +61,16 @@ bool pl_timer_reset(pl_reactor *reactor, pl_timer timer, double seconds)
 bool pl_timer_delay(pl_reactor *reactor, pl_timer timer, double seconds)
 {
     const pli_wheel_node *node = pli_wheel_get(&reactor->wheel, timer.slot, timer.gen);
-    int64_t ns = seconds < 0 ? -to_ns(-seconds) : to_ns(seconds);
+    int64_t ns = seconds < 0 ? -to_ns(-seconds) : to_ns(seconds), due;
 
     pli_check_thread(reactor);
     if (!node)
         return false;
-    /* In ticks, whose sum can't overflow; rounded up, as ever. */
-    pli_wheel_move(&reactor->wheel, timer.slot, node->due + tick_after(ns));
+    /* In ticks, whose sum can't overflow; rounded up, as ever. One that is due may have been asked for in the middle of its tick. */
+    due = node->due + tick_after(ns);
+    if (ns > 0 && node->due <= reactor->wheel.now)
+        ++due;
+    pli_wheel_move(&reactor->wheel, timer.slot, due);
     return true;
 }
 

@@ -8,6 +8,7 @@
 extern const pl_scenario echo_scenario;
 extern const pl_scenario lifecycle_scenario;
 extern const pl_scenario threads_scenario;
+extern const pl_scenario timers_scenario;
 extern const pl_scenario trees_scenario;
 
 /* A process has come to its end, with nothing left. */

@@ -4,7 +4,8 @@
 int main(int argc, char **argv)
 {
     static const pl_scenario *const scenarios[] = {
-        &echo_scenario, &lifecycle_scenario, &threads_scenario, &trees_scenario, NULL,
+        &echo_scenario,   &lifecycle_scenario, &threads_scenario,
+        &timers_scenario, &trees_scenario,     NULL,
     };
 
     return pl_swarm_main(argc, argv, scenarios);
