@@ -5,6 +5,7 @@
 #include <plait/plait.h>
 #include <plait/swarm.h>
 
+extern const pl_scenario datagrams_scenario;
 extern const pl_scenario echo_scenario;
 extern const pl_scenario lifecycle_scenario;
 extern const pl_scenario threads_scenario;

@@ -421,7 +421,8 @@ static void check_book(book *b)
         int64_t due_ns = e->due_ns > e->asked_ns ? e->due_ns : e->asked_ns;
 
         look_at(e);
-        if (e->state == PENDING && due_ns + (1 + 2 * e->moves) * TICK_NS + 100000 < pl_now(b->reactor))
+        if (e->state == PENDING &&
+            due_ns + (1 + 2 * e->moves) * TICK_NS + 100000 < pl_now(b->reactor))
             pl_swarm_fail(b->run, "a timer was lost that was due %g s ago",
                           (double) (pl_now(b->reactor) - due_ns) / 1e9);
     }
@@ -502,6 +503,9 @@ static void timers_calm(pl_swarm_run *run)
     book *b = run->state;
 
     check_ended(run, b->process, "the program");
+    if (!b->done && !pl_sim_injected(run->sim, PL_SIM_ALLOCATION) &&
+        !pl_sim_injected(run->sim, PL_SIM_ENOMEM) && !pl_sim_injected(run->sim, PL_SIM_EMFILE))
+        pl_swarm_fail(run, "the program could not begin, and nothing was in its way");
     b->idle_events = pl_sim_events(run->sim);
     b->idle = pl_sim_spawn(pl_sim_host_new(run->sim, "server", NULL), "idle", idle_main, NULL);
     pl_ignore(pl_sim_at(run->sim, DAY_S, day_is_over, b));
