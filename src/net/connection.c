@@ -306,11 +306,11 @@ static void deliver_first_held(pli_connection *c)
 
 static void deliver_held(pli_connection *c)
 {
-    while (has_held(c) && !is_paused(c) && !(c->flags & (DOOMED | CLOSING))) {
+    while (has_held(c) && !pli_connection_is_full(c) && !is_paused(c) &&
+           !(c->flags & (DOOMED | CLOSING)))
         deliver_first_held(c);
-        if (pli_connection_is_full(c))
-            c->flags |= FULL_PAUSED;
-    }
+    if (has_held(c) && pli_connection_is_full(c))
+        c->flags |= FULL_PAUSED;
 }
 
 /* It is broken, and will never resume: what had come by then is heard, paused or not. */

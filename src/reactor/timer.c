@@ -24,10 +24,10 @@ static bool is_number(double seconds)
     return false;
 }
 
-/* The first tick that is not before that moment. */
+/* The first tick that is not before that moment; C rounds towards 0. */
 static int64_t tick_after(int64_t ns)
 {
-    return (ns + TICK_NS - 1) / TICK_NS;
+    return ns > 0 ? (ns + TICK_NS - 1) / TICK_NS : ns / TICK_NS;
 }
 
 pl_timer pl_call_later(pl_scope *scope, double seconds, pl_timer_fn *fn, void *arg)
@@ -62,13 +62,16 @@ bool pl_timer_reset(pl_reactor *reactor, pl_timer timer, double seconds)
 
 bool pl_timer_delay(pl_reactor *reactor, pl_timer timer, double seconds)
 {
-    int64_t ns = seconds < 0 ? -to_ns(-seconds) : to_ns(seconds);
+    int64_t ns = seconds < 0 ? -to_ns(-seconds) : to_ns(seconds), due;
 
     pli_check_thread(reactor);
     if (!is_number(seconds) || !pli_wheel_pending(&reactor->wheel, timer))
         return false;
-    /* In ticks, whose sum can't overflow; rounded up, as ever. */
-    pli_wheel_move(&reactor->wheel, timer, pli_wheel_due(&reactor->wheel, timer) + tick_after(ns));
+    /* In ticks, whose sum can't overflow; rounded up, as ever. One that is due may have been asked for in the middle of its tick. */
+    due = pli_wheel_due(&reactor->wheel, timer);
+    if (ns > 0 && due <= reactor->wheel.now)
+        ++due;
+    pli_wheel_move(&reactor->wheel, timer, due + tick_after(ns));
     return true;
 }
 

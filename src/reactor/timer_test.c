@@ -242,6 +242,39 @@ PL_TEST(timer_that_is_delayed_counts_from_its_own_time)
     pl_reactor_free(reactor);
 }
 
+/* In milliseconds that a timer is due in: half of one forward is none, one and a half back is one. */
+PL_TEST(timer_that_is_brought_forward_is_rounded_up_as_any_other)
+{
+    pl_timer timer;
+
+    start();
+    timer = later(100, 'a');
+    PL_CHECK(pl_timer_delay(reactor, timer, -0.0015));
+    PL_CHECK(pl_timer_remaining(reactor, timer) < 100.0001);
+    pl_timer_cancel(reactor, timer);
+    timer = later(100.0001, 'b');
+    PL_CHECK(pl_timer_delay(reactor, timer, -0.0005));
+    PL_CHECK(pl_timer_remaining(reactor, timer) >= 100 - 0.0005);
+    pl_reactor_free(reactor);
+}
+
+PL_TEST(timer_without_a_delay_that_is_put_off_is_not_early)
+{
+    pl_timer timer;
+
+    start();
+    for (
+        int i = 0; i < 20;
+        ++i) { /* at some of these times of the clock the tick has hardly begun, at others it is nearly over */
+        PL_EQ(pl_reactor_turn(reactor, 0), 0);
+        timer = later(0, 'a');
+        PL_CHECK(pl_timer_delay(reactor, timer, 0.005));
+        PL_CHECK(pl_timer_remaining(reactor, timer) >= 0.005 - 1e-9);
+        pl_timer_cancel(reactor, timer);
+    }
+    pl_reactor_free(reactor);
+}
+
 PL_TEST(timer_of_a_century_and_of_for_ever_can_be_asked_for)
 {
     start();

@@ -4,9 +4,8 @@
 int main(int argc, char **argv)
 {
     static const pl_scenario *const scenarios[] = {
-        &echo_scenario,
-        &weblog_scenario,
-        NULL,
+        &datagrams_scenario, &echo_scenario, &lifecycle_scenario, &threads_scenario,
+        &timers_scenario, &trees_scenario, &weblog_scenario, NULL,
     };
 
     return pl_swarm_main(argc, argv, scenarios);

@@ -113,7 +113,7 @@ static void tell_unreachable(const flying *d)
         pli_sim_socket *socket = pl_container_of(at, pli_sim_socket, named);
 
         if (socket->type != SOCK_DGRAM || !socket->connected ||
-            !pli_sim_name_equal(&socket->remote, &d->from))
+            !pli_sim_name_equal(&socket->remote, &d->from) || socket->local.port != d->to.port)
             continue;
         socket->error = ECONNREFUSED;
         pli_sim_object_changed(&socket->base);
@@ -201,22 +201,28 @@ static void send_to_group(pli_sim_socket *socket, const pli_sim_name *to, pl_sli
         send_to_host(socket, pl_container_of(at, pl_sim_host, link), to, bytes);
 }
 
-/* Within a host nothing is lost, and what has no room waits. */
-static int send_unix(pli_sim_socket *socket, const pli_sim_name *to, pl_slice bytes)
+/* Who takes what the socket sends to that name of its own host; NULL: nobody. */
+static pli_sim_socket *taker_of(const pli_sim_socket *socket, const pli_sim_name *to)
 {
     flying d = {.to_host = socket->host, .from = socket->local, .to = *to};
-    flying *copy;
-    pli_sim_socket *found = NULL;
 
-    for (pli_link *at = socket->host->sockets.next; at != &socket->host->sockets && !found;
-         at = at->next) {
+    for (pli_link *at = socket->host->sockets.next; at != &socket->host->sockets; at = at->next) {
         pli_sim_socket *other = pl_container_of(at, pli_sim_socket, named);
 
         if (takes(other, &d))
-            found = other;
+            return other;
     }
+    return NULL;
+}
+
+/* Within a host nothing is lost, and what has no room waits. */
+static int send_unix(pli_sim_socket *socket, const pli_sim_name *to, pl_slice bytes)
+{
+    pli_sim_socket *found = taker_of(socket, to);
+    flying *copy;
+
     if (!found)
-        return to->path[0] ? -ENOENT : -ECONNREFUSED;
+        return socket->connected ? -ECONNREFUSED : pli_sim_socket_refusal(socket->host, to);
     if (found->inbox_bytes + bytes.len > INBOX_BYTES)
         return -EAGAIN;
     copy = flying_new(socket, socket->host, to, bytes);
@@ -225,11 +231,18 @@ static int send_unix(pli_sim_socket *socket, const pli_sim_name *to, pl_slice by
     return 0;
 }
 
+static size_t longest(const pli_sim_socket *socket, const pli_sim_name *to)
+{
+    if (socket->family == AF_UNIX)
+        return INBOX_BYTES;
+    return to->family == AF_INET ? 65507 : 65527;
+}
+
 static int send_one(pli_sim_socket *socket, const pli_sim_name *to, pl_slice bytes)
 {
     pl_sim_host *host;
 
-    if (bytes.len > 65507)
+    if (bytes.len > longest(socket, to))
         return -EMSGSIZE;
     if (socket->family == AF_UNIX)
         return send_unix(socket, to, bytes);
@@ -258,6 +271,8 @@ int pli_sim_datagram_send(pli_sim_socket *socket, const pli_sending *sending)
         error = -EDESTADDRREQ;
     if (error == 0 && pli_sim_strikes(socket->host->sim, socket->base.process, PL_SIM_ENOBUFS))
         error = -ENOBUFS;
+    if (error == 0 && pli_sim_strikes(socket->host->sim, socket->base.process, PL_SIM_SHORT_WRITE))
+        error = -EAGAIN; /* what was sent before has not left yet */
     while (error == 0) {
         error = send_one(socket, &to, pl_slice_first(rest, segment));
         if (rest.len <= segment)
@@ -271,12 +286,28 @@ int pli_sim_datagram_connect(pli_sim_socket *socket, const pli_sim_name *to)
 {
     if (socket->family != AF_UNIX)
         pli_sim_socket_autobind(socket, to);
+    else if (!taker_of(socket, to))
+        return pli_sim_socket_refusal(socket->host, to);
     socket->remote = *to;
     socket->connected = true;
     return 0;
 }
 
 /* ---- receiving ---- */
+
+/* Those who are connected to a UNIX socket wait for room in its inbox. */
+static void tell_room(const pli_sim_socket *socket)
+{
+    const pli_link *head = &socket->host->sockets;
+
+    for (pli_link *at = head->next; at != head; at = at->next) {
+        pli_sim_socket *other = pl_container_of(at, pli_sim_socket, named);
+
+        if (other->type == SOCK_DGRAM && other->connected &&
+            pli_sim_name_equal(&other->remote, &socket->local))
+            pli_sim_object_changed(&other->base);
+    }
+}
 
 ssize_t pli_sim_datagram_receive(pli_sim_socket *socket, void *bytes, size_t size,
                                  struct sockaddr_storage *ret_from, socklen_t *ret_from_size,
@@ -304,12 +335,24 @@ ssize_t pli_sim_datagram_receive(pli_sim_socket *socket, void *bytes, size_t siz
         memcpy(ret_to->ip, d->to.ip + 16 - ret_to->size, ret_to->size);
     }
     flying_free(d);
+    if (socket->family == AF_UNIX)
+        tell_room(socket);
     return (ssize_t) n;
+}
+
+/* A datagram of some size can be sent; one that finds too little room is refused all the same, and told when there is more. */
+static bool is_writable(const pli_sim_socket *socket)
+{
+    const pli_sim_socket *peer =
+        socket->family == AF_UNIX && socket->connected ? taker_of(socket, &socket->remote) : NULL;
+
+    return !peer || peer->inbox_bytes < INBOX_BYTES / 2;
 }
 
 unsigned pli_sim_datagram_ready(const pli_sim_socket *socket)
 {
-    return (pli_list_empty(&socket->inbox) && !socket->error ? 0 : PLI_READABLE) | PLI_WRITABLE;
+    return (pli_list_empty(&socket->inbox) && !socket->error ? 0 : PLI_READABLE) |
+           (is_writable(socket) ? PLI_WRITABLE : 0);
 }
 
 void pli_sim_datagram_close(pli_sim_socket *socket)

@@ -173,6 +173,7 @@ int pli_sim_stack_map(size_t size, pli_stack *ret_stack)
     self = pli_sim_kalloc(sizeof *self);
     self->stack = *ret_stack;
     pli_list_push_back(&pli_sim_process()->mappings, &self->link);
+    pli_sim_process()->memory += self->stack.size;
     return 0;
 }
 
@@ -186,6 +187,7 @@ void pli_sim_stack_unmap(pli_stack *stack)
         if (self->stack.low != stack->low)
             continue;
         pli_list_remove(&self->link);
+        pli_sim_process()->memory -= self->stack.size;
         pli_sim_kfree(self);
         break;
     }

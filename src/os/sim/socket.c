@@ -235,9 +235,11 @@ static int name_socket(pli_sim_socket *socket)
 {
     int error = 0;
 
-    if (socket->family == AF_UNIX && socket->local.path_len == 0) /* an abstract name of the system's choice */
-        socket->local.path_len = (uint8_t) (1 + snprintf(socket->local.path + 1, 6, "%05x",
-                                                         (unsigned) pli_sim_below(socket->host->sim, 1 << 20)));
+    if (socket->family == AF_UNIX &&
+        socket->local.path_len == 0) /* an abstract name of the system's choice */
+        socket->local.path_len =
+            (uint8_t) (1 + snprintf(socket->local.path + 1, 6, "%05x",
+                                    (unsigned) pli_sim_below(socket->host->sim, 1 << 20)));
     else if (socket->family == AF_UNIX && socket->local.path[0])
         error = make_file(socket->host, &socket->local);
     else if (socket->family != AF_UNIX && !is_own(socket->host, socket->local.ip))
@@ -298,6 +300,17 @@ bool pli_sim_socket_unlink(const char *path)
     found->next = NULL;
     pli_sim_texts_free(&found);
     return true;
+}
+
+int pli_sim_socket_refusal(const pl_sim_host *host, const pli_sim_name *name)
+{
+    char path[sizeof name->path + 1] = "";
+
+    memcpy(path, name->path, name->path_len);
+    for (const pli_sim_text *at = host->files; at && path[0]; at = at->next)
+        if (strcmp(at->name, path) == 0)
+            return -ECONNREFUSED;
+    return path[0] ? -ENOENT : -ECONNREFUSED;
 }
 
 static bool somebody_is_at(pl_sim_host *host, const pli_sim_name *name)

@@ -80,6 +80,8 @@ bool pli_sim_name_equal(const pli_sim_name *a, const pli_sim_name *b);
 bool pli_sim_ip_is_any(const uint8_t ip[16]);
 bool pli_sim_ip_is_loopback(const uint8_t ip[16]);
 bool pli_sim_ip_is_multicast(const uint8_t ip[16]);
+/* Why nobody is found at a UNIX name: its file is there and stale, or is not. */
+int pli_sim_socket_refusal(const pl_sim_host *host, const pli_sim_name *name);
 /* Whether a socket that has that name is meant by what goes to `to`. */
 bool pli_sim_socket_is_at(const pli_sim_socket *socket, const pli_sim_name *to);
 /* Gives it an address and a port of its own, for a way to `to`. */

@@ -15,15 +15,15 @@
 #include "os/readiness.h"
 #include "os/sim/world.h"
 
-#define WINDOW_BYTES    65536u
-#define SECOND_NS       1000000000
-#define RETRY_NS        200000000 /* the first one; each takes twice as long, up to */
-#define RETRY_NS_MAX    60000000000
-#define GIVE_UP_NS      900000000000 /* what is sent and not heard */
-#define SYN_NS          SECOND_NS    /* the first one; doubles */
-#define SYN_GIVE_UP_NS  127000000000
-#define PROBE_NS        75000000000
-#define PROBES          9
+#define WINDOW_BYTES   65536u
+#define SECOND_NS      1000000000
+#define RETRY_NS       200000000 /* the first one; each takes twice as long, up to */
+#define RETRY_NS_MAX   60000000000
+#define GIVE_UP_NS     900000000000 /* what is sent and not heard */
+#define SYN_NS         SECOND_NS    /* the first one; doubles */
+#define SYN_GIVE_UP_NS 127000000000
+#define PROBE_NS       75000000000
+#define PROBES         9
 
 typedef enum packet_kind { DATA, FIN, RST } packet_kind;
 
@@ -321,7 +321,8 @@ static void give_credit(pli_sim_end *reader, size_t n)
 
     end->credit += n;
     if (!end->credit_event.place)
-        pli_sim_schedule(sim_of(end), &end->credit_event, pli_sim_arrival(reader->host, end->host, 0));
+        pli_sim_schedule(sim_of(end), &end->credit_event,
+                         pli_sim_arrival(reader->host, end->host, 0));
 }
 
 /* ---- keepalive ---- */
@@ -418,7 +419,8 @@ static pli_sim_socket *listener_at(pl_sim_host *host, const pli_sim_name *to)
     for (pli_link *at = host->sockets.next; at != &host->sockets; at = at->next) {
         pli_sim_socket *socket = pl_container_of(at, pli_sim_socket, named);
 
-        if (!socket->listening || !pli_sim_socket_is_at(socket, to) || (best && is_better(best, socket)))
+        if (!socket->listening || !pli_sim_socket_is_at(socket, to) ||
+            (best && is_better(best, socket)))
             continue;
         n = best && is_better(socket, best) ? 1 : n + 1;
         if (n == 1 || pli_sim_below(host->sim, n) == 0)
@@ -486,7 +488,9 @@ static int connect_unix(pli_sim_socket *socket)
     pl_sim *sim = socket->host->sim;
     pli_sim_socket *listener = listener_at(socket->host, &socket->remote);
 
-    if (!listener || pli_sim_strikes(sim, socket->base.process, PL_SIM_REFUSED))
+    if (!listener)
+        return pli_sim_socket_refusal(socket->host, &socket->remote);
+    if (pli_sim_strikes(sim, socket->base.process, PL_SIM_REFUSED))
         return -ECONNREFUSED;
     if (listener->n_queued > listener->backlog ||
         pli_sim_strikes(sim, socket->base.process, PL_SIM_BACKLOG_FULL))
@@ -520,9 +524,10 @@ int pli_sim_connect(int fd, const struct sockaddr *address, socklen_t size)
     socket->syn.run = syn_arrives;
     socket->syn_first = socket->host->sim->now;
     pli_sim_schedule(socket->host->sim, &socket->syn,
-                     pli_sim_arrival(socket->host, pli_sim_host_for(socket->host, &socket->remote)
-                                                       ? pli_sim_host_for(socket->host, &socket->remote)
-                                                       : socket->host,
+                     pli_sim_arrival(socket->host,
+                                     pli_sim_host_for(socket->host, &socket->remote)
+                                         ? pli_sim_host_for(socket->host, &socket->remote)
+                                         : socket->host,
                                      0));
     return -EINPROGRESS;
 }
@@ -687,7 +692,9 @@ ssize_t pli_sim_send(int fd, const struct iovec *pieces, size_t n)
     if (size > most)
         size = most;
     if (size > 1 && pli_sim_strikes(pli_sim_world(), NULL, PL_SIM_SHORT_WRITE))
-        size = 1 + (pli_sim_chance(pli_sim_world(), 0.3) ? 0 : pli_sim_below(pli_sim_world(), size - 1));
+        size =
+            1 +
+            (pli_sim_chance(pli_sim_world(), 0.3) ? 0 : pli_sim_below(pli_sim_world(), size - 1));
     if (!size)
         return 0;
     socket->end->outstanding += size;

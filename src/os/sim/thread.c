@@ -317,8 +317,12 @@ void pli_sim_condition_wait(pli_link *condition, pli_sim_mutex *mutex)
     mutex->owner = NULL;
     if (!pli_list_empty(&mutex->waiting))
         pli_sim_wake(pl_container_of(mutex->waiting.next, pli_sim_thread, link));
-    pli_list_push_back(condition, &pli_sim_here->link);
-    pli_sim_block(INT64_MAX, "a condition");
+    if (pli_sim_strikes(pli_sim_world(), NULL, PL_SIM_EINTR)) {
+        pli_sim_yield(); /* it wakes for no reason */
+    } else {
+        pli_list_push_back(condition, &pli_sim_here->link);
+        pli_sim_block(INT64_MAX, "a condition");
+    }
     pli_sim_mutex_lock(mutex);
 }
 
