@@ -39,6 +39,8 @@ struct life {
     /* What it has done, and when */
     bool reads_when_full, closed, may_be_closed, aborted, aborted_mine, half_closed, refused, full,
         paused, out_of_memory;
+    bool broken; /* it has noticed before it was told: what had arrived is heard out, and the loss follows at once */
+    int64_t broken_at;
     double made_at, doomed_at, doomed_s;
     /* What it was told */
     bool ended, fin, lost, joined, fanned, producing;
@@ -131,6 +133,12 @@ static int write_somehow(life *self, pl_slice bytes)
     return buf ? pl_write_buf(t, buf) : -ENOENT;
 }
 
+static void notice_break(life *self)
+{
+    self->broken = true;
+    self->broken_at = pl_now(self->program->reactor);
+}
+
 static int say(life *self, unsigned n)
 {
     pl_transport *t = self->protocol->transport;
@@ -151,8 +159,7 @@ static int say(life *self, unsigned n)
     if (r >= 0 && over)
         pl_swarm_fail(self->program->run, "%u: a write after the end is taken", self->number);
     if (r == PL_E_CLOSED && !over && !self->may_be_closed && !pl_closing(t))
-        pl_swarm_fail(self->program->run, "%u: a write is answered closed, and it is not",
-                      self->number);
+        notice_break(self);
     if (pl_queued(t) > marks.queue_bytes_max + 16)
         pl_swarm_fail(self->program->run, "%u: %zu bytes are queued", self->number, pl_queued(t));
     self->full |= r == PL_FULL;
@@ -670,10 +677,11 @@ static void speaker_data(pl_protocol *protocol, pl_slice in)
 {
     life *self = life_in(protocol, "data_received");
 
-    if (self->paused || self->closed || self->aborted || self->ended)
-        pl_swarm_fail(self->program->run, "%u: data while it is %s", self->number,
-                      self->paused ? "paused" : "at its end");
-    if (!self->reads_when_full && pl_queued(protocol->transport) >= marks.queue_bytes_high)
+    if (self->paused)
+        notice_break(self);
+    if (self->closed || self->aborted || self->ended)
+        pl_swarm_fail(self->program->run, "%u: data at its end", self->number);
+    if (!self->reads_when_full && !self->broken && pl_queued(protocol->transport) >= marks.queue_bytes_high)
         pl_swarm_fail(self->program->run, "%u: data while the queue is full", self->number);
     for (size_t i = 0; i < in.len; ++i)
         hear_byte(self, (unsigned char) in.ptr[i]);
@@ -778,6 +786,9 @@ static void speaker_lost(pl_protocol *protocol, const pl_failure *reason)
         return;
     deferred_waits = self->deferreds_fired < self->deferreds;
     life_in(protocol, "connection_lost");
+    if (self->broken && (code == PL_E_CLEAN || pl_now(self->program->reactor) != self->broken_at))
+        pl_swarm_fail(self->program->run, "%u: it was broken, and is lost later with %s", self->number,
+                      pl_error_name(code));
     if (!is_explained(self, code))
         pl_swarm_fail(self->program->run, "%u: lost for no reason that there was: %s", self->number,
                       pl_error_name(code));
