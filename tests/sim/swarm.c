@@ -4,7 +4,7 @@
 int main(int argc, char **argv)
 {
     static const pl_scenario *const scenarios[] = {
-        &datagrams_scenario, &echo_scenario, &lifecycle_scenario, &threads_scenario,
+        &datagrams_scenario, &echo_scenario, &fib_scenario, &lifecycle_scenario, &threads_scenario,
         &timers_scenario, &trees_scenario, &weblog_scenario, NULL,
     };
 
