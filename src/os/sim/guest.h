@@ -9,6 +9,8 @@
 
 #include "os/sim/sim.h"
 
+struct pli_backend;
+
 /* The guest waits for ever, or the world has had events_max events: `report` is what pl_sim_report() says. Called outside the world; does not return. */
 typedef void pli_sim_stuck_fn(pl_sim *sim, const char *why, const char *report);
 
@@ -23,6 +25,8 @@ bool pli_sim_is_guest(const pli_sim_thread *thread);
  * by then has happened. So time stands still until somebody waits for a time, and a test can tell the moment before from the moment at which something is due.
  */
 void pli_sim_make_exact(pl_sim *sim);
+/* Whether a backend of the simulator has something to tell in the next turn. */
+bool pli_sim_backend_is_ready(const struct pli_backend *backend);
 /* Lets all others go on, and all that is due happen, until there is nothing more at this time. */
 void pli_sim_rest(void);
 

@@ -393,6 +393,8 @@ int pli_sim_socket_set(int fd, int level, int name, int value)
 
     if (!socket)
         return -EBADF;
+    if (level == IPPROTO_TCP && socket->family == AF_UNIX)
+        return -EOPNOTSUPP;
     if (level == SOL_SOCKET && name == SO_REUSEADDR)
         socket->reuse_address = value;
     else if (level == SOL_SOCKET && name == SO_REUSEPORT)
