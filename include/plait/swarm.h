@@ -29,6 +29,7 @@ typedef struct pl_swarm_run {
     pl_sim *sim;
     uint64_t seed;
     void *state; /**< pl_scenario.state_size bytes, zeroed before the run; not of any process */
+    bool for_ever; /**< a kind of call fails for as long as things go wrong (--torture): what can't be done then can't be asked for */
     bool failed;
     char why[512]; /**< what failed first */
 } pl_swarm_run;
@@ -68,11 +69,14 @@ PL_API void pl_swarm_draw_faults(uint64_t seed, pl_sim_faults *ret_faults);
  *     --seeds N         so many seeds of each (1,000)
  *     --seed S          the first one (1); without --seeds only this one
  *     --trace           tells the story of each run
+ *     --every-fault     a kind of fault that struck nobody, in 1,000 seeds or more of all scenarios, is a failure
  *     --jobs N          so many processes at a time (as many as there are processors)
+ *     --torture         no random faults: each call of the system and each allocation that a seed makes fails, one per run, once and for ever-after
+ *     --fail KIND N[+]  the N-th call of that kind fails (+: and all after it), to replay one run of a torture
  *     --list            the scenarios
  *
  * Prints each failure with the command that replays it, what was injected how often, and at last "N passed, N failed"; with one scenario and one seed "trace HASH" at last.
- * A kind of fault that the mixes ask for, and that did not strike once in 1,000 seeds or more of all scenarios, is a failure too. Returns: the exit status.
+ * Returns: the exit status.
  */
 PL_API int pl_swarm_main(int argc, char **argv, const pl_scenario *const *scenarios);
 

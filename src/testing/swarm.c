@@ -12,7 +12,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/memory.h"
 #include "base/rand.h"
+#include "os/fault.h"
 
 #define JOBS_MAX      64
 #define SEEDS_DEFAULT 1000
@@ -25,15 +27,25 @@ typedef struct result {
     uint64_t injected[PL_SIM_FAULTS];
 } result;
 
+/* A call of the system, or an allocation, that is to fail: the n-th of its kind in the whole world. */
+typedef struct point {
+    int call; /* a pli_call; PLI_CALLS: an allocation; -1: none */
+    uint64_t n;
+    bool for_ever;
+} point;
+
 typedef struct swarm {
     const char *program;
     const pl_scenario *const *scenarios;
     const char *only;
     uint64_t seed, seeds;
-    bool one, trace;
+    bool one, trace, every_fault;
     unsigned jobs;
     result *results; /* per job, shared */
-    uint64_t hash;   /* of the last run */
+    bool torture;
+    point fail;
+    uint64_t counted[PLI_CALLS + 1]; /* calls and allocations of the last run */
+    uint64_t hash;                   /* of the last run */
 } swarm;
 
 /* ---- faults ---- */
@@ -106,14 +118,38 @@ void pl_swarm_started(pl_swarm_run *run)
     pl_sim_set_faults(run->sim, &faults);
 }
 
-static void run_world(const pl_scenario *scenario, pl_swarm_run *run)
+static void set_point(const point *fail, uint64_t n)
 {
-    char report[4096];
+    if (fail->call == PLI_CALLS)
+        pli_alloc_fail_at(n, fail->for_ever);
+    else if (fail->call >= 0)
+        pli_fault_at((pli_call) fail->call, n, fail->for_ever);
+}
+
+/* The part of a run in which things go wrong. */
+static int run_faults(swarm *self, const pl_scenario *scenario, pl_swarm_run *run)
+{
+    uint64_t allocations = pli_alloc_count();
     int r;
 
+    pli_fault_count(self->torture);
+    set_point(&self->fail, self->fail.n);
     scenario->build(run);
     r = pl_sim_run(run->sim, scenario->faults_s);
+    set_point(&self->fail, 0);
+    for (int call = 0; call < PLI_CALLS; ++call)
+        self->counted[call] = pli_fault_counted((pli_call) call);
+    self->counted[PLI_CALLS] = pli_alloc_count() - allocations;
+    pli_fault_count(false);
     pl_sim_calm(run->sim);
+    return r;
+}
+
+static void run_world(swarm *self, const pl_scenario *scenario, pl_swarm_run *run)
+{
+    char report[4096];
+    int r = run_faults(self, scenario, run);
+
     if (r == 0 && scenario->calm)
         scenario->calm(run);
     if (r == 0)
@@ -134,12 +170,31 @@ static void add_up(result *sum, const pl_swarm_run *run)
         sum->injected[i] += pl_sim_injected(run->sim, (pl_sim_fault) i);
 }
 
+static const char *point_name(int call)
+{
+    return call == PLI_CALLS ? "allocation" : pli_call_name((pli_call) call);
+}
+
+static const char *how_to_replay(const swarm *self, const char *scenario, uint64_t seed, char *text,
+                                 size_t size)
+{
+    size_t n = (size_t) snprintf(text, size, "%s --scenario %s --seed %" PRIu64 " --trace", self->program,
+                                 scenario, seed);
+
+    if (self->torture && self->fail.call >= 0 && n < size)
+        snprintf(text + n, size - n, " --fail '%s' %" PRIu64 "%s", point_name(self->fail.call), self->fail.n,
+                 self->fail.for_ever ? "+" : "");
+    return text;
+}
+
 static void run_one(swarm *self, const pl_scenario *scenario, uint64_t seed, result *sum)
 {
-    pl_swarm_run run = {.seed = seed};
-    pl_sim_faults faults;
+    pl_swarm_run run = {.seed = seed, .for_ever = self->torture && self->fail.for_ever};
+    char replay[256];
+    pl_sim_faults faults = {0};
 
-    draw_for(scenario, seed, &faults);
+    if (!self->torture)
+        draw_for(scenario, seed, &faults);
     run.state = calloc(1, scenario->state_size ? scenario->state_size : 1);
     if (!run.state ||
         pl_sim_new(&(pl_sim_options){.seed = seed,
@@ -148,12 +203,12 @@ static void run_one(swarm *self, const pl_scenario *scenario, uint64_t seed, res
                    &run.sim) < 0)
         abort();
     running = scenario;
-    run_world(scenario, &run);
+    run_world(self, scenario, &run);
     add_up(sum, &run);
     self->hash = pl_sim_hash(run.sim);
     if (run.failed && sum->failed <= SHOWN_MAX)
-        printf("FAILED %s with seed %" PRIu64 ": %s\n  to replay: %s --scenario %s --seed %" PRIu64 " --trace\n",
-               scenario->name, seed, run.why, self->program, scenario->name, seed);
+        printf("FAILED %s with seed %" PRIu64 ": %s\n  to replay: %s\n", scenario->name, seed, run.why,
+               how_to_replay(self, scenario->name, seed, replay, sizeof replay));
     fflush(stdout);
     pl_sim_free(run.sim);
     free(run.state);
@@ -166,10 +221,33 @@ static bool is_wanted(const swarm *self, const pl_scenario *scenario)
     return !self->only || strcmp(self->only, scenario->name) == 0;
 }
 
+/* Fails each call of a kind that this seed makes, one per run. A run in which something failed may make more of them than the first: so it goes on until none is left. */
+static void torture_calls(swarm *self, const pl_scenario *scenario, uint64_t seed, int call, result *sum)
+{
+    for (int for_ever = 0; for_ever < 2; ++for_ever) {
+        self->fail = (point){call, 0, for_ever};
+        do {
+            ++self->fail.n;
+            run_one(self, scenario, seed, sum);
+        } while (self->counted[call] >= self->fail.n);
+    }
+}
+
+static void torture_seed(swarm *self, const pl_scenario *scenario, uint64_t seed, result *sum)
+{
+    self->fail.call = -1;
+    run_one(self, scenario, seed, sum);
+    for (int call = 0; call < PLI_CALLS + !scenario->reliable_memory; ++call)
+        torture_calls(self, scenario, seed, call, sum);
+}
+
 static void run_share(swarm *self, const pl_scenario *scenario, unsigned job)
 {
     for (uint64_t i = job; i < self->seeds; i += self->jobs)
-        run_one(self, scenario, self->seed + i, &self->results[job]);
+        if (self->torture)
+            torture_seed(self, scenario, self->seed + i, &self->results[job]);
+        else
+            run_one(self, scenario, self->seed + i, &self->results[job]);
 }
 
 /* A process that ends before its time has failed at all that it had left. */
@@ -232,8 +310,8 @@ static result run_scenario(swarm *self, const pl_scenario *scenario)
     await_jobs(self, jobs);
     self->only = only;
     sum = total(self);
-    printf("%-12s %8" PRIu64 " seeds, %" PRIu64 " failed; %.1f hours of its time, %.1f million events\n",
-           scenario->name, sum.passed + sum.failed, sum.failed, sum.seconds / 3600,
+    printf("%-12s %8" PRIu64 " %s, %" PRIu64 " failed; %.1f hours of its time, %.1f million events\n",
+           scenario->name, sum.passed + sum.failed, self->torture ? "points" : "seeds", sum.failed, sum.seconds / 3600,
            (double) sum.events / 1e6);
     return sum;
 }
@@ -241,7 +319,7 @@ static result run_scenario(swarm *self, const pl_scenario *scenario)
 /* Kinds of faults that struck nobody, although there was every occasion. */
 static unsigned print_injected(const swarm *self, const result *sum)
 {
-    bool whole = !self->only && self->seeds >= 1000;
+    bool whole = self->every_fault && !self->only && self->seeds >= 1000;
     unsigned missing = 0;
 
     for (int i = 0; i < PL_SIM_FAULTS; ++i) {
@@ -268,8 +346,9 @@ static int run_all(swarm *self)
         for (int i = 0; i < PL_SIM_FAULTS; ++i)
             sum.injected[i] += one.injected[i];
     }
-    printf("injected:\n");
-    missing = print_injected(self, &sum);
+    if (!self->torture)
+        printf("injected:\n");
+    missing = self->torture ? 0 : print_injected(self, &sum);
     printf("%" PRIu64 " passed, %" PRIu64 " failed\n", sum.passed, sum.failed + missing);
     return sum.failed + missing || !sum.passed;
 }
@@ -310,6 +389,24 @@ static bool number(const char *text, uint64_t *ret_number)
     return text && *text && *text != '-' && !*end && !errno;
 }
 
+static bool parse_point(swarm *self, const char *kind, const char *which)
+{
+    size_t len = which ? strlen(which) : 0;
+    char digits[32];
+
+    if (!len || len >= sizeof digits)
+        return false;
+    memcpy(digits, which, len + 1);
+    self->fail.for_ever = digits[len - 1] == '+';
+    if (self->fail.for_ever)
+        digits[len - 1] = '\0';
+    self->torture = true;
+    for (self->fail.call = 0; self->fail.call <= PLI_CALLS; ++self->fail.call)
+        if (strcmp(point_name(self->fail.call), kind) == 0)
+            return number(digits, &self->fail.n);
+    return false;
+}
+
 /* Returns: 0, 1 when it has been done, or 2 when the command line is wrong. */
 static int parse(swarm *self, char **argv)
 {
@@ -324,6 +421,14 @@ static int parse(swarm *self, char **argv)
         } else if (strcmp(name, "--list") == 0) {
             list(self->scenarios);
             return 1;
+        } else if (strcmp(name, "--every-fault") == 0) {
+            self->every_fault = true;
+        } else if (strcmp(name, "--torture") == 0) {
+            self->torture = true;
+        } else if (strcmp(name, "--fail") == 0) {
+            if (!parse_point(self, at[1], at[1] ? at[2] : NULL))
+                return complain(name, "a kind of call and its number are expected");
+            at += 2;
         } else if (strcmp(name, "--scenario") == 0) {
             self->only = *++at;
             if (!self->only)
@@ -352,6 +457,7 @@ int pl_swarm_main(int argc, char **argv, const pl_scenario *const *scenarios)
 {
     long processors = sysconf(_SC_NPROCESSORS_ONLN);
     swarm self = {.program = argv[0],
+                  .fail = {.call = -1},
                   .scenarios = scenarios,
                   .seed = 1,
                   .seeds = SEEDS_DEFAULT,
@@ -366,7 +472,7 @@ int pl_swarm_main(int argc, char **argv, const pl_scenario *const *scenarios)
         known |= is_wanted(&self, *at);
     if (!known)
         return complain("there is no such scenario", self.only ? self.only : "");
-    if (self.one)
+    if (self.one && (!self.torture || self.fail.call >= 0))
         return run_single(&self);
     self.results = mmap(NULL, JOBS_MAX * sizeof *self.results, PROT_READ | PROT_WRITE,
                         MAP_SHARED | MAP_ANONYMOUS, -1, 0);

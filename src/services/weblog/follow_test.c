@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "base/rand.h"
+#include "os/fault.h"
 #include "tests/check.h"
 
 #define SECOND ((int64_t) 1000000000)
@@ -234,6 +235,58 @@ PL_TEST(log_that_replaces_one_that_could_not_be_read_is_new)
     pli_follow_free(follow);
 }
 
+PL_TEST(file_that_cannot_be_read_for_a_moment_keeps_its_place_before_the_new_one)
+{
+    pli_follow *follow;
+
+    make_folder();
+    append(log_path, "a\n");
+    follow = follow_log(true, 0);
+    PL_STR_EQ(look(follow, 0), "a\n");
+    append(log_path, "b\n");
+    rotate();
+    append(log_path, "c\n");
+    pli_fault_at(PLI_CALL_FILE_READ, 1, false);
+    PL_STR_EQ(look(follow, 0), "");
+    PL_STR_EQ(look(follow, 0), "b\nc\n");
+    pli_follow_free(follow);
+}
+
+PL_TEST(file_that_can_never_be_read_again_is_given_up_and_counted)
+{
+    int64_t minute = (int64_t) 60 * 1000000000;
+    pli_follow *follow;
+
+    make_folder();
+    append(log_path, "a\n");
+    follow = follow_log(true, 0);
+    PL_STR_EQ(look(follow, 0), "a\n");
+    append(log_path, "b\n");
+    rotate();
+    append(log_path, "c\n");
+    pli_fault_at(PLI_CALL_FILE_READ, 1, true);
+    for (int64_t now = 1; now < 3 * minute; now += minute / 2)
+        PL_STR_EQ(look(follow, now), "");
+    pli_fault_at(PLI_CALL_FILE_READ, 0, false);
+    PL_STR_EQ(look(follow, 3 * minute), "c\n");
+    PL_EQ(pli_follow_counted(follow)->missed, 1);
+    pli_follow_free(follow);
+}
+
+PL_TEST(where_to_begin_is_found_later_when_it_cannot_be_read_at_first)
+{
+    pli_follow *follow;
+
+    make_folder();
+    append(log_path, "a\nhalf a li");
+    follow = follow_log(false, 0);
+    pli_fault_at(PLI_CALL_FILE_READ, 1, false);
+    PL_STR_EQ(look(follow, 0), "");
+    append(log_path, "ne\n");
+    PL_STR_EQ(look(follow, 0), "half a line\n");
+    pli_follow_free(follow);
+}
+
 PL_TEST(rename_rotation_finishes_the_old_file_before_the_new)
 {
     pli_follow *follow;
@@ -368,6 +421,24 @@ PL_TEST(truncation_is_seen_although_the_file_is_as_long_as_before)
     PL_EQ(utimensat(AT_FDCWD, log_path, later, 0),
           0); /* the kernel's clock is coarser than this test is fast */
     PL_STR_EQ(look(follow, 0), "c\nd\n");
+    pli_follow_free(follow);
+}
+
+/* As the lines of one browser end. */
+#define LONG_END " of an agent whose name is longer than sixty-four bytes, as most of them are by now\n"
+
+PL_TEST(truncation_is_seen_although_what_was_written_since_ends_alike)
+{
+    pli_follow *follow;
+
+    make_folder();
+    append(log_path, "hit 1" LONG_END);
+    follow = follow_log(true, 0);
+    PL_STR_EQ(look(follow, 0), "hit 1" LONG_END);
+    PL_EQ(truncate(log_path, 0), 0);
+    append(log_path, "hit 2" LONG_END);
+    append(log_path, "hit 3" LONG_END);
+    PL_STR_EQ(look(follow, 0), "hit 2" LONG_END "hit 3" LONG_END);
     pli_follow_free(follow);
 }
 
