@@ -13,6 +13,7 @@
 #include "net/connection.h"
 #include "os/blocks.h"
 #include "os/descriptors.h"
+#include "os/sim/guest.h"
 #include "os/sim/world.h"
 #include "testing/kit.h"
 
@@ -245,8 +246,8 @@ pl_left *pl_left_begin(pl_reactor *reactor)
     look(self);
     if (reactor)
         return self;
-    if (pli_sim_here) {
-        self->blocks_before = pli_sim_memory_blocks(pli_sim_world())->last;
+    if (pl_sim_here()) {
+        self->blocks_before = pli_sim_memory_blocks(pl_sim_here())->last;
         return self;
     }
     self->watch = (pli_memory_watch){watch_refuse, watch_made, watch_gone};
@@ -262,9 +263,9 @@ unsigned pl_left_end(pl_left *take_left, char *text, size_t size)
 
     self->ending = true;
     look(self);
-    if (!self->reactor && pli_sim_here) {
-        self->n += report_memory(&self->text, pli_sim_memory_blocks(pli_sim_world()),
-                                 pli_sim_process(), self->blocks_before);
+    if (!self->reactor && pl_sim_here()) {
+        self->n += report_memory(&self->text, pli_sim_memory_blocks(pl_sim_here()),
+                                 pli_sim_running(), self->blocks_before);
     } else if (!self->reactor) {
         pli_memory_set_watch(self->before);
         self->n += report_memory(&self->text, &self->blocks, NULL, 0);
