@@ -29,7 +29,7 @@ size_t pli_descriptors(int *fds, size_t max)
         return list_of_world(fds, max);
     folder = opendir("/proc/self/fd");
     while (folder && (entry = readdir(folder))) {
-        int fd = entry->d_name[0] == '.' ? -1 : atoi(entry->d_name);
+        int fd = entry->d_name[0] == '.' ? -1 : (int) strtol(entry->d_name, NULL, 10);
 
         if (fd >= 0 && fd != dirfd(folder) && ++n <= max)
             fds[n - 1] = fd;
