@@ -87,8 +87,12 @@ static inline int peer_connect(int fd, const struct sockaddr *address, socklen_t
     r = pli_sim_connect(fd, address, size);
     if (r != -EINPROGRESS)
         return (int) peer_result(r);
-    while (pli_sim_socket_of(fd)->connecting)
+    /* A second is long enough for all but a server that does not answer. */
+    for (int64_t end = pli_sim_world()->now + 1000000000; pli_sim_socket_of(fd)->connecting;) {
+        if (pli_sim_world()->now > end)
+            return (int) peer_result(-EINPROGRESS);
         peer_wait();
+    }
     pl_ignore(pli_sim_socket_get(fd, SOL_SOCKET, SO_ERROR, &error));
     return (int) peer_result(-error);
 }
@@ -106,12 +110,38 @@ static inline ssize_t peer_send(int fd, const void *bytes, size_t size, int flag
     return peer_result(n);
 }
 
+static inline ssize_t peer_recv_datagram(int fd, void *bytes, size_t size)
+{
+    struct sockaddr_storage from;
+    socklen_t from_size;
+    pli_source to;
+
+    peer_wait();
+    return peer_result(pli_sim_datagram_receive(pli_sim_socket_of(fd), bytes, size, &from,
+                                                &from_size, &to));
+}
+
+/* Of a datagram. */
+static inline ssize_t peer_sendto(int fd, const void *bytes, size_t size, int flags,
+                                  const struct sockaddr *to, socklen_t to_size)
+{
+    pli_sending sending = {.bytes = pl_slice_of(bytes, size), .to = to, .to_size = to_size};
+    int r;
+
+    if (!pli_sim_here)
+        return sendto(fd, bytes, size, flags, to, to_size);
+    r = pli_sim_datagram_send(pli_sim_socket_of(fd), &sending);
+    return peer_result(r < 0 ? r : (ssize_t) size);
+}
+
 static inline ssize_t peer_recv(int fd, void *bytes, size_t size, int flags)
 {
     ssize_t n;
 
     if (!pli_sim_here)
         return recv(fd, bytes, size, flags);
+    if (pli_sim_socket_type(fd) == SOCK_DGRAM)
+        return peer_recv_datagram(fd, bytes, size);
     n = pli_sim_receive(fd, bytes, size);
     if (n == -EAGAIN) {
         peer_wait();
