@@ -49,7 +49,7 @@ typedef struct pli_sim_socket {
     pli_link groups;
     struct {
         int level, name, value;
-    } options[12]; /* as they were set */
+    } options[32]; /* as they were set */
     unsigned n_options;
 } pli_sim_socket;
 
