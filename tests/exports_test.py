@@ -83,6 +83,14 @@ def companion_for_tests_exports_exactly_what_its_headers_promise():
     assert set(symbols.values()) == {"PLAIT_TESTING_0"}
 
 
+def companions_find_all_that_they_use_of_the_inside():
+    there = set(exported("libplait.so"))
+    for library in ("libplait-app.so", "libplait-testing.so"):
+        listed = subprocess.run(["nm", "-D", "-u", os.path.join(BUILD, library)], capture_output=True, text=True, check=True)
+        used = set(re.findall(r"^ +U (pli?_\w+)", listed.stdout, re.M))
+        assert used <= there, used - there
+
+
 def companion_for_tests_needs_the_core_only():
     assert needed("libplait-testing.so") <= {"libc", "libplait"}, needed("libplait-testing.so")
 

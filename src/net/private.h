@@ -11,6 +11,7 @@
 #include "net/connection.h"
 #include "os/blocks.h"
 #include "os/descriptors.h"
+#include "os/fault.h"
 #include "os/private.h"
 #include "os/sim/guest.h"
 #include "os/sim/socket.h"
@@ -18,6 +19,8 @@
 
 #define EXPORT(function) extern __typeof__(function) function __attribute__((visibility("default")))
 
+EXPORT(pli_alloc_count);
+EXPORT(pli_alloc_fail_at);
 EXPORT(pli_memory_set_watch);
 EXPORT(pli_rand_next);
 EXPORT(pli_rand_seed);
@@ -30,6 +33,10 @@ EXPORT(pli_blocks_take);
 EXPORT(pli_clock_now);
 EXPORT(pli_descriptor_describe);
 EXPORT(pli_descriptors);
+EXPORT(pli_call_name);
+EXPORT(pli_fault_at);
+EXPORT(pli_fault_count);
+EXPORT(pli_fault_counted);
 
 EXPORT(pli_sim_backend_is_ready);
 EXPORT(pli_sim_enter);

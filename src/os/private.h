@@ -26,6 +26,9 @@ EXPORT(pli_free);
 EXPORT(pli_strdup);
 
 EXPORT(pli_clock_seed);
+EXPORT(pli_clock_sleep);
+EXPORT(pli_clock_wall);
+EXPORT(pli_environment);
 EXPORT(pli_stderr_write);
 
 EXPORT(pli_file_open);
@@ -36,6 +39,14 @@ EXPORT(pli_file_info_of_fd);
 EXPORT(pli_file_read_at);
 EXPORT(pli_file_write);
 EXPORT(pli_file_limit_raise);
+EXPORT(pli_file_is_locked);
+EXPORT(pli_file_lock);
+EXPORT(pli_file_open_as);
+EXPORT(pli_file_sync);
+EXPORT(pli_file_truncate);
+EXPORT(pli_file_unlink);
+EXPORT(pli_file_write_at);
+EXPORT(pli_folder_sync_of);
 
 EXPORT(pli_notify_open);
 EXPORT(pli_notify_close);
@@ -44,6 +55,7 @@ EXPORT(pli_notify_hush);
 EXPORT(pli_notify_names);
 EXPORT(pli_notify_forget);
 
+EXPORT(pli_path_real);
 EXPORT(pli_path_unlink);
 
 #undef EXPORT
