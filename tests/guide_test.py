@@ -274,7 +274,11 @@ def step9_says_goodbye():
             equal(server.process.wait(PATIENCE_S), 0)
 
 
-TESTS = [value for name, value in list(globals().items()) if name.startswith("step")]
+def testing_tests_a_protocol_of_its_own():
+    equal(subprocess.run([f"{STEPS}/testing"], capture_output=True, text=True, timeout=PATIENCE_S, check=True).stdout, "4 passed\n")
+
+
+TESTS = [value for name, value in list(globals().items()) if name.startswith(("step", "testing_"))]
 
 
 def main():
