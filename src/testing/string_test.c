@@ -435,6 +435,10 @@ PL_TEST(pump_cuts_as_it_is_told)
     pl_write_str(pl_string_transport_transport(b), "def");
     pl_string_transport_pump(a, b, PL_CUT_WHOLE);
     PL_STR_EQ(trace, "made data(a) - data(b) - data(c) - data(def) - ");
+    pl_string_transport_clear(b); /* what is pumped does not depend on what is kept */
+    pl_write_str(pl_string_transport_transport(b), "ghi");
+    pl_string_transport_pump(a, b, PL_CUT_WHOLE);
+    PL_CHECK(strstr(trace, "data(ghi) - "));
     pl_abort(pl_string_transport_transport(b));
     pl_string_transport_pump(a, b, PL_CUT_WHOLE);
     PL_CHECK(strstr(trace, "lost(PL_E_LOST)"));
