@@ -117,8 +117,8 @@ static inline ssize_t peer_recv_datagram(int fd, void *bytes, size_t size)
     pli_source to;
 
     peer_wait();
-    return peer_result(pli_sim_datagram_receive(pli_sim_socket_of(fd), bytes, size, &from,
-                                                &from_size, &to));
+    return peer_result(
+        pli_sim_datagram_receive(pli_sim_socket_of(fd), bytes, size, &from, &from_size, &to));
 }
 
 /* Of a datagram. */

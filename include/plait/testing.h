@@ -34,11 +34,14 @@ PL_API void pl_expect_handle(pl_expect_handler *handler);
 /** What the macros below call: formats the message and calls the handler. */
 PL_API void pl_expect_fail(const char *file, int line, const char *format, ...) PL_PRINTF(3, 4);
 /** What PL_EXPECT_EQ() calls. */
-PL_API void pl_expect_equal(const char *file, int line, const char *a_text, long long a, const char *b_text, long long b);
+PL_API void pl_expect_equal(const char *file, int line, const char *a_text, long long a,
+                            const char *b_text, long long b);
 /** What PL_EXPECT_STR() calls. */
-PL_API void pl_expect_text(const char *file, int line, const char *a_text, const char *a, const char *b);
+PL_API void pl_expect_text(const char *file, int line, const char *a_text, const char *a,
+                           const char *b);
 /** What PL_EXPECT_SLICE() calls. */
-PL_API void pl_expect_slice(const char *file, int line, const char *a_text, pl_slice a, const char *b);
+PL_API void pl_expect_slice(const char *file, int line, const char *a_text, pl_slice a,
+                            const char *b);
 
 /** It is so. */
 #define PL_EXPECT(condition)                                                                       \
@@ -47,8 +50,7 @@ PL_API void pl_expect_slice(const char *file, int line, const char *a_text, pl_s
 #define PL_EXPECT_EQ(a, b)                                                                         \
     pl_expect_equal(__FILE__, __LINE__, #a, (long long) (a), #b, (long long) (b))
 /** A call succeeded: it returned 0 or more. */
-#define PL_EXPECT_OK(result)                                                                       \
-    pl_expect_ok(__FILE__, __LINE__, #result, (long long) (result))
+#define PL_EXPECT_OK(result) pl_expect_ok(__FILE__, __LINE__, #result, (long long) (result))
 /** What PL_EXPECT_OK() calls. */
 PL_API void pl_expect_ok(const char *file, int line, const char *text, long long result);
 /** Two C strings are equal; NULL equals NULL only. */
@@ -62,10 +64,12 @@ typedef struct pl_string_transport pl_string_transport;
 
 /** What a kit is made with. All zero is the default. */
 typedef struct pl_testing_options {
-    const char *backend; /**< NULL: in memory; else a real one ("auto", "uring", ...): time then passes by itself, and there are no string transports */
-    uint64_t seed;       /**< of all that is drawn */
-    pl_log_level log_level;    /**< what is captured */
-    const pl_reactor_options *reactor; /**< more of the reactor's; its backend, log and seed are the kit's. NULL: the defaults */
+    const char *
+        backend; /**< NULL: in memory; else a real one ("auto", "uring", ...): time then passes by itself, and there are no string transports */
+    uint64_t seed;          /**< of all that is drawn */
+    pl_log_level log_level; /**< what is captured */
+    const pl_reactor_options *
+        reactor; /**< more of the reactor's; its backend, log and seed are the kit's. NULL: the defaults */
 } pl_testing_options;
 
 /** A reactor to test on. */
@@ -117,16 +121,20 @@ PL_API void pl_testing_log_clear(pl_testing *kit);
 /** No line with `text` was logged; "" stands for any line. */
 #define PL_EXPECT_NOT_LOGGED(kit, text) pl_expect_logged(__FILE__, __LINE__, (kit), (text), false)
 /** What PL_EXPECT_LOGGED() and PL_EXPECT_NOT_LOGGED() call. */
-PL_API void pl_expect_logged(const char *file, int line, const pl_testing *kit, const char *text, bool expected);
+PL_API void pl_expect_logged(const char *file, int line, const pl_testing *kit, const char *text,
+                             bool expected);
 
 /* ---- string transports: the peer is the test ---- */
 
 /** What a string transport is made with. All zero but one of factory, protocol and fiber is the default. */
 typedef struct pl_string_options {
-    pl_listen_options listen; /**< what the connection is for, and its options, as for pl_listen() */
-    const char *peer;         /**< who is at the other end: "192.0.2.1:5000", "[2001:db8::1]:80"; NULL: 192.0.2.1:49152 */
-    const char *host;         /**< this side; NULL: 192.0.2.2:80 */
-    bool stubborn; /**< the peer does not end when the protocol closes: the deadline of pl_close() has to pass */
+    pl_listen_options
+        listen; /**< what the connection is for, and its options, as for pl_listen() */
+    const char *
+        peer; /**< who is at the other end: "192.0.2.1:5000", "[2001:db8::1]:80"; NULL: 192.0.2.1:49152 */
+    const char *host; /**< this side; NULL: 192.0.2.2:80 */
+    bool
+        stubborn; /**< the peer does not end when the protocol closes: the deadline of pl_close() has to pass */
 } pl_string_options;
 
 /**
@@ -136,7 +144,8 @@ typedef struct pl_string_options {
  * Owns: the kit; valid until pl_testing_close().
  * Calls: connection_made, from the loop. Returns: never NULL; what is wrong fails the test.
  */
-PL_API pl_string_transport *pl_string_transport_open(pl_testing *kit, const pl_string_options *options);
+PL_API pl_string_transport *pl_string_transport_open(pl_testing *kit,
+                                                     const pl_string_options *options);
 
 /** The protocol at the other end; NULL when its connection is lost, or was refused. */
 PL_API pl_protocol *pl_string_transport_protocol(const pl_string_transport *peer);
@@ -146,7 +155,8 @@ PL_API pl_transport *pl_string_transport_transport(const pl_string_transport *pe
 /** The peer says something: one data_received(), unless reading is paused. */
 PL_API void pl_string_transport_feed(pl_string_transport *peer, pl_slice bytes);
 /** The same, cut into pieces of `piece` bytes: 1 is byte by byte. */
-PL_API void pl_string_transport_feed_pieces(pl_string_transport *peer, pl_slice bytes, size_t piece);
+PL_API void pl_string_transport_feed_pieces(pl_string_transport *peer, pl_slice bytes,
+                                            size_t piece);
 /** The peer ends its side: FIN. */
 PL_API void pl_string_transport_end(pl_string_transport *peer);
 /** The peer breaks the connection: RST. */
@@ -226,7 +236,8 @@ typedef int pl_crash_check_fn(void *arg, uint64_t promised);
  * Each of the three functions is a process on a host of a world of its own, which has a disk and no faults.
  */
 typedef struct pl_crash_test {
-    pl_sim_main_fn *prepare;  /**< makes what is there before, all of which is safe; NULL: the disk is empty */
+    pl_sim_main_fn
+        *prepare; /**< makes what is there before, all of which is safe; NULL: the disk is empty */
     pl_sim_main_fn *run;      /**< is what the power is cut in; returns 0 */
     pl_crash_check_fn *check; /**< is called with each disk that could be left */
     void *arg;
@@ -238,11 +249,12 @@ typedef struct pl_crash_test {
 /** What came of it. */
 typedef struct pl_crash_report {
     uint64_t operations; /**< writes, syncs and changes of names that were recorded */
-    uint64_t images;     /**< different disks, each with what was promised by then, that were checked */
-    uint64_t same;       /**< that were as one already checked */
-    uint64_t left_out;   /**< that were not looked at for images_max */
-    uint64_t failures;   /**< with which the check was not content */
-    char story[2000];    /**< of the first of these: the operations that were not safe, and which of them the crash took */
+    uint64_t images; /**< different disks, each with what was promised by then, that were checked */
+    uint64_t same;   /**< that were as one already checked */
+    uint64_t left_out; /**< that were not looked at for images_max */
+    uint64_t failures; /**< with which the check was not content */
+    char story
+        [2000]; /**< of the first of these: the operations that were not safe, and which of them the crash took */
 } pl_crash_report;
 
 /**

@@ -508,7 +508,7 @@ bool pli_fiber_knows(const pli_owned *thing, pli_thing *ret_thing)
 
     if (thing->end != fiber_owner_ended)
         return false;
-    *ret_thing = (pli_thing){
-        .kind = "fiber", .code = (const void *) (uintptr_t) f->fn, .inner = &f->scope};
+    *ret_thing =
+        (pli_thing){.kind = "fiber", .code = (const void *) (uintptr_t) f->fn, .inner = &f->scope};
     return true;
 }

@@ -52,8 +52,8 @@ static void served_data(pl_protocol *self, pl_slice in)
     }
 }
 
-static const pl_protocol_ops server_ops = {
-    PL_PROTOCOL(peer), .connection_made = served, .data_received = served_data};
+static const pl_protocol_ops server_ops = {PL_PROTOCOL(peer), .connection_made = served,
+                                           .data_received = served_data};
 
 static unsigned n_made, n_lost, refusals_left;
 static int lost_code;

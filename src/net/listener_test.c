@@ -567,7 +567,8 @@ PL_TEST_EACH_BACKEND(the_file_of_a_unix_socket_comes_and_goes_with_the_port)
     snprintf(path, sizeof path, "/tmp/plait-listener-test-%d", (int) getpid());
     snprintf(endpoint, sizeof endpoint, "unix:%s:mode=600", path);
     /* What a server that was killed has left is no obstacle. */
-    PL_EQ(peer_bind(stale, (struct sockaddr *) &(struct sockaddr_un){AF_UNIX, ""}, sizeof(sa_family_t)),
+    PL_EQ(peer_bind(stale, (struct sockaddr *) &(struct sockaddr_un){AF_UNIX, ""},
+                    sizeof(sa_family_t)),
           0);
     peer_close(stale);
     kit_open_reactor(&k);

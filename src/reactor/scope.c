@@ -162,8 +162,9 @@ bool pli_scope_knows(const pli_owned *thing, pli_thing *ret_thing)
     } else if (thing->end == free_scope_end) {
         const pl_scope *scope = pl_container_of(thing, pl_scope, owned);
 
-        *ret_thing = (pli_thing){
-            .kind = "scope", .name = pl_container_of(scope, free_scope, scope)->name, .inner = scope};
+        *ret_thing = (pli_thing){.kind = "scope",
+                                 .name = pl_container_of(scope, free_scope, scope)->name,
+                                 .inner = scope};
     } else {
         return false;
     }

@@ -284,8 +284,8 @@ PL_TEST(timer_without_memory_is_none)
 
 PL_TEST(timers_of_a_year_run_each_at_its_millisecond)
 {
-    static const double after[] = {0.001, 0.255, 0.256, 0.257, 65.535, 65.536, 4194.304, 86400,
-                                   16777.216, 31536000};
+    static const double after[] = {0.001,  0.255,    0.256, 0.257,     65.535,
+                                   65.536, 4194.304, 86400, 16777.216, 31536000};
     pl_testing kit;
     double now = 0;
 

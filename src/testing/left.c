@@ -258,7 +258,6 @@ pl_left *pl_left_begin(pl_reactor *reactor)
 unsigned pl_left_end(pl_left *take_left, char *text, size_t size)
 {
     pl_left *self = take_left;
-    seen *all[] = {&self->fds, &self->timers, &self->ios, &self->things};
     unsigned n;
 
     self->ending = true;
@@ -274,8 +273,10 @@ unsigned pl_left_end(pl_left *take_left, char *text, size_t size)
     if (size)
         snprintf(text, size, "%s", self->text.bytes);
     n = self->n;
-    for (size_t i = 0; i < sizeof all / sizeof *all; ++i)
-        free(all[i]->ids);
+    free(self->fds.ids);
+    free(self->timers.ids);
+    free(self->ios.ids);
+    free(self->things.ids);
     pli_text_free(&self->text);
     free(self);
     return n;

@@ -56,7 +56,8 @@ static const pl_line_ops door_ops = {
 
 static pl_string_transport *knock(pl_testing *kit)
 {
-    return pl_string_transport_open(kit, &(pl_string_options){.listen.protocol = &door_ops.protocol});
+    return pl_string_transport_open(kit,
+                                    &(pl_string_options){.listen.protocol = &door_ops.protocol});
 }
 
 static void a_friend_comes_in(void)

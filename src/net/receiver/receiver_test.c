@@ -342,8 +342,8 @@ PL_TEST(a_line_that_is_too_long_is_reported_and_the_next_one_received)
 
 PL_TEST(a_line_that_is_too_long_aborts_by_default)
 {
-    static const pl_line_ops ops = {PL_LINE_RECEIVER(chat), .protocol.connection_lost = note_lost, .line_bytes_max = 3,
-                                    .line_received = chat_line_received};
+    static const pl_line_ops ops = {PL_LINE_RECEIVER(chat), .protocol.connection_lost = note_lost,
+                                    .line_bytes_max = 3, .line_received = chat_line_received};
 
     start(&ops);
     feed("abcd\r\none\r\n");
