@@ -89,6 +89,8 @@ int main(int argc, char **argv)
     setvbuf(stdout, NULL, _IOLBF, 0);
     if (fd < 0)
         perror(endpoint);
+    else
+        printf("listening on %s\n", endpoint);
     while (fd >= 0 && (client = accept(fd, NULL, NULL)) >= 0)
         if (pthread_create(&thread, NULL, serve, (void *) (intptr_t) client) == 0)
             pthread_detach(thread);

@@ -2,9 +2,7 @@
  * Netstrings: the second byte is the limit, the third where the input is split.
  * However it is split, the same comes out.
  */
-#include "tests/parser_story.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "fuzz/split.h"
 
 static int run(pl_receiver_parser *parser, const void *rules, pl_slice *io_in, pl_slice *ret)
 {
@@ -13,31 +11,11 @@ static int run(pl_receiver_parser *parser, const void *rules, pl_slice *io_in, p
     return pli_netstring_next(parser, *(const uint32_t *) rules, io_in, ret, &why);
 }
 
-static void check_split(const void *rules, pl_slice in, const char *whole, size_t first,
-                        size_t piece)
-{
-    char *story = story_of(run, rules, in, first, piece);
-
-    if (strcmp(story, whole) != 0)
-        abort();
-    free(story);
-}
-
 static void fuzz(const uint8_t *data, pl_slice in)
 {
     uint32_t rules = 4 * (uint32_t) data[1];
-    char *whole;
 
-    whole = story_of(run, &rules, in, in.len, 1);
-    check_split(&rules, in, whole, 1, 1);
-    check_split(&rules, in, whole, data[2], in.len + 1);
-    check_split(&rules, in, whole, (size_t) data[2] % 16 + 1, (size_t) data[2] / 16 + 1);
-    free(whole);
+    check_splits(run, &rules, in, data[2]);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
-{
-    if (size >= 3)
-        fuzz(data, pl_slice_of(data + 3, size - 3));
-    return 0;
-}
+FUZZ_SPLITS(fuzz)

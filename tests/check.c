@@ -20,6 +20,7 @@
 #include <time.h>
 
 #include "os/sim/guest.h"
+#include "tests/torture.h"
 
 enum {
     exit_failed = 1,
@@ -82,6 +83,7 @@ void check_fail(const char *file, int line, const char *format, ...)
     fprintf(stderr, "\n");
     if (foreground)
         abort();
+    torture_note();
     _exit(exit_failed);
 }
 
@@ -471,6 +473,8 @@ int check_main(int argc, char **argv)
     program = argv[0];
     if (argc == 2 && strcmp(argv[1], "--list") == 0)
         return list();
+    if (argc > 1 && strcmp(argv[1], "--torture") == 0)
+        return torture_main(tests, argc, argv, run_body);
     if (count_wanted(argc, argv) == 0) {
         fprintf(stderr, "%s: no test has a name like that; --list shows them\n", program);
         return 2;

@@ -5,15 +5,11 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
-import traceback
+
+import tap
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BUILD = os.environ.get("PLAIT_BUILD", os.path.join(TOP, "build"))
-
-
-class Skip(Exception):
-    pass
 
 
 def run(*command, cwd=TOP, env=None):
@@ -133,7 +129,7 @@ def man_refuses_a_public_function_without_a_comment(folder):
 def man_makes_one_page_of_one_comment(folder):
     tool = tree_with_header(folder, "/**\n * Does it. And more.\n *\n * Returns: 0, always.\n */\n"
                             "PL_API int pl_x(int a);\nstatic inline int pl_y(void)\n{\n    return 0;\n}\n")
-    expect(run(tool, "--check"), 0, "2 functions with a comment, 0 without")
+    expect(run(tool, "--check"), 0, "2 functions, macros and types with a comment, 0 without")
     expect(run(tool, "--output", f"{folder}/man"), 0)
     with open(f"{folder}/man/man3/pl_x.3", encoding="utf-8") as file:
         page = file.read()
@@ -141,6 +137,42 @@ def man_makes_one_page_of_one_comment(folder):
         assert text in page, page
     with open(f"{folder}/man/man3/pl_y.3", encoding="utf-8") as file:
         assert file.read() == ".so man3/pl_x.3\n"
+
+
+def man_refuses_a_macro_with_arguments_without_a_comment(folder):
+    tool = tree_with_header(folder, "#define PL_X_(a) (a)\n#define PL_Y 1\n#define pl_x(a) \\\n    ((a) + 1)\n")
+    expect(run(tool, "--check"), 1, "include/plait/x.h:3: pl_x() has no comment\nman: 0 functions, macros and types with a comment, 1 without")
+
+
+def man_refuses_a_struct_without_a_comment(folder):
+    tool = tree_with_header(folder, "typedef struct pl_gone pl_gone;\n\ntypedef struct pl_x {\n    int a;\n} pl_x;\n")
+    expect(run(tool, "--check"), 1, "include/plait/x.h:3: pl_x has no comment\nman: 0 functions, macros and types with a comment, 1 without")
+
+
+def page_of(folder, name, header):
+    tool = tree_with_header(folder, header)
+    expect(run(tool, "--output", f"{folder}/man"), 0)
+    with open(f"{folder}/man/man3/{name}.3", encoding="utf-8") as file:
+        return file.read()
+
+
+def man_gives_a_macro_the_types_of_the_function_that_it_calls(folder):
+    page = page_of(folder, "pl_x", "/** Does it. And more. */\n#define pl_x(to, n) \\\n    pl_x_at((to), (n), 1)\n"
+                   "/** What it calls. */\nPL_API int pl_x_at(char *to, unsigned n, int at);\n")
+    for text in ("pl_x \\- does it", "int pl_x(char *to, unsigned n);", "And more."):
+        assert text in page, page
+
+
+def man_lists_the_fields_of_a_struct_with_their_comments(folder):
+    page = page_of(folder, "pl_x", "/** What it is made with. All zero. */\ntypedef struct pl_x {\n    int a, b; /**< a pair */\n"
+                   "    /** Called.\n     * Twice. */\n    void (*fn)(int a);\n    int plain;\n    union {\n        char c[2]; /**< bytes */\n    } in;\n} pl_x;\n")
+    for text in ("typedef struct pl_x {", "    void (*fn)(int a);", ".SH FIELDS\n.TP\n.B a, b\na pair\n.TP\n.B fn\nCalled.\nTwice.\n.TP\n.B in.c\nbytes\n"):
+        assert text in page, page
+
+
+def man_lists_the_values_of_an_enum_with_their_comments(folder):
+    page = page_of(folder, "pl_x", "/** Which. */\ntypedef enum pl_x { PL_A, /**< one */\n    PL_B = 3 /**< three */ } pl_x;\n")
+    assert ".SH VALUES\n.TP\n.B PL_A\none\n.TP\n.B PL_B\nthree\n" in page, page
 
 
 # --- tools/lint/docs -------------------------------------------------------------------------------
@@ -174,11 +206,11 @@ def docs_see_that_nothing_has_the_name(folder):
 # --- tests/run -------------------------------------------------------------------------------------
 
 
-def run_one(folder, script, *arguments, protocol="tap"):
+def run_one(folder, script, *arguments, protocol="tap", suite="x"):
     program = write(folder, "program", "#!/bin/sh\n" + script)
     os.chmod(program, 0o755)
     write(folder, "build/meson-info/intro-tests.json", json.dumps([{
-        "name": "program", "cmd": [program], "suite": ["x"], "is_parallel": True, "timeout": 1, "workdir": folder,
+        "name": "program", "cmd": [program], "suite": [suite], "is_parallel": True, "timeout": 1, "workdir": folder,
         "env": {}, "protocol": protocol}]))
     return run(f"{TOP}/tests/run", f"{folder}/build", *arguments)
 
@@ -217,6 +249,13 @@ def run_fails_when_no_test_has_the_name(folder):
     expect(run_one(folder, "echo 1..1; echo ok 1 - a\n", "nothing-like-it"), 1, "0 passed, 0 failed")
 
 
+def run_names_a_case_of_a_script(folder):
+    script = 'case "$1" in --list) echo one; echo two;; "") echo 1..2; echo ok 1 - one; echo ok 2 - two;; *) echo 1..1; echo "ok 1 - $1";; esac\n'
+    expect(run_one(folder, script, "wo", suite="plait:script"), 0, "1 passed, 0 failed")
+    expect(run_one(folder, script, "prog", suite="plait:script"), 0, "2 passed, 0 failed")
+    expect(run_one(folder, script, "wo", suite="plait:x"), 1, "0 passed, 0 failed")
+
+
 def run_shows_what_a_failing_case_has_printed(folder):
     expect(run_one(folder, "echo 1..1; echo not ok 1 - a; echo '# x is 3'\n"), 1, "not ok: a", "x is 3", "0 passed, 1 failed")
 
@@ -228,7 +267,7 @@ def install(folder):
     with open(f"{BUILD}/meson-info/intro-buildoptions.json", encoding="utf-8") as file:
         options = {option["name"]: option["value"] for option in json.load(file)}
     if options["b_sanitize"] != "none":
-        raise Skip("a library with a sanitizer is not for users")
+        raise tap.Skip("a library with a sanitizer is not for users")
     expect(run("meson", "install", "-C", BUILD, "--no-rebuild", env={"DESTDIR": folder}), 0)
     prefix = folder + options["prefix"]
     return prefix, f"{prefix}/{options['libdir']}"
@@ -244,17 +283,22 @@ def user_program_builds_and_runs_with_what_is_installed(folder):
     expect(run(f"{folder}/user", env=env), 0)
 
 
-def shared_library_has_its_soname_and_shows_public_names_only(folder):
+def user_application_builds_and_runs_with_what_is_installed(folder):
     _, lib = install(folder)
-    expect(run("readelf", "-d", f"{lib}/libplait.so"), 0, "[libplait.so.0]")
-    _, symbols = run("nm", "-D", "--defined-only", f"{lib}/libplait.so")
-    names = [line.split()[-1].partition("@@") for line in symbols.splitlines()]
-    public = [name for name, _, version in names if version == "PLAIT_0"]
-    private = [name for name, _, version in names if version == "PLAIT_PRIVATE"] # for the companion libraries
-    versions = [name for name, _, version in names if not version]
-    assert public and all(name.startswith("pl_") for name in public), public
-    assert all(name.startswith("pli_") for name in private), private
-    assert sorted(versions) == ["PLAIT_0", "PLAIT_PRIVATE"], versions
+    env = {"PKG_CONFIG_PATH": f"{lib}/pkgconfig", "PKG_CONFIG_SYSROOT_DIR": folder, "LD_LIBRARY_PATH": lib}
+    status, flags = run("pkg-config", "--cflags", "--libs", "plait-app", env=env)
+    assert status == 0
+    expect(run("cc", f"{TOP}/examples/visitors.c", *flags.split(), "-o", f"{folder}/user"), 0)
+    expect(run(f"{folder}/user", "--version", env=env), 0, "visitors 0.")
+
+
+def shared_libraries_have_their_sonames_and_show_public_names_only(folder):
+    _, lib = install(folder)
+    for library in ("libplait", "libplait-app"):
+        expect(run("readelf", "-d", f"{lib}/{library}.so"), 0, f"[{library}.so.0]")
+        _, symbols = run("nm", "-D", "--defined-only", f"{lib}/{library}.so")
+        names = [line.split()[2] for line in symbols.splitlines() if line.split()[1] != "A"]  # A: the names of versions
+        assert names and all(name.startswith("pl_") or name.endswith("@@PLAIT_PRIVATE") for name in names), names
 
 
 def manual_pages_are_installed(folder):
@@ -262,28 +306,9 @@ def manual_pages_are_installed(folder):
     assert os.path.isfile(f"{prefix}/share/man/man3/pl_version.3")
 
 
-TESTS = [value for name, value in list(globals().items())
+TESTS = [(name, value) for name, value in list(globals().items())
          if callable(value) and name.startswith(("floors_", "banned_", "man_", "docs_", "run_", "user_", "shared_", "manual_"))
          and name != "run_one"]
 
-
-def main():
-    print(f"1..{len(TESTS)}")
-    failed = 0
-    for number, test in enumerate(TESTS, 1):
-        name = test.__name__
-        with tempfile.TemporaryDirectory() as folder:
-            try:
-                test(os.path.realpath(folder))
-                print(f"ok {number} - {name}", flush=True)
-            except Skip as reason:
-                print(f"ok {number} - {name} # SKIP {reason}", flush=True)
-            except Exception:  # whatever it is, it is this test's failure and not the end of the others
-                failed += 1
-                print(f"not ok {number} - {name}")
-                print("".join(f"# {line}\n" for line in traceback.format_exc().splitlines()), end="", flush=True)
-    return 1 if failed else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(tap.main(TESTS))

@@ -1,17 +1,16 @@
 #!/usr/bin/env python3
-"""The examples, each run as its user would run it. Speaks TAP.
-
-    tests/examples_test.py [NAME...]      only the tests that have NAME in their names
-"""
+"""The examples, each run as its user would run it."""
+import json
 import os
 import re
 import signal
 import socket
+import struct
 import subprocess
 import sys
-import tempfile
-import time
-import traceback
+import threading
+
+import tap
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BUILD = os.environ.get("PLAIT_BUILD", os.path.join(TOP, "build"))
@@ -26,11 +25,12 @@ class Example:
                                         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, **options)
 
     @classmethod
-    def server(cls, name, *arguments):
+    def server(cls, name, *arguments, endpoint_at=0):
         listener = socket.socket()
         listener.bind(("127.0.0.1", 0))
         listener.listen(100)
-        self = cls(name, f"fd:{listener.fileno()}", *arguments, pass_fds=[listener.fileno()])
+        arguments = arguments[:endpoint_at] + (f"fd:{listener.fileno()}",) + arguments[endpoint_at:]
+        self = cls(name, *arguments, pass_fds=[listener.fileno()])
         self.port = listener.getsockname()[1]
         listener.close()
         return self
@@ -161,7 +161,8 @@ def threaded_weblog_serves_each_client_in_a_thread(folder):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     with Example("threaded-weblog", f"tcp:127.0.0.1:{port}", log) as server:
-        one, two = connect_when_it_listens(server, port), connect(port)
+        server.lines_until("^listening on ")
+        one, two = connect(port), connect(port)
         for peer in (one, two):
             receive(peer, b"<hits>")
         append(log, 2, 3)
@@ -172,14 +173,116 @@ def threaded_weblog_serves_each_client_in_a_thread(folder):
         server.end()
 
 
-def connect_when_it_listens(server, port):
-    """It can't be given a socket, and says nothing when it has one: so it is asked until it answers."""
-    while True:
-        assert server.process.poll() is None, "it has ended"
-        try:
-            return connect(port)
-        except ConnectionRefusedError:
-            time.sleep(0.01)
+def receive_to_the_end(peer):
+    data = b""
+    while more := peer.recv(65536):
+        data += more
+    return data
+
+
+def accept(listener):
+    peer, _ = listener.accept()
+    peer.settimeout(PATIENCE_S)
+    return peer
+
+
+def proxied(test):
+    """A client and the server behind the proxy, connected, and the proxy."""
+    with socket.create_server(("127.0.0.1", 0)) as target:
+        target.settimeout(PATIENCE_S)
+        port = target.getsockname()[1]
+        with Example.server("proxy", f"tcp:127.0.0.1:{port}", endpoint_at=1) as proxy, connect(proxy.port) as client, accept(target) as server:
+            test(client, server, proxy)
+            assert proxy.end() == ("", 0)
+
+
+def most_kb_of(pid):
+    with open(f"/proc/{pid}/status", encoding="utf-8") as file:
+        return int(re.search(r"^VmHWM:\s+(\d+) kB", file.read(), re.M).group(1))
+
+
+def is_sanitized():
+    """Then memory is the sanitizer's."""
+    with open(f"{BUILD}/meson-info/intro-buildoptions.json", encoding="utf-8") as file:
+        return {option["name"]: option["value"] for option in json.load(file)}["b_sanitize"] != "none"
+
+
+def listen_in(folder, name):
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(f"{folder}/{name}")
+    listener.listen()
+    listener.settimeout(PATIENCE_S)
+    return listener
+
+
+def proxied_in(folder, test):
+    """The same over UNIX sockets, whose buffers are small."""
+    with listen_in(folder, "server") as target, listen_in(folder, "proxy") as door, socket.socket(socket.AF_UNIX) as client:
+        with Example("proxy", f"unix:{folder}/server", f"fd:{door.fileno()}", pass_fds=[door.fileno()]) as proxy:
+            client.settimeout(PATIENCE_S)
+            client.connect(f"{folder}/proxy")
+            with accept(target) as server:
+                test(client, server, proxy)
+            assert proxy.end() == ("", 0)
+
+
+def proxy_passes_each_end_on_by_itself(folder):
+    def talk(client, server, _):
+        client.sendall(b"question")
+        client.shutdown(socket.SHUT_WR)
+        assert receive_to_the_end(server) == b"question"
+        server.sendall(b"answer")
+        server.close()
+        assert receive_to_the_end(client) == b"answer"
+
+    proxied(talk)
+
+
+def receive_all(peer, size, got):
+    while len(got) < size:
+        more = peer.recv(4096)  # slower than it is sent
+        assert more, f"closed after {len(got)} bytes"
+        got += more
+
+
+def proxy_keeps_little_and_loses_nothing_although_one_side_reads_only_when_it_has_said_all(folder):
+    said = [os.urandom(1 << 20) * 24 for _ in range(2)]
+    heard = [bytearray(), bytearray()]
+
+    def talk(client, server, proxy):
+        threads = [threading.Thread(target=server.sendall, args=(said[1],)),
+                   threading.Thread(target=receive_all, args=(server, len(said[0]), heard[0]))]
+        for thread in threads:
+            thread.start()
+        client.sendall(said[0])
+        receive_all(client, len(said[1]), heard[1])
+        for thread in threads:
+            thread.join()
+        assert is_sanitized() or most_kb_of(proxy.process.pid) < 16 << 10, f"it has used {most_kb_of(proxy.process.pid)} kB"
+
+    proxied_in(folder, talk)
+    assert [bytes(text) for text in heard] == said
+
+
+def proxy_tells_each_side_that_the_other_is_gone(folder):
+    reset = struct.pack("ii", 1, 0)
+
+    def break_server(client, server, _):
+        client.sendall(b"x")
+        assert server.recv(1) == b"x"
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset)
+        server.close()
+        assert client.recv(1) == b""
+
+    def break_client(client, server, _):
+        client.sendall(b"last words")
+        assert server.recv(1) == b"l"
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset)
+        client.close()
+        assert receive_to_the_end(server) == b"ast words"
+
+    proxied(break_server)
+    proxied(break_client)
 
 
 def weblog_client_prints_hits_of_a_document_without_end(folder):
@@ -291,31 +394,17 @@ def demo_leaves_nobody_behind_after_ctrl_c(folder):
 def every_example_has_a_test(folder):
     with open(f"{TOP}/tests/examples_test.py", encoding="utf-8") as file:
         text = file.read()
+    with open(f"{TOP}/tests/fib_test.py", encoding="utf-8") as file:
+        text += file.read()  # has those that are applications
     for name in sorted(os.listdir(f"{TOP}/examples")):
         if name.endswith(".c"):
             assert f'"{name[:-2]}"' in text, f"no test runs {name}"
 
 
-NO_TESTS = {"main", "echoes", "connect", "receive", "append", "hit", "children_of", "is_alive", "start_demo", "connect_when_it_listens"}
-
-
-def main():
-    chosen = [(name, value) for name, value in globals().items()
-              if callable(value) and getattr(value, "__code__", None) and name not in NO_TESTS
-              and (len(sys.argv) < 2 or any(part in name for part in sys.argv[1:]))]
-    print(f"1..{len(chosen)}")
-    failed = 0
-    for number, (name, test) in enumerate(chosen, 1):
-        with tempfile.TemporaryDirectory(prefix="plait-examples-") as folder:
-            try:
-                test(folder)
-                print(f"ok {number} - {name}", flush=True)
-            except Exception:  # whatever it is, it is this test's failure and not the end of the others
-                failed += 1
-                print(f"not ok {number} - {name}")
-                print("".join(f"# {text}\n" for text in traceback.format_exc().splitlines()), end="", flush=True)
-    return 1 if failed else 0
+NO_TESTS = {"echoes", "connect", "accept", "proxied", "proxied_in", "listen_in", "most_kb_of", "is_sanitized", "receive_all",
+            "receive_to_the_end", "receive", "append", "hit", "children_of", "is_alive", "start_demo"}
+TESTS = [(name, value) for name, value in list(globals().items()) if getattr(value, "__code__", None) and name not in NO_TESTS]
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(tap.main(TESTS))

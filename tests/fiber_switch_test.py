@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 """The stack switch, compiled in all ways that a user may and for AArch64, which qemu runs. What is not installed is skipped."""
+import functools
 import os
 import shutil
 import subprocess
 import sys
-import tempfile
+
+import tap
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 SOURCES = ["tests/fiber_switch_main.c", "src/base/context.c", "src/os/stack_map.c"]
@@ -40,33 +42,17 @@ def run(command):
 
 
 def attempt(compiler, arguments, runner, folder):
-    """(whether it passed, why it was skipped or what went wrong)"""
     for tool in [compiler] + runner[:1]:
         if not shutil.which(tool):
-            return True, f"there is no {tool}" + (HOW_AARCH64 if compiler == AARCH64 else "")
+            raise tap.Skip(f"there is no {tool}" + (HOW_AARCH64 if compiler == AARCH64 else ""))
     if compiler != AARCH64 and "-fcf-protection=full" in arguments and os.uname().machine != "x86_64":
-        return True, "branch tracking is x86's here"
+        raise tap.Skip("branch tracking is x86's here")
     program = os.path.join(folder, "fiber_switch")
     status, said = run([compiler] + FLAGS + arguments + SOURCES + ["-o", program])
     if status == 0:
         status, said = run(runner + [program])
-    return status == 0 and "all well" in said, None if status == 0 else f"status {status}\n{said}"
-
-
-def main():
-    failed = 0
-    print(f"1..{len(WAYS)}")
-    for number, (name, compiler, arguments, runner) in enumerate(WAYS, 1):
-        with tempfile.TemporaryDirectory() as folder:
-            passed, why = attempt(compiler, arguments, runner, folder)
-        if passed:
-            print(f"ok {number} - {name}" + (f" # SKIP {why}" if why else ""), flush=True)
-        else:
-            failed += 1
-            print(f"not ok {number} - {name}")
-            print("".join(f"# {line}\n" for line in (why or "it did not say that all is well").splitlines()), end="", flush=True)
-    return 1 if failed else 0
+    assert status == 0 and "all well" in said, f"status {status}\n{said}"
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(tap.main((way[0], functools.partial(attempt, *way[1:])) for way in WAYS))

@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 """The programs of the guide (docs/guide/steps): each is started on a free port and talked to as its page says."""
+import functools
 import os
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
-import traceback
+
+import tap
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BUILD = os.environ.get("PLAIT_BUILD", os.path.join(TOP, "build"))
@@ -278,23 +280,12 @@ def testing_tests_a_protocol_of_its_own():
     equal(subprocess.run([f"{STEPS}/testing"], capture_output=True, text=True, timeout=PATIENCE_S, check=True).stdout, "4 passed\n")
 
 
-TESTS = [value for name, value in list(globals().items()) if name.startswith(("step", "testing_"))]
+def in_time(test, _):
+    signal.alarm(2 * PATIENCE_S)
+    test()
 
 
-def main():
-    print(f"1..{len(TESTS)}")
-    failed = 0
-    for number, test in enumerate(TESTS, 1):
-        signal.alarm(2 * PATIENCE_S)
-        try:
-            test()
-            print(f"ok {number} - {test.__name__}", flush=True)
-        except Exception:  # whatever it is, it is this test's failure and not the end of the others
-            failed += 1
-            print(f"not ok {number} - {test.__name__}")
-            print("".join(f"# {line}\n" for line in traceback.format_exc().splitlines()), end="", flush=True)
-    return 1 if failed else 0
-
+TESTS = [(name, functools.partial(in_time, value)) for name, value in list(globals().items()) if name.startswith(("step", "testing_"))]
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(tap.main(TESTS))

@@ -380,6 +380,20 @@ static inline int kit_dial_made(kit *k)
     return fd;
 }
 
+/* A kit with one connection, whose peer is returned. */
+static inline int kit_open_made(kit *k)
+{
+    kit_open(k);
+    return kit_dial_made(k);
+}
+
+/* The peer leaves, and that is the end. */
+static inline void kit_done_with(kit *k, int peer)
+{
+    peer_close(peer);
+    kit_done(k);
+}
+
 static inline void peer_say(int fd, const char *text)
 {
     PL_EQ(peer_send(fd, text, strlen(text), 0), strlen(text));

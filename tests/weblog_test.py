@@ -1,8 +1,6 @@
 #!/usr/bin/env python3
-"""plaitd -n weblog as its users see it: the real program, real logs, clients on the loopback. Speaks TAP.
-
-    tests/weblog_test.py [NAME...]      only the tests that have NAME in their names
-"""
+"""plaitd -n weblog as its users see it: the real program, real logs, clients on the loopback."""
+import functools
 import json
 import os
 import queue
@@ -12,10 +10,10 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
-import traceback
 import xml.parsers.expat
+
+import tap
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BUILD = os.environ.get("PLAIT_BUILD", os.path.join(TOP, "build"))
@@ -24,10 +22,6 @@ REAL_LOG = os.environ.get("PLAIT_ACCESS_LOG", os.path.join(TOP, "..", "shared", 
 SAMPLE_LOG = os.path.join(TOP, "examples", "data", "sample-access.log")
 PATIENCE_S = 60  # for what must happen; nothing waits this long when all is well
 KEYS = ["ip", "timestamp", "request", "status", "bytes", "referrer", "agent"]
-
-
-class Skip(Exception):
-    pass
 
 
 # --- The server ------------------------------------------------------------------------------------------
@@ -442,7 +436,7 @@ def client_that_stays_after_the_end_holds_up_nobody(folder):
 
 def hits_of_a_real_log_are_what_another_parser_finds(folder):
     if not os.path.exists(REAL_LOG):
-        raise Skip(f"there is no {os.path.basename(REAL_LOG)}; PLAIT_ACCESS_LOG may name another log")
+        raise tap.Skip(f"there is no {os.path.basename(REAL_LOG)}; PLAIT_ACCESS_LOG may name another log")
     replayed_log_is_the_same_for_all(folder, REAL_LOG)
 
 
@@ -761,37 +755,22 @@ def backends():
     return [(entry.split()[0], entry.split(None, 1)[1]) for entry in lines]
 
 
+def skip(reason, _):
+    raise tap.Skip(reason)
+
+
 def tests():
-    """(name, function, arguments, why it is skipped)"""
+    """(name, function of a folder)"""
     found = [(name, value) for name, value in globals().items() if callable(value) and getattr(value, "__module__", "") == "__main__"]
     for name, function in found:
         names = function.__code__.co_varnames[:function.__code__.co_argcount] if hasattr(function, "__code__") else ()
         if names == ("folder", "backend"):
             for backend, state in backends():
-                yield f"{name}_on_{backend}", function, (backend,), None if state == "can be had" else state
+                test = functools.partial(function, backend=backend) if state == "can be had" else functools.partial(skip, state)
+                yield f"{name}_on_{backend}", test
         elif names == ("folder",) and not name.startswith("_"):
-            yield name, function, (), None
-
-
-def main():
-    chosen = [test for test in tests() if len(sys.argv) < 2 or any(name in test[0] for name in sys.argv[1:])]
-    print(f"1..{len(chosen)}")
-    failed = 0
-    for number, (name, function, arguments, skipped) in enumerate(chosen, 1):
-        with tempfile.TemporaryDirectory(prefix="plait-weblog-") as folder:
-            try:
-                if skipped:
-                    raise Skip(skipped)
-                function(os.path.realpath(folder), *arguments)
-                print(f"ok {number} - {name}", flush=True)
-            except Skip as reason:
-                print(f"ok {number} - {name} # SKIP {reason}", flush=True)
-            except Exception:  # whatever it is, it is this test's failure and not the end of the others
-                failed += 1
-                print(f"not ok {number} - {name}")
-                print("".join(f"# {text}\n" for text in traceback.format_exc().splitlines()), end="", flush=True)
-    return 1 if failed else 0
+            yield name, function
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(tap.main(tests()))

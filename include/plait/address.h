@@ -9,6 +9,7 @@
 
 PL_BEGIN
 
+/** The kind of an address. */
 typedef enum pl_family {
     PL_NO_ADDRESS, /**< unknown, or an unnamed UNIX socket */
     PL_IPV4,

@@ -69,6 +69,26 @@ PL_API PL_MUST int pl_application_set_user(pl_application *application, const ch
 PL_API PL_MUST int pl_application_add(pl_application *application, const char *plugin,
                                       const char *name, const char *const *arguments);
 
+/**
+ * Loads what was saved: an application and the state that it had. The file stays open, and nobody else can open it, until the application is freed; nothing is written to it.
+ *
+ * Where: any thread; blocks for the disk. Nothing that the file says is executed: plugins are asked for by name when the application is run.
+ * Returns: 0; -ENOENT; PL_E_BUSY: somebody runs it; PL_E_DAMAGED; PL_E_FOREIGN: not a .tap file; PL_E_NEWER: of a newer version of Plait; a system error. `*reterr_failure` says of which
+ * file and why. Since: 0.1
+ */
+PL_API PL_MUST int pl_application_load(const char *path, pl_application **ret_application,
+                                       pl_failure **reterr_failure);
+
+/**
+ * Saves it into a file, `NAME.tap` in the current folder when `path` is NULL: what it is, and the state that it was loaded with. It is written beside, synced and then given its name, so that at any instant
+ * there is the old file or the new one. A file of that name is replaced, unless it is no .tap file, is damaged, or somebody runs it.
+ *
+ * Where: any thread; blocks for the disk. Returns: 0; PL_E_BUSY: somebody runs what is there; PL_E_FOREIGN, PL_E_NEWER, PL_E_DAMAGED: what is there is left alone; a system error. `*reterr_failure` says of which
+ * file and why. Since: 0.1
+ */
+PL_API PL_MUST int pl_application_save(pl_application *application, const char *path,
+                                       pl_failure **reterr_failure);
+
 PL_END
 
 #endif

@@ -18,17 +18,20 @@
 #define PL_END
 #endif
 
-#define PL_API           __attribute__((visibility("default")))
-#define PL_MUST          __attribute__((warn_unused_result))
+#define PL_API  __attribute__((visibility("default")))
+#define PL_MUST __attribute__((warn_unused_result))
+/** Says to the compiler that parameter `f` is a format as of printf(), for what begins at parameter `va`. */
 #define PL_PRINTF(f, va) __attribute__((format(printf, f, va)))
 
 /** The version of the headers, as major * 10000 + minor * 100 + patch. */
 #define PL_VERSION 100
 
-/** Where the program was when it made something, for the messages about it: "file.c:12". */
 #define PL_STRING_(x) #x
-#define PL_STRING(x)  PL_STRING_(x)
-#define PL_HERE       (__FILE__ ":" PL_STRING(__LINE__))
+/** `x`, when it is a macro what that stands for, as a literal. */
+#define PL_STRING(x) PL_STRING_(x)
+
+/** Where the program was when it made something, for the messages about it: "file.c:12". */
+#define PL_HERE (__FILE__ ":" PL_STRING(__LINE__))
 
 /** The object of type `type` whose `member` is at `ptr`. */
 #define pl_container_of(ptr, type, member)                                                         \

@@ -7,6 +7,8 @@
  * a value, a failure, or another Deferred to wait for. Callbacks run from the loop, later in the same turn, never inside
  * the call that fires or adds; so no chain, however long, uses stack.
  *
+ * A Deferred that could not be made is NULL. All functions take it: they answer -ENOMEM and call nothing, so that a chain can be built and looked at once, at its end.
+ *
  * Lifetime: a Deferred is valid until the end of the turn in which its last callback ran. Whoever keeps the pointer for
  * longer takes a reference with pl_deferred_ref(). Using one that is gone is found in builds without NDEBUG, while it is among the 4,096 that went last: the program
  * aborts, and says where that Deferred was made. A failure that is still the result at that point was handled by nobody: it is
@@ -29,6 +31,7 @@ typedef struct pl_result {
     void *data;
 } pl_result;
 
+/** What a pl_result is. */
 typedef enum pl_result_kind {
     PL_RESULT_VALUE,    /* data is the value */
     PL_RESULT_FAILURE,  /* data is a pl_failure, one reference */
@@ -102,7 +105,7 @@ PL_API pl_deferred *pl_deferred_fail_at(pl_scope *scope, pl_failure *take_failur
 
 /**
  * Fires it with a value.
- * Returns: 0, or PL_E_STATE when it has fired already. Once after a cancel without a canceller, and always after the end of its scope: 0, and nothing happens.
+ * Returns: 0, -ENOMEM for NULL, or PL_E_STATE when it has fired already. Once after a cancel without a canceller, and always after the end of its scope: 0, and nothing happens.
  */
 PL_API int pl_deferred_callback(pl_deferred *deferred, void *value);
 /** Fires it with a failure, whose reference is taken whatever happens. Returns: as pl_deferred_callback(). */

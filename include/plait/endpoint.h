@@ -28,6 +28,7 @@
 
 PL_BEGIN
 
+/** The kind of an endpoint. */
 typedef enum pl_endpoint_kind {
     PL_ENDPOINT_TCP,
     PL_ENDPOINT_UNIX,

@@ -35,6 +35,9 @@ enum {
     PL_E_STATE = -5014,       /**< called at a time when it makes no sense; nothing was changed */
     PL_E_EMPTY = -5015,       /**< nothing there to take */
     PL_E_BUSY = -5016,        /**< somebody else is already at it */
+    PL_E_DAMAGED = -5017,     /**< what was kept is not whole */
+    PL_E_NEWER = -5018,       /**< it was made by a newer version */
+    PL_E_FOREIGN = -5019,     /**< it belongs to something else */
 };
 
 /** Whose fault an error is. */

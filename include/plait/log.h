@@ -15,6 +15,7 @@ PL_BEGIN
 
 typedef struct pl_reactor pl_reactor;
 
+/** How much an entry of the log matters. */
 typedef enum pl_log_level {
     PL_LOG_DEFAULT, /**< where a level is asked for: PL_INFO */
     PL_DEBUG,
@@ -24,6 +25,7 @@ typedef enum pl_log_level {
     PL_SILENT, /**< as a threshold: nothing is logged */
 } pl_log_level;
 
+/** What the lines of the log look like. */
 typedef enum pl_log_format {
     PL_LOG_TEXT, /**< one line of text per entry; control bytes are escaped as \xHH */
     PL_LOG_JSON, /**< one JSON object per line: time, level, ns, message, and the fields */
@@ -36,10 +38,12 @@ typedef struct pl_log_field {
     int64_t number;
 } pl_log_field;
 
+/** A field of an entry with a text, a C string. For pl_log(). */
 #define PL_LOG_STR(name, text)                                                                     \
     {                                                                                              \
         (name), (text), 0                                                                          \
     }
+/** A field of an entry with a number, which is turned into an int64_t. For pl_log(). */
 #define PL_LOG_INT(name, number)                                                                   \
     {                                                                                              \
         (name), NULL, (int64_t) (number)                                                           \

@@ -75,6 +75,9 @@ PL_API void pl_options_done(const pl_option *table, void *values);
 /** Writes the lines of the help for these options. Returns: the length; what does not fit into `size` is cut. Since: 0.1 */
 PL_API size_t pl_options_help(const pl_option *table, char *text, size_t size);
 
+/** For pl_option.wrong: an endpoint of a server that takes connections, such as "tcp:8888". Since: 0.1 */
+PL_API bool pl_option_wrong_server(const char *value, char *text, size_t size);
+
 PL_END
 
 #endif

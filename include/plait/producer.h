@@ -31,6 +31,7 @@ struct pl_producer {
     const pl_producer_ops *ops;
 };
 
+/** Whether a producer writes until it is told to pause, or once whenever it is asked to. */
 typedef enum pl_producer_kind { PL_PUSH_PRODUCER, PL_PULL_PRODUCER } pl_producer_kind;
 
 /**

@@ -23,7 +23,7 @@ typedef struct pl_protocol_ops {
     /** The connection is there: self->transport can be written to. Less than 0 refuses it: it is aborted, and connection_lost gets that code. */
     int (*connection_made)(pl_protocol *self);
 
-    /** Bytes arrived. `in` is valid until this returns; pl_slice_keep() keeps it. NULL: what arrives is discarded. */
+    /** Bytes arrived. All that came before the peer's end or before the connection broke is heard, unless this side has closed or aborted it. `in` is valid until this returns; pl_slice_keep() keeps it. NULL: what arrives is discarded. */
     void (*data_received)(pl_protocol *self, pl_slice in);
 
     /** The peer will send no more. NULL: the connection is closed then, after what is queued was sent. */

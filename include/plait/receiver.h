@@ -32,7 +32,7 @@
  * - After pl_close() or pl_abort() within a callback nothing more is delivered. What of an incomplete message there is when the
  *   connection ends is dropped.
  * - pl_line_pause() and its like stop delivery at once, also in the midst of a slice, which pl_pause() cannot. What had arrived is kept, and is
- *   delivered from the loop after pl_line_resume(). Do not mix them with pl_pause() and pl_resume() on the same connection. A protocol that
+ *   delivered from the loop after pl_line_resume(). What a paused one holds when the connection breaks is dropped. Do not mix them with pl_pause() and pl_resume() on the same connection. A protocol that
  *   writes much per message pauses when pl_write() answers PL_FULL and resumes in `drained`.
  * - When memory is out the connection is aborted with -ENOMEM.
  *

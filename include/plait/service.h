@@ -63,7 +63,8 @@ struct pl_service {
     const pl_service_ops *ops;
     const char *name;
     pl_service *parent; /**< NULL at the root */
-    pl_scope *scope;    /**< from the privileged start until it has stopped, else NULL */
+    pl_scope *
+        scope; /**< from the privileged start until it has stopped, else NULL. Ending it stops the service without asking */
     struct pli_service_inside *inside; /**< Plait's own */
 };
 

@@ -192,9 +192,11 @@ PL_API size_t pl_sim_memory(const pl_sim_process *process);
  * that is not synced, it may be lost in a crash.
  * Returns: 0; -ENOSPC, and what there was room for is written; -ENOENT and the like, as open() has it.
  */
-PL_API PL_MUST int pl_sim_disk_write(pl_sim_host *host, const char *path, pl_slice bytes, bool append);
+PL_API PL_MUST int pl_sim_disk_write(pl_sim_host *host, const char *path, pl_slice bytes,
+                                     bool append);
 /** Reads up to `size` bytes of a file on a host's disk, from the place `at` on. Returns: how many; 0 at the end; -ENOENT and the like. */
-PL_API PL_MUST int64_t pl_sim_disk_read(pl_sim_host *host, const char *path, uint64_t at, void *bytes, size_t size);
+PL_API PL_MUST int64_t pl_sim_disk_read(pl_sim_host *host, const char *path, uint64_t at,
+                                        void *bytes, size_t size);
 /** Cuts a file on a host's disk to `size` bytes, or lets it grow by zeros. Returns: 0, -ENOENT and the like. */
 PL_API PL_MUST int pl_sim_disk_truncate(pl_sim_host *host, const char *path, uint64_t size);
 /** Gives a file or a folder on a host's disk another name; what had that name is replaced. Returns: 0, -ENOENT and the like, as rename() has it. */

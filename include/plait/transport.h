@@ -40,7 +40,7 @@ PL_API pl_transport *pl_transport_find(pl_reactor *reactor, pl_transport_id id);
  * Queues a copy of `bytes` for the peer. It is sent at the end of the turn, together with all else that was written in it.
  *
  * Calls: nothing before returning; drained() once, later, if it returned PL_FULL.
- * Returns: 0; PL_FULL: queued, but that is enough until drained(); PL_E_CLOSED: closing, closed or half-closed, nothing queued;
+ * Returns: 0; PL_FULL: queued, but that is enough until drained(); PL_E_CLOSED: closing, closed, half-closed or broken, nothing queued;
  * PL_E_LIMIT: would pass queue_bytes_max, nothing queued; -ENOMEM: nothing queued.
  * Cost: one copy (none for a large slice of what data_received() was just given); no allocation while the peer keeps up.
  */
@@ -90,14 +90,15 @@ PL_API int pl_close_write(pl_transport *transport);
  */
 PL_API bool pl_closing(const pl_transport *transport);
 
-/** Stops data_received() until pl_resume(). What has arrived already is kept. Not counted: one resume undoes any number of pauses. */
+/** Stops data_received() until pl_resume(). What has arrived already is kept; when the connection breaks meanwhile, data_received() gets it all
+ * the same, right before connection_lost(). Not counted: one resume undoes any number of pauses. */
 PL_API void pl_pause(pl_transport *transport);
 /** Goes on with data_received(), from the loop: first with what was kept. */
 PL_API void pl_resume(pl_transport *transport);
 
 /** By default reading pauses while the write queue is full. False turns that off, for a protocol that heeds PL_FULL itself.
  * What passes bytes on between two connections has to: else, with both queues full, each direction waits for the other. It pauses the source itself
- * at PL_FULL, and resumes it in drained(). */
+ * at PL_FULL, and resumes it in drained(). In fibers that is pl_read() and pl_send(): examples/proxy.c. */
 PL_API void pl_set_pause_when_full(pl_transport *transport, bool on);
 
 /** Bytes that wait to be sent, in this process; not those that the kernel has taken. */

@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "app/tap.h"
 #include "app/tree.h"
 #include "base/memory.h"
 
@@ -19,11 +20,20 @@ char **pli_arguments_free(char **arguments)
     return NULL;
 }
 
-static char **arguments_copy(const char *const *arguments, size_t n)
+static size_t arguments_count(const char *const *arguments)
 {
-    char **copy = pli_alloc_zero((n + 1) * sizeof *copy);
+    size_t n = 0;
 
-    for (size_t i = 0; copy && i < n; ++i) {
+    while (arguments && arguments[n])
+        ++n;
+    return n;
+}
+
+static char **arguments_copy(const char *const *arguments)
+{
+    char **copy = pli_alloc_zero((arguments_count(arguments) + 1) * sizeof *copy);
+
+    for (size_t i = 0; copy && arguments && arguments[i]; ++i) {
         copy[i] = pli_strdup(arguments[i]);
         if (!copy[i])
             return pli_arguments_free(copy);
@@ -130,6 +140,7 @@ pl_application *pl_application_free(pl_application *self)
         return NULL;
     while ((link = pli_list_pop_front(&self->entries)))
         entry_free(pl_container_of(link, pli_entry, link));
+    pli_tap_close(self->tap);
     pli_free(self->name);
     pli_free(self->user);
     pli_free(self->group);
@@ -194,11 +205,10 @@ static pli_entry *entry_new(const char *plugin, const char *name, const char *co
     if (!entry)
         return NULL;
     pli_list_init(&entry->link);
-    while (args && args[entry->n_arguments])
-        ++entry->n_arguments;
+    entry->n_arguments = arguments_count(args);
     entry->plugin = pli_strdup(plugin);
     entry->name = pli_strdup(name);
-    entry->arguments = arguments_copy(args, entry->n_arguments);
+    entry->arguments = arguments_copy(args);
     if (entry->plugin && entry->name && entry->arguments)
         return entry;
     entry_free(entry);
@@ -220,6 +230,45 @@ int pl_application_add(pl_application *self, const char *plugin, const char *nam
     pli_list_push_back(&self->entries, &entry->link);
     ++self->n_entries;
     return 0;
+}
+
+/* ---- files ---- */
+
+int pl_application_load(const char *path, pl_application **ret_application,
+                        pl_failure **reterr_failure)
+{
+    pli_tap *tap = NULL;
+    int error = pli_tap_open(path, NULL, &tap, reterr_failure);
+
+    if (error == 0)
+        error = pli_tap_read(tap, ret_application, reterr_failure);
+    if (error < 0)
+        pli_tap_close(tap);
+    else
+        (*ret_application)->tap = tap;
+    return error;
+}
+
+char *pli_application_file(const pl_application *self, const char *suffix)
+{
+    size_t size = strlen(self->name) + strlen(suffix) + 1;
+    char *path = pli_alloc(size);
+
+    if (path)
+        snprintf(path, size, "%s%s", self->name, suffix);
+    return path;
+}
+
+int pl_application_save(pl_application *self, const char *path, pl_failure **reterr_failure)
+{
+    char *own = path ? NULL : pli_application_file(self, ".tap");
+    int error = path || own ? pli_tap_save(path ? path : own, NULL, self, self->tap, reterr_failure)
+                            : -ENOMEM;
+
+    if (!path && !own)
+        *reterr_failure = pl_failure_of(error);
+    pli_free(own);
+    return error;
 }
 
 /* ---- from the description to services ---- */

@@ -22,7 +22,11 @@ struct pl_application {
     char *name, *user, *group; /* user and group may be NULL */
     pli_link entries;
     size_t n_entries;
+    struct pli_tap *tap; /* the file that it was loaded from, held; NULL: none, or given away */
 };
+
+/* Its name and that suffix as the name of a file. Returns: NULL when memory is out; to be freed. */
+char *pli_application_file(const pl_application *application, const char *suffix);
 
 /* The plugin of that name, or NULL. */
 const pl_plugin *pli_plugin_find(const pl_plugin *const *plugins, const char *name);

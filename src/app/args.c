@@ -30,6 +30,14 @@ static bool wrong_reactor(const char *value, char *text, size_t size)
 static const pl_option own_options[] = {
     {"nodaemon", 'n', .kind = PL_OPTION_FLAG, PL_OPTION(pli_run_options, nodaemon),
      .help = "Stay in the foreground"},
+    {"file", 'f', .kind = PL_OPTION_TEXT, .value = "FILE.tap", PL_OPTION(pli_run_options, file),
+     .help = "Run the application in FILE.tap, from where its last commit was"},
+    {"no-save", 'o', .kind = PL_OPTION_FLAG, PL_OPTION(pli_run_options, no_save),
+     .help = "Write no NAME-shutdown.tap at the end"},
+    {"save", .kind = PL_OPTION_TEXT, .value = "FILE.tap", PL_OPTION(pli_run_options, save),
+     .help = "Run nothing: write an application with this service into FILE.tap"},
+    {"append", .kind = PL_OPTION_TEXT, .value = "FILE.tap", PL_OPTION(pli_run_options, append),
+     .help = "Run nothing: add this service to the application in FILE.tap"},
     {"logfile", 'l', .kind = PL_OPTION_TEXT, .value = "FILE", .preset = "-",
      PL_OPTION(pli_run_options, logfile), .help = "Log to FILE; - is standard error"},
     {"log-format", .kind = PL_OPTION_TEXT, .value = "NAME", .preset = "text",
@@ -143,6 +151,35 @@ static bool only_shows(const pli_args *args)
     return options->help || options->version || options->help_reactors || args->service_help;
 }
 
+/* A file has the services and their options: here are the program's own, and no more. */
+static int read_no_service(pli_args *args, char **argv, char *reterr_text, size_t size)
+{
+    const pl_application_kind *kind = args->kind;
+    int at = 1, error;
+
+    pli_args_done(args);
+    args->kind = kind;
+    error = read_options(args, NULL, argv, &at, reterr_text, size);
+    if (error < 0 || !argv[at])
+        return error;
+    snprintf(reterr_text, size, "--file says what is run; there is no room for '%s'", argv[at]);
+    return -EINVAL;
+}
+
+/* What goes together, and what not. */
+static int check_together(const pli_args *args, char *reterr_text, size_t size)
+{
+    const pli_run_options *o = args->options;
+
+    if (!!o->file + !!o->save + !!o->append > 1)
+        snprintf(reterr_text, size, "one of --file, --save and --append at a time");
+    else if (!o->nodaemon && !o->save && !o->append)
+        snprintf(reterr_text, size, "going into the background comes later; use -n");
+    else
+        return 0;
+    return -EINVAL;
+}
+
 int pli_args_parse(const pl_application_kind *kind, char **argv, pli_args *ret_args,
                    char *reterr_text, size_t size)
 {
@@ -155,13 +192,12 @@ int pli_args_parse(const pl_application_kind *kind, char **argv, pli_args *ret_a
     error = read_options(args, only, argv, &at, reterr_text, size);
     if (error < 0 || only_shows(args))
         return error;
-    error = only ? take_service(args, only, argv[at], reterr_text, size)
-                 : read_service(args, argv, at, reterr_text, size);
-    if (error == 0 && !only_shows(args) && !args->options->nodaemon) {
-        snprintf(reterr_text, size, "going into the background comes later; use -n");
-        error = -EINVAL;
-    }
-    return error;
+    if (args->options->file)
+        error = read_no_service(args, argv, reterr_text, size);
+    else
+        error = only ? take_service(args, only, argv[at], reterr_text, size)
+                     : read_service(args, argv, at, reterr_text, size);
+    return error < 0 || only_shows(args) ? error : check_together(args, reterr_text, size);
 }
 
 void pli_args_done(pli_args *args)
@@ -213,8 +249,9 @@ void pli_args_help(const pli_args *args, char *text, size_t size)
     else
         len = (size_t) snprintf(text, size,
                                 "Usage: %s [OPTION...] SERVICE [OPTION...]\n"
+                                "       %s [OPTION...] -f FILE.tap\n"
                                 "       %s SERVICE --help\n\nOptions:\n",
-                                name, name);
+                                name, name, name);
     len += pl_options_help(args->table, text + len, size - len);
     if (only)
         snprintf(text + len, size - len, "%s%s", only->help ? "\n" : "",

@@ -12,15 +12,15 @@
 
 /* The program's own options. */
 typedef struct pli_run_options {
-    bool nodaemon, help, version, help_reactors;
-    const char *logfile, *log_format, *reactor;
+    bool nodaemon, no_save, help, version, help_reactors;
+    const char *file, *save, *append, *logfile, *log_format, *reactor;
 } pli_run_options;
 
 typedef struct pli_args {
     const pl_application_kind *kind;
     pli_run_options *options;
     pl_option *table;             /* what they are read by */
-    const pl_plugin *service;     /* NULL only when there is nothing to run */
+    const pl_plugin *service;     /* NULL when there is nothing to run but perhaps a file */
     const char *const *arguments; /* of the service */
     char **own_arguments;         /* the same, when they are not those of the command line */
     bool service_help;

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include <plait/endpoint.h>
+
 #include "base/assert.h"
 #include "base/memory.h"
 
@@ -258,6 +260,20 @@ void pl_options_done(const pl_option *table, void *values)
             pli_free(texts->at);
             *texts = (pl_texts){0};
         }
+}
+
+bool pl_option_wrong_server(const char *value, char *text, size_t size)
+{
+    pl_endpoint endpoint;
+    pl_endpoint_error why;
+
+    if (pl_endpoint_parse_server(value, &endpoint, &why) < 0)
+        snprintf(text, size, "'%s': %s", value, why.message);
+    else if (endpoint.kind == PL_ENDPOINT_UDP || endpoint.kind == PL_ENDPOINT_UNIX_DATAGRAM)
+        snprintf(text, size, "'%s': clients need a stream, such as tcp:8888", value);
+    else
+        return false;
+    return true;
 }
 
 /* "  -l, --logfile FILE" */

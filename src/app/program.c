@@ -14,6 +14,9 @@
 
 #include "app/application.h"
 #include "app/args.h"
+#include "app/keep.h"
+#include "app/state.h"
+#include "base/memory.h"
 #include "os/clock.h"
 #include "os/file.h"
 
@@ -24,7 +27,10 @@ enum { EXIT_OK, EXIT_FAILED, EXIT_USAGE };
 
 typedef struct program {
     const pli_args *args;
-    pl_application *application;
+    pl_application *application; /* of the command line; or NULL until its file is loaded */
+    char *kept_in;               /* the file that has the state; NULL: there is no state */
+    bool orderly;                /* it has run to its end */
+    int status;
     int log_fd;
     pl_log_options log;
     pl_reactor *reactor;
@@ -36,7 +42,7 @@ typedef struct program {
 typedef struct phase {
     /* Returns: 0, or a code; `*reterr_failure` may tell more. */
     int (*begin)(program *self, pl_failure **reterr_failure);
-    void (*end)(program *self); /* may be NULL */
+    void (*end)(program *self); /* may be NULL, as `begin` */
 } phase;
 
 /* ---- telling people ---- */
@@ -173,11 +179,61 @@ static void reactor_end(program *self)
     self->reactor = pl_reactor_free(self->reactor);
 }
 
+/* ---- the application, and its state ---- */
+
+static int application_load(program *self, pl_failure **reterr_failure)
+{
+    const pl_application_kind *kind = self->args->kind;
+    const char *file = self->args->options->file;
+    char why[512] = "";
+    int error;
+
+    if (!file)
+        return 0;
+    error = pl_application_load(file, &self->application, reterr_failure);
+    if (error < 0)
+        return error;
+    if (!kind->named && strcmp(self->application->name, kind->name) != 0) {
+        error = PL_E_FOREIGN;
+        *reterr_failure = pl_failure_new(error, NULL, NULL, "%s is of the application '%s'", file,
+                                         self->application->name);
+        return error;
+    }
+    error = pli_application_resolve(self->application, kind->plugins, why, sizeof why);
+    if (error < 0)
+        *reterr_failure = pl_failure_new(error, NULL, NULL, "%s: %s", file, why);
+    return error;
+}
+
+/* The first state is opened. */
+static int state_open(void *arg, pl_store **ret_store, pl_failure **reterr_failure)
+{
+    program *self = arg;
+
+    return pli_keep_open(self->application, &self->kept_in, ret_store, reterr_failure);
+}
+
+/* All that used the store is gone. */
+static void state_keep_for_later(program *self)
+{
+    pl_failure *failure = NULL;
+    char why[1024];
+
+    if (self->orderly && !self->args->options->no_save &&
+        (self->kept_in || self->args->options->file) &&
+        pli_keep_shutdown(self->application, self->kept_in, &failure) < 0)
+        self->status =
+            complain(self->args->kind->name, pl_failure_format(failure, why, sizeof why));
+    pl_failure_unref(failure);
+}
+
 /* ---- the services ---- */
 
 static int services_make(program *self, pl_failure **reterr_failure)
 {
-    return pli_application_make(self->application, self->scope, &self->root, reterr_failure);
+    int error = pli_application_make(self->application, self->scope, &self->root, reterr_failure);
+
+    return error < 0 ? error : pli_state_home_new(self->root, state_open, self);
 }
 
 static int services_bind(program *self, pl_failure **reterr_failure)
@@ -204,6 +260,7 @@ static int reactor_run(program *self, pl_failure **reterr_failure)
 
     if (error < 0)
         *reterr_failure = pl_failure_new(error, "running", NULL, NULL);
+    self->orderly = error >= 0;
     return error < 0 ? error : 0;
 }
 
@@ -213,6 +270,8 @@ static const phase phases[] = {
     {log_open, log_close},
     /* Going into the background belongs here: no ring and no thread outlives a fork. */
     {descriptors_raise, NULL},
+    {application_load, NULL},
+    {NULL, state_keep_for_later},
     {reactor_make, reactor_end},
     {services_make, NULL},
     {services_bind, NULL},
@@ -225,23 +284,22 @@ static const phase phases[] = {
 static int run(program *self)
 {
     const char *name = self->args->kind->name;
-    int status = EXIT_OK;
     size_t begun = 0;
 
-    while (status == EXIT_OK && begun < N_PHASES) {
+    for (; self->status == EXIT_OK && begun < N_PHASES; ++begun) {
         pl_failure *failure = NULL;
         char why[1024];
-        int error = phases[begun++].begin(self, &failure);
+        int error = phases[begun].begin ? phases[begun].begin(self, &failure) : 0;
 
         if (error < 0)
-            status = complain(name, failure ? pl_failure_format(failure, why, sizeof why)
-                                            : pl_error_text(error));
+            self->status = complain(name, failure ? pl_failure_format(failure, why, sizeof why)
+                                                  : pl_error_text(error));
         pl_failure_unref(failure);
     }
     while (begun > 0)
         if (phases[--begun].end)
             phases[begun].end(self);
-    return status;
+    return self->status;
 }
 
 /* The application that the command line describes. Returns: 0; -EINVAL with one line; -ENOMEM. */
@@ -264,19 +322,47 @@ static int application_of(const pli_args *args, pl_application **ret_application
     return error;
 }
 
-static int run_service(const pli_args *args)
+static int run_it(const pli_args *args, pl_application *take_application)
 {
-    program self = {.args = args};
-    char why[1024] = "out of memory";
-    int status;
+    program self = {.args = args, .application = take_application};
+    int status = run(&self);
 
-    if (application_of(args, &self.application, why, sizeof why) < 0) {
+    pl_application_free(self.application);
+    pli_free(self.kept_in);
+    return status;
+}
+
+/* --save and --append */
+static int save_it(const pli_args *args, pl_application *take_application)
+{
+    const pli_run_options *options = args->options;
+    pl_failure *failure = NULL;
+    int status = EXIT_OK, error;
+    char why[1024];
+
+    if (options->save)
+        error = pl_application_save(take_application, options->save, &failure);
+    else
+        error = pli_keep_append(options->append, take_application, &failure);
+    if (error < 0)
+        status = complain(args->kind->name, pl_failure_format(failure, why, sizeof why));
+    pl_failure_unref(failure);
+    pl_application_free(take_application);
+    return status;
+}
+
+static int run_or_save(const pli_args *args)
+{
+    const pli_run_options *options = args->options;
+    pl_application *application = NULL;
+    char why[1024] = "out of memory";
+
+    if (!options->file && application_of(args, &application, why, sizeof why) < 0) {
         complain(args->kind->name, why);
         return EXIT_USAGE;
     }
-    status = run(&self);
-    pl_application_free(self.application);
-    return status;
+    return options->save || options->append ? save_it(args, application)
+                                            : run_it(args, application);
 }
 
 static int do_as_told(const pli_args *args)
@@ -289,7 +375,7 @@ static int do_as_told(const pli_args *args)
         return show_version(args);
     if (options->help_reactors)
         return show_reactors();
-    return run_service(args);
+    return run_or_save(args);
 }
 
 int pl_application_main(int argc, char **argv, const pl_application_kind *kind)

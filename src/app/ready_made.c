@@ -135,8 +135,8 @@ static server_service *server_of(const pl_service *service)
 static int server_bind(pl_service *service, pl_failure **reterr_failure)
 {
     server_service *self = server_of(service);
-    int error = pl_listen(service->scope, self->base.endpoint, &self->options, &self->port,
-                          reterr_failure);
+    int error =
+        pl_listen(service->scope, self->base.endpoint, &self->options, &self->port, reterr_failure);
 
     if (error == 0)
         log_listening(service, pl_port_address(self->port));

@@ -2,7 +2,7 @@
  * The tree of services.
  *
  * The stages of a service: STOPPED -> BOUND -> RUNNING -> STOPPING -> STOPPED. A child is never further than its parent, but while that is stopping. Stopping is a walk that goes on whenever something
- * has stopped: stop_step() of a service looks for the last child that has not, then for its own hook, then ends its scope and lets its parent go on.
+ * has stopped: stop_step() of a service looks for the last child that has not, then for its own hook, then for its state, then ends its scope and lets its parent go on.
  *
  * What is late for the deadline ends with the scope: the errbacks of its Deferreds run within that, and find STOPPED.
  */
@@ -13,6 +13,7 @@
 
 #include <plait/timer.h>
 
+#include "app/state.h"
 #include "app/tree.h"
 #include "base/assert.h"
 #include "base/memory.h"
@@ -134,6 +135,7 @@ static int service_make(pl_scope *home, const pl_service_ops *ops, const char *n
     *inside = (pli_service_inside){.service = service, .home = home};
     pli_list_init(&inside->link);
     pli_list_init(&inside->children);
+    pli_list_init(&inside->states);
     memcpy(inside->name, name, strlen(name));
     *service = (pl_service){.ops = ops, .name = inside->name, .inside = inside};
     *ret_service = service;
@@ -151,6 +153,7 @@ static void tell_done(pl_service *service)
 }
 
 static void tree_drop(pl_service *service);
+static void stop_finish(pl_service *service);
 
 static void root_end(void *arg)
 {
@@ -236,7 +239,7 @@ static void tree_end_scopes(pl_service *service)
     while ((child = child_before(service, child)))
         tree_end_scopes(child);
     pl_scope_end(service->scope);
-    service->scope = NULL;
+    service->scope = NULL; /* also when it is only about to be over, and has called us */
 }
 
 /* Whoever waits for one of them to stop is told. */
@@ -276,14 +279,29 @@ static int call_hook(pl_service *service,
     return error;
 }
 
+/* The last thing that the scope does. Somebody else may have ended it: then the service has stopped without being asked. */
+static void scope_gone(void *arg)
+{
+    pl_service *service = arg;
+    bool alone = service->inside->stage != PLI_SERVICE_STOPPED;
+
+    service->scope = NULL;
+    if (alone)
+        stop_finish(service);
+}
+
 static int service_open_scope(pl_service *service)
 {
     const pl_service *parent = service->parent;
+    int error;
 
     if (service->scope)
         return 0;
-    return pl_scope_new(parent && parent->scope ? parent->scope : service->inside->home,
-                        service->name, &service->scope);
+    error = pl_scope_new(parent && parent->scope ? parent->scope : service->inside->home,
+                         service->name, &service->scope);
+    if (error == 0)
+        error = pl_scope_on_end(service->scope, scope_gone, service);
+    return error;
 }
 
 /* Brings the tree from the stage before `stage` to it. */
@@ -373,6 +391,7 @@ static void stop_begin(pl_service *service)
     pli_service_inside *inside = service->inside;
 
     inside->stop_called = inside->stage == PLI_SERVICE_BOUND; /* it never started */
+    inside->settled = inside->stop_called;
     inside->stage = PLI_SERVICE_STOPPING;
     stop_step(service);
 }
@@ -413,6 +432,11 @@ static void stop_step(pl_service *service)
     if (!inside->stop_called) {
         inside->stop_called = true;
         if (service->ops->stop && stop_wait(service, service->ops->stop(service)))
+            return;
+    }
+    if (!inside->settled) {
+        inside->settled = true;
+        if (stop_wait(service, pli_states_settle(service)))
             return;
     }
     stop_finish(service);

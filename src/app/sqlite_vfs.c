@@ -10,8 +10,9 @@
 #include "os/clock.h"
 #include "os/file.h"
 
-#define SECTOR_BYTES 4096
-#define FILE_MODE    0600 /* the state of a daemon is nobody else's */
+#define SECTOR_BYTES      4096
+#define WRITE_AGAIN_BYTES (16u << 10)
+#define FILE_MODE         0600 /* the state of a daemon is nobody else's */
 
 /* The bytes that SQLite's lock levels are locks of: see "os.h" of SQLite. They lie in a page that it does not use. */
 #define PENDING_AT   0x40000000u
@@ -241,10 +242,14 @@ static int file_sector_size(sqlite3_file *base)
     return SECTOR_BYTES;
 }
 
+/*
+ * A power cut in the middle of a write leaves the bytes beside it alone, as SQLite takes it for granted of UNIX by default. Without that it fills up a WAL to the end of a sector after each commit, and syncs before the end of the
+ * filling: when the next sync fails, that end may be lost, and with it all that is answered later.
+ */
 static int file_characteristics(sqlite3_file *base)
 {
     (void) base;
-    return 0;
+    return SQLITE_IOCAP_POWERSAFE_OVERWRITE;
 }
 
 static const sqlite3_io_methods file_methods = {
@@ -291,6 +296,26 @@ static const char *temporary_folder(void)
         if (is_folder(folders[i]))
             return folders[i];
     return ".";
+}
+
+/*
+ * Writes what is in the file over itself, and syncs it. When a sync has failed, pages may read as written and be clean, and yet not be on the disk. A WAL that a process has left so would be recovered, and
+ * what is committed after it would be answered: the power cut would then take what came before, and with it all that follows.
+ */
+static int write_again(vfs_file *self)
+{
+    char bytes[WRITE_AGAIN_BYTES];
+    uint64_t at = 0;
+    ssize_t n;
+
+    while ((n = pli_file_read_at(self->fd, at, bytes, sizeof bytes, NULL, 0)) > 0) {
+        int error = pli_file_write_at(self->fd, at, (pl_slice){bytes, (size_t) n});
+
+        if (error)
+            return error;
+        at += (uint64_t) n;
+    }
+    return n < 0 ? (int) n : at ? pli_file_sync(self->fd, false) : 0;
 }
 
 /* A file without a name: it is gone when it is closed, and after a crash. */
@@ -341,6 +366,14 @@ static int vfs_open(sqlite3_vfs *vfs, const char *path, sqlite3_file *base, int 
     else
         self->path = path;
     self->folder_due = self->path && (flags & SQLITE_OPEN_CREATE);
+    if ((flags & SQLITE_OPEN_WAL) && (flags & SQLITE_OPEN_READWRITE)) {
+        int error = write_again(self);
+
+        if (error) {
+            pli_file_close(fd);
+            return failed(self, error, SQLITE_CANTOPEN);
+        }
+    }
     self->base.pMethods = &file_methods;
     if (ret_flags)
         *ret_flags = flags;

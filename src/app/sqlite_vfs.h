@@ -1,9 +1,11 @@
 /*
  * SQLite's way to its files: over os/file.h, so that in a simulated world a database is on the simulated disk, and its power cuts are tested.
  *
- * Whatever SQLite takes as an answered transaction is on the disk: a sync syncs the folder, too, when the file may be new in it, and nothing is promised to SQLite of the disk that may not hold (no atomic
- * writes, no safe appends; sectors of 4 KiB). The rollback journal works in all its modes. WAL works with PRAGMA locking_mode=EXCLUSIVE, set before journal_mode=WAL: there is no shared memory here, and SQLite refuses WAL
- * without. There is no memory mapping: an error of the disk would be a SIGBUS.
+ * Whatever SQLite takes as an answered transaction is on the disk: a sync syncs the folder, too, when the file may be new in it, and so does each deletion. Of the disk only that is promised to SQLite which it takes for granted
+ * by default: that a write, cut in the middle, leaves the bytes beside it alone. What is left of a WAL is written once more before it is recovered, as a sync that failed may have left it in the cache only.
+ *
+ * The rollback journal works in all its modes. WAL works with PRAGMA locking_mode=EXCLUSIVE as the connection's first statement: there is no shared memory here, and SQLite refuses WAL without. There is no memory
+ * mapping: an error of the disk would be a SIGBUS.
  *
  * Locks are those of SQLite's own UNIX files, so that a sqlite3 shell beside it is kept out and let in as usual; but they belong to the open file instead of the process.
  *

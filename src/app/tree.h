@@ -9,6 +9,8 @@
 
 #include "base/list.h"
 
+struct pli_state_home;
+
 /* How far a service is. */
 typedef enum pli_service_stage {
     PLI_SERVICE_STOPPED,
@@ -24,9 +26,11 @@ typedef struct pli_service_inside {
     pli_link link;  /* in the parent's children; at the root: to itself */
     pli_link children;
     pli_service_stage stage;
-    bool stop_called; /* stop() of it, while it is stopping */
+    bool stop_called, settled; /* how far its stopping is */
     pl_deferred *stopped;
     pl_timer deadline;
+    pli_link states;                    /* that it has opened (app/state.h) */
+    struct pli_state_home *states_home; /* at the root: where they are kept; NULL: nowhere */
     char name[PL_SERVICE_NAME_MAX + 1];
 } pli_service_inside;
 

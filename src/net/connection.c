@@ -1,4 +1,7 @@
-#include "net/connection.h"
+/*
+ * The life of a connection: its birth, what arrives, what is to be done from the loop, and its end. What waits to be sent is in connection_queue.c.
+ */
+#include "net/connection_state.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -9,146 +12,13 @@
 #include "net/address.h"
 #include "os/socket.h"
 
-#define LOW_DEFAULT  (16u << 10)
-#define HIGH_DEFAULT (64u << 10)
-#define MAX_DEFAULT  (4u << 20)
-
 static const pl_marks default_marks;
-
-enum {
-    MADE = 1 << 0,         /* connection_made was called: connection_lost is owed */
-    ENDED = 1 << 1,        /* the peer's FIN has come */
-    ENDED_TOLD = 1 << 2,   /* and the protocol knows */
-    CLOSING = 1 << 3,      /* pl_close() */
-    HALF_CLOSING = 1 << 4, /* pl_close_write() */
-    FIN_SENT = 1 << 5,
-    LOST = 1 << 6,           /* connection_lost was called, or never will be */
-    REMOVED = 1 << 7,        /* the kernel has let go */
-    PAUSED = 1 << 8,         /* by pl_pause() */
-    FULL_PAUSED = 1 << 9,    /* since the write queue is full */
-    NO_FULL_PAUSE = 1 << 10, /* pl_set_pause_when_full(false) */
-    FULL_TOLD = 1 << 11,     /* a write was answered with PL_FULL: drained() is owed */
-    FAILED = 1 << 12,        /* `failure` says why it has to end */
-    DOOMED = LOST | FAILED,  /* nothing is told any more but connection_lost */
-    ATTENTION = 1 << 13,     /* connection_task() has something to see to */
-    PULL = 1 << 14,          /* the producer writes when it is asked to */
-    ASK = 1 << 15,           /* and is to be asked */
-    PRODUCER_PAUSED = 1 << 16,
-    PAUSE_UNTOLD = 1 << 17, /* and does not know */
-};
-
-/* Input that came while reading was paused. */
-typedef struct held_input {
-    struct held_input *next;
-    pl_buf *buf;
-} held_input;
-
-/* What few connections need. */
-typedef struct connection_extra {
-    held_input *first_held, *last_held;
-    size_t held_taken;     /* of the first */
-    pl_address peer;       /* when it is not a small one */
-    const pl_marks *marks; /* when it has some of its own */
-} connection_extra;
-
-/* An IP address without a zone: most connections are idle most of the time, and there are many. */
-typedef struct small_address {
-    uint8_t family; /* OTHER: it is in the extra */
-    uint16_t port;
-    uint8_t ip[16];
-} small_address;
-
-#define OTHER 255
-
-struct pli_connection {
-    pl_transport transport;
-    pli_io io;
-    pl_scope scope;
-    pli_task
-        task; /* in `ready` to see what is to be done, in `flushes` to be sent, in `graves` to be freed */
-    pli_outbox out;
-    const pli_connection_origin *origin;
-    connection_extra *extra;
-    pl_producer *producer;
-    pl_failure *failure;
-    small_address peer;
-    uint32_t flags;
-    _Alignas(16) char protocol[];
-};
 
 static const pl_transport_ops connection_ops;
 static const pli_io_ops connection_io_ops;
-static void connection_task(pli_task *task);
-static void connection_flush(pli_task *task);
 static void connection_bury(pli_task *task);
 
-static pl_reactor *reactor_of(const pli_connection *c)
-{
-    return c->scope.reactor;
-}
-
-static pli_connection *connection_of(const pl_transport *transport)
-{
-    return pl_container_of(transport, pli_connection, transport);
-}
-
-static pli_connection *connection_of_io(pli_io *io)
-{
-    return pl_container_of(io, pli_connection, io);
-}
-
-/* ---- limits ---- */
-
-static const pl_marks *marks_of(const pli_connection *c)
-{
-    return c->extra && c->extra->marks ? c->extra->marks : c->origin->marks;
-}
-
-static uint32_t low_mark(const pli_connection *c)
-{
-    uint32_t low = marks_of(c)->queue_bytes_low;
-
-    return low ? low : LOW_DEFAULT;
-}
-
-static uint32_t high_mark(const pli_connection *c)
-{
-    uint32_t high = marks_of(c)->queue_bytes_high;
-
-    return high ? high : HIGH_DEFAULT;
-}
-
-static uint32_t max_mark(const pli_connection *c)
-{
-    uint32_t max = marks_of(c)->queue_bytes_max;
-
-    return max ? max : MAX_DEFAULT;
-}
-
-static const pl_protocol_ops *protocol_ops(const pli_connection *c)
-{
-    return c->transport.protocol->ops;
-}
-
 /* ---- later in this turn ---- */
-
-/* Lets connection_task() look at what is to be done. */
-static void connection_attend(pli_connection *c)
-{
-    c->flags |= ATTENTION;
-    if (c->task.next || c->flags & LOST)
-        return; /* when it is queued to be sent, it looks for the flag after that */
-    c->task.run = connection_task;
-    pli_ready(reactor_of(c), &c->task);
-}
-
-static void connection_want_flush(pli_connection *c)
-{
-    if (c->task.next)
-        return; /* whichever queue it is in, it sees to both */
-    c->task.run = connection_flush;
-    pli_task_queue(&reactor_of(c)->flushes, &c->task);
-}
 
 static void bury_when_over(pli_connection *c)
 {
@@ -158,12 +28,12 @@ static void bury_when_over(pli_connection *c)
     if (c->task.next)
         return;
     c->task.run = connection_bury;
-    pli_task_queue(&reactor_of(c)->graves, &c->task);
+    pli_task_queue(&pli_connection_reactor(c)->graves, &c->task);
 }
 
 /* ---- held input ---- */
 
-static connection_extra *extra_of(pli_connection *c)
+connection_extra *pli_connection_extra(pli_connection *c)
 {
     if (!c->extra)
         c->extra = pli_alloc_zero(sizeof *c->extra);
@@ -177,7 +47,7 @@ static bool has_held(const pli_connection *c)
 
 static int hold(pli_connection *c, pl_slice in)
 {
-    connection_extra *extra = extra_of(c);
+    connection_extra *extra = pli_connection_extra(c);
     held_input *held = extra ? pli_alloc(sizeof *held) : NULL;
 
     if (!held)
@@ -210,15 +80,12 @@ static void drop_first_held(connection_extra *extra)
 
 static void want(pli_connection *c, unsigned wants)
 {
-    pli_backend *backend = reactor_of(c)->backend;
+    pli_backend *backend = pli_connection_reactor(c)->backend;
     int error =
         wants == (c->io.wants & PLI_WANT_RECEIVE) ? 0 : backend->ops->want(backend, &c->io, wants);
 
-    if (error < 0 && !(c->flags & FAILED)) {
-        c->flags |= FAILED;
-        c->failure = pl_failure_new(error, "watching the connection", NULL, NULL);
-        connection_attend(c);
-    }
+    if (error < 0)
+        pli_connection_fail(c, pl_failure_new(error, "watching the connection", NULL, NULL));
 }
 
 /* A clean end is nobody's fault and needs no story. */
@@ -234,21 +101,11 @@ static pl_failure *failure_with_peer(const pli_connection *c, int code)
                           pl_address_format(&peer, text, sizeof text));
 }
 
-/* Lets go of the producer before it is told, so that whatever it does, it is told once. */
-static void stop_producer(pli_connection *c)
-{
-    pl_producer *producer = c->producer;
-
-    c->producer = NULL;
-    if (producer && producer->ops->stop_producing)
-        producer->ops->stop_producing(producer);
-}
-
 /* The only place where connection_lost is called. Takes the reason. */
 static void connection_lose(pli_connection *c, pl_failure *take_reason)
 {
     pl_protocol *protocol = c->transport.protocol;
-    pli_backend *backend = reactor_of(c)->backend;
+    pli_backend *backend = pli_connection_reactor(c)->backend;
     int code = pl_failure_code(take_reason);
     /* Closed and all handed over: what the kernel still holds is for the peer, also when the owner ends before the peer does. */
     bool orderly = code == PL_E_CLEAN || (code == PL_E_ENDED && c->flags & FIN_SENT);
@@ -258,7 +115,7 @@ static void connection_lose(pli_connection *c, pl_failure *take_reason)
         return;
     }
     c->flags |= LOST;
-    stop_producer(c);
+    pli_connection_stop_producer(c);
     if (c->flags & MADE && protocol->ops->connection_lost)
         protocol->ops->connection_lost(protocol, take_reason);
     pl_failure_unref(take_reason);
@@ -277,20 +134,24 @@ static void lose_for(pli_connection *c, int code)
 }
 
 /* Lets it end from the loop, for the first reason that is given. Takes it. */
-static void connection_fail(pli_connection *c, pl_failure *take_reason)
+void pli_connection_fail(pli_connection *c, pl_failure *take_reason)
 {
     if (c->flags & (LOST | FAILED)) {
         pl_failure_unref(take_reason);
         return;
     }
     c->flags |= FAILED;
-    c->failure = take_reason;
-    connection_attend(c);
+    /* While a broken one is heard out, this ends that, but is not the first reason. */
+    if (c->flags & BROKEN)
+        pl_failure_unref(take_reason);
+    else
+        c->failure = take_reason;
+    pli_connection_attend(c);
 }
 
 static void connection_removed(pli_io *io)
 {
-    pli_connection *c = connection_of_io(io);
+    pli_connection *c = pli_connection_of_io(io);
 
     c->flags |= REMOVED;
     bury_when_over(c);
@@ -301,7 +162,7 @@ static void connection_bury(pli_task *task)
     pli_connection *c = pl_container_of(task, pli_connection, task);
 
     PLI_ASSERT(c->flags & LOST && c->flags & REMOVED);
-    pli_outbox_clear(&reactor_of(c)->outbox, &c->out);
+    pli_outbox_clear(&pli_connection_reactor(c)->outbox, &c->out);
     while (has_held(c))
         drop_first_held(c->extra);
     pli_free(c->extra);
@@ -335,15 +196,10 @@ static bool is_paused(const pli_connection *c)
     return c->flags & (PAUSED | FULL_PAUSED) && !(c->flags & CLOSING);
 }
 
-static bool is_full(const pli_connection *c)
-{
-    return c->out.bytes >= high_mark(c) && !(c->flags & NO_FULL_PAUSE);
-}
-
 /* Input came although the queue is full: perhaps what is queued can go out right now. */
 static void try_to_empty(pli_connection *c)
 {
-    pli_backend *backend = reactor_of(c)->backend;
+    pli_backend *backend = pli_connection_reactor(c)->backend;
 
     if (c->out.keeping)
         return; /* it has been tried, and the peer has no room */
@@ -354,7 +210,7 @@ static void try_to_empty(pli_connection *c)
 static void deliver(pli_connection *c, pl_buf *buf, pl_slice in)
 {
     pl_protocol *protocol = c->transport.protocol;
-    pl_reactor *reactor = reactor_of(c);
+    pl_reactor *reactor = pli_connection_reactor(c);
 
     if (c->flags & (CLOSING | DOOMED) || !protocol->ops->data_received)
         return;
@@ -365,13 +221,13 @@ static void deliver(pli_connection *c, pl_buf *buf, pl_slice in)
 
 static void connection_received(pli_io *io, pl_buf *buf, pl_slice in)
 {
-    pli_connection *c = connection_of_io(io);
+    pli_connection *c = pli_connection_of_io(io);
 
     if (c->flags & (CLOSING | LOST))
         return; /* what comes after the close is discarded */
-    if (is_full(c))
+    if (pli_connection_is_full(c))
         try_to_empty(c);
-    if (is_full(c))
+    if (pli_connection_is_full(c))
         c->flags |= FULL_PAUSED;
     if (!is_paused(c) && !has_held(c)) {
         deliver(c, buf, in);
@@ -379,10 +235,10 @@ static void connection_received(pli_io *io, pl_buf *buf, pl_slice in)
     }
     want(c, 0);
     if (hold(c, in) < 0)
-        connection_fail(c, pl_failure_of(-ENOMEM));
+        pli_connection_fail(c, pl_failure_of(-ENOMEM));
 }
 
-static int code_of_receive_error(int error)
+static int code_of_error(int error)
 {
     if (error == -ETIMEDOUT)
         return PL_E_TIMED_OUT;
@@ -391,71 +247,34 @@ static int code_of_receive_error(int error)
     return PL_E_LOST;
 }
 
+void pli_connection_broke(pli_connection *c, int error)
+{
+    if (c->flags & (DOOMED | BROKEN))
+        return;
+    c->flags |= has_held(c) ? BROKEN : FAILED;
+    c->failure = failure_with_peer(c, code_of_error(error));
+    pli_connection_attend(c);
+}
+
 static void connection_receive_ended(pli_io *io, int error)
 {
-    pli_connection *c = connection_of_io(io);
+    pli_connection *c = pli_connection_of_io(io);
 
     if (c->flags & LOST)
         return;
     if (error == 0)
         c->flags |= ENDED;
     else
-        connection_fail(c, failure_with_peer(c, code_of_receive_error(error)));
-    connection_attend(c);
-}
-
-/* Whether somebody has to know how the sending goes, as soon as it is known. */
-static bool waits_for_sending(const pli_connection *c)
-{
-    if (c->flags & (CLOSING | HALF_CLOSING | FULL_PAUSED))
-        return true;
-    if (c->producer)
-        return c->flags & (PULL | PRODUCER_PAUSED);
-    return c->flags & FULL_TOLD && protocol_ops(c)->drained;
-}
-
-/* Also when it is the backend that goes on after it was blocked: whoever waits must not wait for the next event from outside. */
-static size_t connection_gather(pli_io *io, struct iovec *pieces, size_t max)
-{
-    pli_connection *c = connection_of_io(io);
-
-    if (waits_for_sending(c))
-        reactor_of(c)->settle = true; /* connection_sent() sees to what comes of it */
-    return pli_outbox_gather(&c->out, pieces, max);
-}
-
-static void connection_sent(pli_io *io, ssize_t n)
-{
-    pli_connection *c = connection_of_io(io);
-
-    if (c->flags & LOST)
-        return;
-    if (n < 0) {
-        pli_outbox_clear(&reactor_of(c)->outbox, &c->out);
-        connection_fail(c, failure_with_peer(c, code_of_receive_error((int) n)));
-        return;
-    }
-    pli_outbox_consume(&reactor_of(c)->outbox, &c->out, (size_t) n);
-    if (waits_for_sending(c))
-        connection_attend(c);
-    else if (c->out.bytes <= low_mark(c))
-        c->flags &= ~(unsigned) FULL_TOLD;
-}
-
-static void connection_blocked(pli_io *io)
-{
-    pli_connection *c = connection_of_io(io);
-
-    if (pli_outbox_keep(&reactor_of(c)->outbox, &c->out) < 0)
-        connection_fail(c, pl_failure_of(-ENOMEM));
+        pli_connection_broke(c, error);
+    pli_connection_attend(c);
 }
 
 static const pli_io_ops connection_io_ops = {
     .received = connection_received,
     .receive_ended = connection_receive_ended,
-    .gather = connection_gather,
-    .sent = connection_sent,
-    .blocked = connection_blocked,
+    .gather = pli_connection_gather,
+    .sent = pli_connection_sent,
+    .blocked = pli_connection_blocked,
     .removed = connection_removed,
 };
 
@@ -476,64 +295,30 @@ static void send_fin(pli_connection *c)
         protocol->ops->write_connection_lost(protocol);
 }
 
-/* ---- producers ---- */
-
-/* A producer that was answered PL_FULL is always resumed; it is paused only if the queue did not empty at once. */
-static void tell_push_producer(pli_connection *c)
+static void deliver_first_held(pli_connection *c)
 {
-    bool low = c->out.bytes <= low_mark(c), untold = c->flags & PAUSE_UNTOLD;
+    pl_buf *buf = pl_buf_ref(c->extra->first_held->buf);
 
-    if (!(c->flags & PRODUCER_PAUSED))
-        return;
-    c->flags &= ~(unsigned) PAUSE_UNTOLD;
-    if (low) {
-        c->flags &= ~(unsigned) PRODUCER_PAUSED;
-        c->producer->ops->resume_producing(c->producer);
-    } else if (untold && c->producer->ops->pause_producing) {
-        c->producer->ops->pause_producing(c->producer);
-    }
-}
-
-static void tell_producer(pli_connection *c)
-{
-    if (!c->producer)
-        return;
-    if (!(c->flags & PULL))
-        tell_push_producer(c);
-    else if (c->flags & ASK && c->out.bytes <= low_mark(c)) {
-        c->flags &= ~(unsigned) ASK; /* set again by what it writes */
-        c->producer->ops->resume_producing(c->producer);
-    }
-}
-
-static void tell_drained(pli_connection *c)
-{
-    pl_protocol *protocol = c->transport.protocol;
-
-    if (c->out.bytes > low_mark(c))
-        return;
-    if (c->flags & FULL_PAUSED) {
-        c->flags &= ~(unsigned) FULL_PAUSED;
-        connection_attend(c);
-    }
-    if (!(c->flags & FULL_TOLD))
-        return;
-    c->flags &= ~(unsigned) FULL_TOLD;
-    if (!(c->flags & CLOSING) && protocol->ops->drained)
-        protocol->ops->drained(protocol);
+    drop_first_held(c->extra);
+    deliver(c, NULL, pl_buf_slice(buf));
+    pl_buf_unref(buf);
 }
 
 static void deliver_held(pli_connection *c)
 {
     while (has_held(c) && !is_paused(c) && !(c->flags & (DOOMED | CLOSING))) {
-        pl_buf *buf = pl_buf_ref(c->extra->first_held->buf);
-
-        drop_first_held(c->extra);
-        deliver(c, NULL, pl_buf_slice(buf));
-        pl_buf_unref(buf);
-        if (is_full(c))
+        deliver_first_held(c);
+        if (pli_connection_is_full(c))
             c->flags |= FULL_PAUSED;
     }
+}
+
+/* It is broken, and will never resume: what had come by then is heard, paused or not. */
+static void deliver_rest(pli_connection *c)
+{
+    while (has_held(c) && !(c->flags & (DOOMED | CLOSING)))
+        deliver_first_held(c);
+    c->flags |= FAILED;
 }
 
 /* The peer's FIN is told after all that came before it. */
@@ -575,12 +360,16 @@ static bool end_if_over(pli_connection *c)
 /* Each step may call the program, and so may close or abort it, or end the scope that owns it. */
 static void attend_steps(pli_connection *c)
 {
+    if (c->flags & BROKEN) {
+        deliver_rest(c);
+        return;
+    }
     if (c->flags & CLOSING)
-        stop_producer(c);
+        pli_connection_stop_producer(c);
     if (!(c->flags & DOOMED))
-        tell_drained(c);
+        pli_connection_tell_drained(c);
     if (!(c->flags & DOOMED))
-        tell_producer(c);
+        pli_connection_tell_producer(c);
     if (!(c->flags & DOOMED))
         deliver_held(c);
     if (!(c->flags & DOOMED))
@@ -589,7 +378,7 @@ static void attend_steps(pli_connection *c)
         send_fin(c);
 }
 
-static void connection_task(pli_task *task)
+void pli_connection_task(pli_task *task)
 {
     pli_connection *c = pl_container_of(task, pli_connection, task);
 
@@ -604,175 +393,91 @@ static void connection_task(pli_task *task)
     if (!is_paused(c) && !has_held(c) && !(c->flags & ENDED))
         want(c, PLI_WANT_RECEIVE);
     if (c->out.bytes)
-        connection_want_flush(c);
+        pli_connection_want_flush(c);
 }
 
-static void connection_flush(pli_task *task)
+void pli_connection_flush(pli_task *task)
 {
     pli_connection *c = pl_container_of(task, pli_connection, task);
-    pli_backend *backend = reactor_of(c)->backend;
+    pli_backend *backend = pli_connection_reactor(c)->backend;
 
-    if (c->flags & (LOST | FAILED)) {
-        connection_task(task);
+    if (c->flags & (DOOMED | BROKEN)) {
+        pli_connection_task(task);
         return;
     }
     if (c->out.bytes)
         backend->ops->send(backend, &c->io);
     if (c->flags & ATTENTION)
-        connection_attend(c);
+        pli_connection_attend(c);
 }
 
 /* ---- what the program calls ---- */
-
-/* Answers a write whose bytes are in the queue by now. */
-static int queued(pli_connection *c)
-{
-    connection_want_flush(c);
-    c->flags |= ASK;
-    if (c->out.bytes < high_mark(c))
-        return 0;
-    c->flags |= FULL_TOLD;
-    if (c->producer && !(c->flags & (PULL | PRODUCER_PAUSED)))
-        c->flags |= PRODUCER_PAUSED | PAUSE_UNTOLD;
-    return PL_FULL;
-}
-
-static int may_write(const pli_connection *c, size_t n)
-{
-    pli_check_thread(reactor_of(c));
-    if (c->flags & (CLOSING | HALF_CLOSING | LOST | FAILED))
-        return PL_E_CLOSED;
-    return c->out.bytes > max_mark(c) || n > max_mark(c) - c->out.bytes ? PL_E_LIMIT : 0;
-}
-
-/* From this size on, what has just been received is sent on from where it lies. */
-#define SHARE_BYTES 2048
-
-static int connection_write(pl_transport *transport, pl_slice bytes)
-{
-    pli_connection *c = connection_of(transport);
-    pl_reactor *reactor = reactor_of(c);
-    pl_buf *receiving = reactor->receiving;
-    int error = may_write(c, bytes.len);
-
-    if (error < 0 || bytes.len == 0)
-        return error;
-    if (receiving && bytes.len >= SHARE_BYTES && !c->out.keeping && pli_buf_holds(receiving, bytes))
-        error = pli_outbox_share(&reactor->outbox, &c->out, pl_buf_ref(receiving), bytes);
-    else
-        error = pli_outbox_copy(&reactor->outbox, &c->out, bytes);
-    return error < 0 ? error : queued(c);
-}
-
-static int connection_write_buf(pl_transport *transport, pl_buf *take_buf, pl_slice bytes)
-{
-    pli_connection *c = connection_of(transport);
-    int error = may_write(c, bytes.len);
-
-    if (error == PL_E_LIMIT && c->out.bytes == 0)
-        error =
-            0; /* shared memory that is there anyway; what is larger than the limit could never be sent */
-    else if (error == PL_E_LIMIT && c->producer && !(c->flags & PULL))
-        c->flags |= PRODUCER_PAUSED; /* resumed when what is queued has gone */
-    if (error < 0) {
-        pl_buf_unref(take_buf);
-        return error;
-    }
-    error = pli_outbox_share(&reactor_of(c)->outbox, &c->out, take_buf, bytes);
-    return error < 0 ? error : queued(c);
-}
 
 static void deadline_passed(void *arg)
 {
     pli_connection *c = arg;
 
-    connection_fail(c, failure_with_peer(c, PL_E_TIMED_OUT));
+    pli_connection_fail(c, failure_with_peer(c, PL_E_TIMED_OUT));
 }
 
 static void connection_close(pl_transport *transport)
 {
-    pli_connection *c = connection_of(transport);
+    pli_connection *c = pli_connection_of(transport);
 
-    pli_check_thread(reactor_of(c));
+    pli_check_thread(pli_connection_reactor(c));
     if (c->flags & (CLOSING | LOST | FAILED))
         return;
     c->flags |= CLOSING;
     if (!pl_call_later(&c->scope, c->origin->close_s, deadline_passed, c).slot)
-        connection_fail(c, pl_failure_of(-ENOMEM));
+        pli_connection_fail(c, pl_failure_of(-ENOMEM));
     while (has_held(c))
         drop_first_held(c->extra);
-    connection_attend(c);
+    pli_connection_attend(c);
 }
 
 static void connection_abort(pl_transport *transport, pl_failure *take_reason)
 {
-    pli_connection *c = connection_of(transport);
+    pli_connection *c = pli_connection_of(transport);
 
-    pli_check_thread(reactor_of(c));
-    connection_fail(c, take_reason);
+    pli_check_thread(pli_connection_reactor(c));
+    pli_connection_fail(c, take_reason);
 }
 
 static int connection_close_write(pl_transport *transport)
 {
-    pli_connection *c = connection_of(transport);
+    pli_connection *c = pli_connection_of(transport);
 
-    pli_check_thread(reactor_of(c));
+    pli_check_thread(pli_connection_reactor(c));
     if (c->flags & (CLOSING | LOST | FAILED))
         return PL_E_CLOSED;
     c->flags |= HALF_CLOSING;
-    connection_attend(c);
+    pli_connection_attend(c);
     return 0;
 }
 
 static bool connection_closing(const pl_transport *transport)
 {
-    return connection_of(transport)->flags & (CLOSING | LOST | FAILED);
+    return pli_connection_of(transport)->flags & (CLOSING | LOST | FAILED);
 }
 
 static void connection_pause(pl_transport *transport)
 {
-    connection_of(transport)->flags |= PAUSED;
+    pli_connection_of(transport)->flags |= PAUSED;
 }
 
 static void connection_resume(pl_transport *transport)
 {
-    pli_connection *c = connection_of(transport);
+    pli_connection *c = pli_connection_of(transport);
 
-    pli_check_thread(reactor_of(c));
+    pli_check_thread(pli_connection_reactor(c));
     c->flags &= ~(unsigned) PAUSED;
     if (has_held(c) || c->flags & ENDED || !(c->io.wants & PLI_WANT_RECEIVE))
-        connection_attend(c);
-}
-
-static void connection_set_pause_when_full(pl_transport *transport, bool on)
-{
-    pli_connection *c = connection_of(transport);
-
-    c->flags = on ? c->flags & ~(unsigned) NO_FULL_PAUSE : c->flags | NO_FULL_PAUSE;
-    if (!on && c->flags & FULL_PAUSED) {
-        c->flags &= ~(unsigned) FULL_PAUSED;
-        connection_attend(c);
-    }
-}
-
-static int connection_set_marks(pl_transport *transport, const pl_marks *marks)
-{
-    connection_extra *extra = extra_of(connection_of(transport));
-
-    if (!extra)
-        return -ENOMEM;
-    extra->marks = marks;
-    return 0;
-}
-
-static size_t connection_queued(const pl_transport *transport)
-{
-    return connection_of(transport)->out.bytes;
+        pli_connection_attend(c);
 }
 
 static void connection_peer(const pl_transport *transport, pl_address *ret_address)
 {
-    const pli_connection *c = connection_of(transport);
+    const pli_connection *c = pli_connection_of(transport);
 
     if (c->peer.family == OTHER) {
         *ret_address = c->extra->peer;
@@ -784,7 +489,7 @@ static void connection_peer(const pl_transport *transport, pl_address *ret_addre
 
 static int connection_host(const pl_transport *transport, pl_address *ret_address)
 {
-    const pli_connection *c = connection_of(transport);
+    const pli_connection *c = pli_connection_of(transport);
     struct sockaddr_storage address;
     socklen_t size;
     int error = c->flags & LOST ? PL_E_CLOSED : pli_socket_name(c->io.fd, &address, &size);
@@ -806,48 +511,25 @@ static int set_tcp(pli_connection *c, int level, int name, int value)
 
 static int connection_set_nodelay(pl_transport *transport, bool on)
 {
-    return set_tcp(connection_of(transport), IPPROTO_TCP, TCP_NODELAY, on);
+    return set_tcp(pli_connection_of(transport), IPPROTO_TCP, TCP_NODELAY, on);
 }
 
 static int connection_set_keepalive(pl_transport *transport, unsigned idle_s)
 {
-    pli_connection *c = connection_of(transport);
+    pli_connection *c = pli_connection_of(transport);
     int error = idle_s ? set_tcp(c, IPPROTO_TCP, TCP_KEEPIDLE, (int) idle_s) : 0;
 
     return error < 0 ? error : set_tcp(c, SOL_SOCKET, SO_KEEPALIVE, idle_s != 0);
 }
 
-static int connection_register_producer(pl_transport *transport, pl_producer *producer,
-                                        pl_producer_kind kind)
-{
-    pli_connection *c = connection_of(transport);
-
-    pli_check_thread(reactor_of(c));
-    if (c->flags & (CLOSING | HALF_CLOSING | LOST | FAILED))
-        return PL_E_CLOSED;
-    if (c->producer)
-        return PL_E_BUSY;
-    c->producer = producer;
-    c->flags &= ~(unsigned) (PULL | PRODUCER_PAUSED | PAUSE_UNTOLD);
-    if (kind == PL_PULL_PRODUCER)
-        c->flags |= PULL | ASK;
-    connection_attend(c);
-    return 0;
-}
-
-static void connection_unregister_producer(pl_transport *transport)
-{
-    connection_of(transport)->producer = NULL;
-}
-
 static pl_scope *connection_scope(pl_transport *transport)
 {
-    return &connection_of(transport)->scope;
+    return &pli_connection_of(transport)->scope;
 }
 
 static pl_transport_id connection_id(const pl_transport *transport)
 {
-    const pli_connection *c = connection_of(transport);
+    const pli_connection *c = pli_connection_of(transport);
 
     return (pl_transport_id){c->io.slot, c->io.gen};
 }
@@ -855,23 +537,23 @@ static pl_transport_id connection_id(const pl_transport *transport)
 static const pl_transport_ops connection_ops = {
     .size = sizeof connection_ops,
     .name = "stream",
-    .write = connection_write,
-    .write_buf = connection_write_buf,
+    .write = pli_connection_write,
+    .write_buf = pli_connection_write_buf,
     .close = connection_close,
     .abort = connection_abort,
     .close_write = connection_close_write,
     .closing = connection_closing,
     .pause = connection_pause,
     .resume = connection_resume,
-    .set_pause_when_full = connection_set_pause_when_full,
-    .set_marks = connection_set_marks,
-    .queued = connection_queued,
+    .set_pause_when_full = pli_connection_set_pause_when_full,
+    .set_marks = pli_connection_set_marks,
+    .queued = pli_connection_queued,
     .peer = connection_peer,
     .host = connection_host,
     .set_nodelay = connection_set_nodelay,
     .set_keepalive = connection_set_keepalive,
-    .register_producer = connection_register_producer,
-    .unregister_producer = connection_unregister_producer,
+    .register_producer = pli_connection_register_producer,
+    .unregister_producer = pli_connection_unregister_producer,
     .scope = connection_scope,
     .id = connection_id,
 };
@@ -883,7 +565,7 @@ pl_transport *pl_transport_find(pl_reactor *reactor, pl_transport_id id)
 
     if (!io || io->ops != &connection_io_ops)
         return NULL;
-    c = connection_of_io(io);
+    c = pli_connection_of_io(io);
     return c->flags & LOST ? NULL : &c->transport;
 }
 
@@ -971,7 +653,7 @@ static int set_peer(pli_connection *c, const pl_address *peer)
 {
     c->peer = (small_address){peer->family, peer->port, {0}};
     if (peer->family == PL_UNIX || peer->zone) {
-        if (!extra_of(c))
+        if (!pli_connection_extra(c))
             return -ENOMEM;
         c->extra->peer = *peer;
         c->peer.family = OTHER;
@@ -1008,7 +690,7 @@ static int connection_begin(pli_connection *c, pl_scope *owner)
     if (protocol->ops->connection_made)
         error = protocol->ops->connection_made(protocol);
     if (error < 0)
-        connection_fail(c, failure_with_peer(c, error));
+        pli_connection_fail(c, failure_with_peer(c, error));
     else if (!(c->flags & (LOST | FAILED)))
         want(c, PLI_WANT_RECEIVE);
     return error < 0 ? error : 0;
@@ -1050,7 +732,7 @@ bool pli_connection_knows(const pli_owned *thing, pli_thing *ret_thing)
         return false;
     *ret_thing = (pli_thing){
         .kind = "connection",
-        .name = protocol_ops(pl_container_of(scope, pli_connection, scope))->name,
+        .name = pl_container_of(scope, pli_connection, scope)->transport.protocol->ops->name,
         .inner = scope,
     };
     return true;

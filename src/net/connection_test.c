@@ -36,8 +36,7 @@ PL_TEST_EACH_BACKEND(without_an_opinion_on_half_close_the_end_of_the_peer_closes
     KIT_UNTIL(&k, k.server.lost);
     PL_EQ(kit_hear(&k, peer, (char[1]){0}, 1), 0);
     PL_EQ(k.server.reason, PL_E_CLEAN);
-    peer_close(peer);
-    kit_done(&k);
+    kit_done_with(&k, peer);
 }
 
 PL_TEST_EACH_BACKEND(unix_streams_work_as_tcp_does)
@@ -152,8 +151,7 @@ PL_TEST_EACH_BACKEND(closing_to_a_peer_that_does_not_read_rests)
     pl_close(k.server.transport);
     PL_CHECK(kit_rests(&k));
     PL_EQ(k.server.lost, 0);
-    peer_close(peer);
-    kit_done(&k);
+    kit_done_with(&k, peer);
 }
 
 PL_TEST_EACH_BACKEND(close_to_a_peer_that_does_not_read_ends_at_its_deadline)
@@ -168,8 +166,7 @@ PL_TEST_EACH_BACKEND(close_to_a_peer_that_does_not_read_ends_at_its_deadline)
     pl_close(k.server.transport);
     KIT_UNTIL(&k, k.server.lost);
     PL_EQ(k.server.reason, PL_E_TIMED_OUT);
-    peer_close(peer);
-    kit_done(&k);
+    kit_done_with(&k, peer);
 }
 
 PL_TEST_EACH_BACKEND(close_discards_what_the_peer_still_says)
@@ -230,8 +227,7 @@ PL_TEST_EACH_BACKEND(the_first_reason_is_the_one_that_is_told)
     peer_say(peer, "x");
     KIT_UNTIL(&k, k.server.lost);
     PL_EQ(k.server.reason, PL_E_PROTOCOL);
-    peer_close(peer);
-    kit_done(&k);
+    kit_done_with(&k, peer);
 }
 
 PL_TEST_EACH_BACKEND(a_reset_by_the_peer_is_lost_and_not_clean)
@@ -239,8 +235,7 @@ PL_TEST_EACH_BACKEND(a_reset_by_the_peer_is_lost_and_not_clean)
     kit k;
     int peer;
 
-    kit_open(&k);
-    peer = kit_dial_made(&k);
+    peer = kit_open_made(&k);
     peer_reset(peer);
     KIT_UNTIL(&k, k.server.lost);
     PL_STR_EQ(k.server.trace, "made lost(PL_E_LOST)");
@@ -288,8 +283,7 @@ PL_TEST_EACH_BACKEND(after_the_peers_half_close_it_can_still_be_talked_to)
     kit k;
     int peer;
 
-    kit_open(&k);
-    peer = kit_dial_made(&k);
+    peer = kit_open_made(&k);
     peer_shutdown(peer, SHUT_WR);
     KIT_UNTIL(&k, strstr(k.server.trace, "eof"));
     PL_CHECK(kit_rests(&k));
@@ -299,8 +293,7 @@ PL_TEST_EACH_BACKEND(after_the_peers_half_close_it_can_still_be_talked_to)
     PL_EQ(kit_hear(&k, peer, (char[1]){0}, 1), 0);
     KIT_UNTIL(&k, k.server.lost);
     PL_STR_EQ(k.server.trace, "made eof lost(PL_E_CLEAN)");
-    peer_close(peer);
-    kit_done(&k);
+    kit_done_with(&k, peer);
 }
 
 /* ---- pausing ---- */
@@ -350,8 +343,7 @@ PL_TEST_EACH_BACKEND(pause_in_data_received_holds_what_comes_next)
         KIT_UNTIL(&k, k.server.bytes > before);
     }
     PL_EQ(k.server.bytes, 5);
-    peer_close(peer);
-    kit_done(&k);
+    kit_done_with(&k, peer);
 }
 
 PL_TEST_EACH_BACKEND(resume_and_pause_in_one_go_delivers_nothing)
@@ -370,8 +362,7 @@ PL_TEST_EACH_BACKEND(resume_and_pause_in_one_go_delivers_nothing)
     PL_STR_EQ(k.server.trace, "made");
     pl_resume(k.server.transport);
     KIT_UNTIL(&k, k.server.bytes == 4);
-    peer_close(peer);
-    kit_done(&k);
+    kit_done_with(&k, peer);
 }
 
 PL_TEST_EACH_BACKEND(close_while_paused_forgets_what_is_held)
@@ -393,6 +384,90 @@ PL_TEST_EACH_BACKEND(close_while_paused_forgets_what_is_held)
     kit_done(&k);
 }
 
+/* A connection that was paused, holds "held", and that its peer has reset. It finds out when it writes. */
+static void break_while_paused(kit *k)
+{
+    int peer;
+
+    kit_open(k);
+    k->server.on[ON_MADE] = kit_pause;
+    peer = kit_dial_made(k);
+    peer_say(peer, "held");
+    PL_CHECK(kit_rests(k));
+    PL_STR_EQ(k->server.trace, "made");
+    peer_reset(peer);
+}
+
+static void write_until_lost(kit *k)
+{
+    while (!k->server.lost) {
+        pl_ignore(pl_write_str(k->server.transport, "x"));
+        PL_EQ(pl_reactor_turn(k->reactor, 0.001), 0);
+    }
+}
+
+PL_TEST_EACH_BACKEND(input_held_when_the_connection_breaks_is_heard_before_its_loss)
+{
+    kit k;
+
+    break_while_paused(&k);
+    write_until_lost(&k);
+    PL_STR_EQ(k.server.trace, "made data(held) lost(PL_E_LOST)");
+    kit_done(&k);
+}
+
+static void refuse_to_write(kit_side *side)
+{
+    PL_CHECK(!pl_closing(side->transport));
+    PL_EQ(pl_write_str(side->transport, "x"), PL_E_CLOSED);
+}
+
+PL_TEST_EACH_BACKEND(while_a_broken_connection_is_heard_out_it_takes_no_more_to_send)
+{
+    kit k;
+
+    break_while_paused(&k);
+    k.server.on[ON_DATA] = refuse_to_write;
+    write_until_lost(&k);
+    PL_EQ(k.server.bytes, 4);
+    kit_done(&k);
+}
+
+PL_TEST_EACH_BACKEND(closing_or_aborting_a_broken_connection_that_is_heard_out_changes_nothing)
+{
+    kit k;
+
+    for (int i = 0; i < 2; ++i) {
+        break_while_paused(&k);
+        k.server.on[ON_DATA] = i ? kit_abort : kit_close;
+        write_until_lost(&k);
+        PL_STR_EQ(k.server.trace, "made data(held) lost(PL_E_LOST)");
+        kit_done(&k);
+    }
+}
+
+PL_TEST_EACH_BACKEND(scope_that_ends_while_a_broken_connection_is_heard_out_is_the_end_of_it)
+{
+    kit k;
+
+    break_while_paused(&k);
+    k.server.on[ON_DATA] = kit_end_scope;
+    write_until_lost(&k);
+    PL_STR_EQ(k.server.trace, "made data(held) lost(PL_E_ENDED)");
+    kit_done(&k);
+}
+
+PL_TEST_EACH_BACKEND(abort_while_paused_forgets_what_is_held)
+{
+    kit k;
+
+    break_while_paused(&k);
+    pl_abort(k.server.transport);
+    KIT_UNTIL(&k, k.server.lost);
+    PL_STR_EQ(k.server.trace, "made lost(PL_E_ABORTED)");
+    kit_done(&k);
+}
+
 /* ---- back-pressure ---- */
 
 PL_TEST_EACH_BACKEND(drained_follows_a_full_queue)
@@ -406,8 +481,7 @@ PL_TEST_EACH_BACKEND(drained_follows_a_full_queue)
     KIT_UNTIL(&k, strstr(k.server.trace, "drained"));
     PL_CHECK(kit_rests(&k));
     PL_STR_EQ(k.server.trace, "made drained");
-    peer_close(peer);
-    kit_done(&k);
+    kit_done_with(&k, peer);
 }
 
 PL_TEST_EACH_BACKEND(waiting_for_a_peer_that_does_not_read_rests)
@@ -420,8 +494,7 @@ PL_TEST_EACH_BACKEND(waiting_for_a_peer_that_does_not_read_rests)
     peer = kit_dial_made(&k);
     fill_up(&k);
     PL_CHECK(kit_rests(&k));
-    peer_close(peer);
-    kit_done(&k);
+    kit_done_with(&k, peer);
 }
 
 PL_TEST_EACH_BACKEND(reading_pauses_while_the_queue_is_full)
@@ -438,8 +511,7 @@ PL_TEST_EACH_BACKEND(reading_pauses_while_the_queue_is_full)
     PL_EQ(k.server.bytes, 0);
     pl_set_pause_when_full(k.server.transport, false);
     KIT_UNTIL(&k, k.server.bytes == 8);
-    peer_close(peer);
-    kit_done(&k);
+    kit_done_with(&k, peer);
 }
 
 PL_TEST_EACH_BACKEND(reading_goes_on_when_the_queue_has_drained)
@@ -462,8 +534,7 @@ PL_TEST_EACH_BACKEND(reading_goes_on_when_the_queue_has_drained)
         PL_EQ(pl_reactor_turn(k.reactor, 0.001), 0);
     }
     PL_EQ(k.server.bytes, 8);
-    peer_close(peer);
-    kit_done(&k);
+    kit_done_with(&k, peer);
 }
 
 PL_TEST_EACH_BACKEND(a_write_beyond_the_hard_mark_is_refused_whole)
@@ -474,16 +545,14 @@ PL_TEST_EACH_BACKEND(a_write_beyond_the_hard_mark_is_refused_whole)
     kit k;
     int peer;
 
-    kit_open(&k);
-    peer = kit_dial_made(&k);
+    peer = kit_open_made(&k);
     pl_set_marks(k.server.transport, &marks);
     PL_EQ(pl_write(k.server.transport, pl_slice_of(bytes, 99)), 0);
     PL_EQ(pl_write(k.server.transport, pl_slice_of(bytes, 1)), PL_FULL);
     PL_EQ(pl_write(k.server.transport, pl_slice_of(bytes, 101)), PL_E_LIMIT);
     PL_EQ(pl_queued(k.server.transport), 100);
     PL_EQ(pl_write(k.server.transport, pl_slice_of(bytes, 100)), PL_FULL);
-    peer_close(peer);
-    kit_done(&k);
+    kit_done_with(&k, peer);
 }
 
 PL_TEST_EACH_BACKEND(a_mark_of_zero_is_the_default)
@@ -493,14 +562,12 @@ PL_TEST_EACH_BACKEND(a_mark_of_zero_is_the_default)
     kit k;
     int peer;
 
-    kit_open(&k);
-    peer = kit_dial_made(&k);
+    peer = kit_open_made(&k);
     pl_set_marks(k.server.transport, &marks);
     PL_EQ(pl_write(k.server.transport, pl_slice_of(bytes, 999)), 0);
     PL_EQ(pl_write(k.server.transport, pl_slice_of(bytes, 1)), PL_FULL);
     KIT_UNTIL(&k, strstr(k.server.trace, "drained"));
-    peer_close(peer);
-    kit_done(&k);
+    kit_done_with(&k, peer);
 }
 
 PL_TEST_EACH_BACKEND(marks_below_what_is_queued_refuse_all)
@@ -511,13 +578,11 @@ PL_TEST_EACH_BACKEND(marks_below_what_is_queued_refuse_all)
     kit k;
     int peer;
 
-    kit_open(&k);
-    peer = kit_dial_made(&k);
+    peer = kit_open_made(&k);
     PL_EQ(pl_write(k.server.transport, pl_slice_of(bytes, 1000)), 0);
     pl_set_marks(k.server.transport, &marks);
     PL_EQ(pl_write(k.server.transport, pl_slice_of(bytes, 1)), PL_E_LIMIT);
-    peer_close(peer);
-    kit_done(&k);
+    kit_done_with(&k, peer);
 }
 
 /* ---- how bytes are written ---- */
@@ -544,8 +609,7 @@ PL_TEST_EACH_BACKEND(many_separate_buffers_arrive_in_order)
         PL_EQ(kit_hear(&k, peer, &byte, 1), 1);
         PL_EQ(byte, pattern(at));
     }
-    peer_close(peer);
-    kit_done(&k);
+    kit_done_with(&k, peer);
 }
 
 PL_TEST_EACH_BACKEND(bytes_written_one_by_one_arrive_in_order)
@@ -565,8 +629,7 @@ PL_TEST_EACH_BACKEND(bytes_written_one_by_one_arrive_in_order)
     }
     pl_close(k.server.transport);
     PL_EQ(hear_pattern(&k, peer), 50000);
-    peer_close(peer);
-    kit_done(&k);
+    kit_done_with(&k, peer);
 }
 
 /* Large and small, shared and copied, while the peer reads now and then: all of it, in order. */
@@ -613,8 +676,7 @@ PL_TEST_EACH_BACKEND(a_slow_reader_gets_every_byte)
             if (sink[i] != pattern(heard))
                 check_fail(__FILE__, __LINE__, "byte %zu is wrong", heard);
     }
-    peer_close(peer);
-    kit_done(&k);
+    kit_done_with(&k, peer);
 }
 
 PL_TEST_EACH_BACKEND(a_peer_that_never_reads_costs_no_more_than_the_marks)
@@ -639,8 +701,7 @@ PL_TEST_EACH_BACKEND(a_peer_that_never_reads_costs_no_more_than_the_marks)
     PL_CHECK(said > 65536);
     PL_CHECK(most <= 65536 + 65536); /* the high mark and one receive on top of it */
     PL_CHECK(kit_rests(&k));
-    peer_close(peer);
-    kit_done(&k);
+    kit_done_with(&k, peer);
 }
 
 /* ---- after the end ---- */
@@ -697,8 +758,7 @@ PL_TEST_EACH_BACKEND(an_id_finds_its_connection_until_that_is_lost)
     PL_EQ(k.server.id.slot, old.slot);
     PL_CHECK(pl_transport_find(k.reactor, k.server.id) == k.server.transport);
     PL_CHECK(!pl_transport_find(k.reactor, old));
-    peer_close(peer);
-    kit_done(&k);
+    kit_done_with(&k, peer);
 }
 
 /* ---- the owner ends ---- */
@@ -723,8 +783,7 @@ static void end_scope_test(int event)
         pl_abort(k.server.transport);
     KIT_UNTIL(&k, k.server.lost);
     PL_EQ(k.server.reason, event == ON_LOST ? PL_E_ABORTED : PL_E_ENDED);
-    peer_close(peer);
-    kit_done(&k);
+    kit_done_with(&k, peer);
 }
 
 PL_TEST_EACH_BACKEND(scope_ended_in_connection_made_ends_the_connection)
@@ -775,8 +834,7 @@ PL_TEST_EACH_BACKEND(after_a_scope_ended_in_drained_held_input_is_not_delivered)
     PL_EQ(pl_close_write(k.server.transport), 0);
     KIT_UNTIL(&k, k.server.lost);
     PL_STR_EQ(k.server.trace, "made drained lost(PL_E_ENDED)");
-    peer_close(peer);
-    kit_done(&k);
+    kit_done_with(&k, peer);
 }
 
 /* ---- what it costs ---- */
@@ -797,8 +855,7 @@ PL_TEST_EACH_BACKEND(echo_in_the_steady_state_allocates_nothing)
         kit_expect(&k, peer, "a message that is neither long nor short");
     }
     PL_EQ(pli_alloc_count() - before, 0);
-    peer_close(peer);
-    kit_done(&k);
+    kit_done_with(&k, peer);
 }
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)

@@ -346,8 +346,7 @@ PL_TEST_EACH_BACKEND(a_connected_client_costs_little_more_than_the_servers_side)
         PL_SKIP("a sanitizer's memory is not ours");
     kit_open(&k);
     k.server.count_only = true;
-    for (int i = 0; i < 5000;
-         ++i) /* those that rest before they are used again cost nothing more */
+    for (int i = 0; i < 5000; ++i) /* as many as rest before they are used again */
         PL_CHECK(pl_deferred_succeed(k.scope, NULL));
     for (int i = 0; i < warm + n; ++i) {
         if (i == warm)

@@ -49,6 +49,7 @@ typedef struct fiber_io {
     pl_buf *lent; /* in which `unread` is; NULL: it is in `own` */
     char *own;
     size_t own_size;
+    pl_buf *late; /* what had come when the connection broke, while nobody was reading */
 
     pli_link senders; /* that wait for drained() */
 } fiber_io;
@@ -83,6 +84,7 @@ static void io_unref(fiber_io *io)
     if (--io->refs)
         return;
     io_unlend(io);
+    pl_buf_unref(io->late);
     pli_free(io->own);
     pli_free(io);
 }
@@ -181,11 +183,40 @@ static int error_of_loss(const fiber_io *io)
     return io->closed || io->lost == PL_E_CLEAN ? PL_E_CLOSED : io->lost;
 }
 
+/* The bytes that the fiber has got stay where they are until it reads again, so these are put beside them. */
+static void keep_late(fiber_io *io, pl_slice in)
+{
+    size_t before = io->late ? pl_buf_size(io->late) : 0;
+    pl_buf *joined = pl_buf_new(before + in.len);
+
+    if (!joined) {
+        pl_abort_with(io->real, pl_failure_of(-ENOMEM));
+        return;
+    }
+    if (before)
+        memcpy(pl_buf_data(joined), pl_buf_data(io->late), before);
+    memcpy(pl_buf_data(joined) + before, in.ptr, in.len);
+    pl_buf_unref(io->late);
+    io->late = joined;
+}
+
+static int take_late(fiber_io *io)
+{
+    pl_buf *late = io->late;
+    int r = io_take_in(io, pl_buf_slice(late));
+
+    io->late = NULL;
+    pl_buf_unref(late);
+    return r;
+}
+
 /* Suspends until something has happened. Returns: 1, perhaps with more to read; 0 at the end; less than 0: an error. */
 static int io_wait(fiber_io *io)
 {
     int error;
 
+    if (io->late && !io->closed)
+        return take_late(io);
     if (io->ended || (io->lost == PL_E_CLEAN && !io->closed))
         return 0;
     if (io->lost || io->closed)
@@ -611,7 +642,10 @@ static void fiber_data_received(pl_protocol *self, pl_slice in)
     fiber_io *io = ((fiber_protocol *) self)->io;
     pli_fiber *reader = take_reader(io);
 
-    PLI_ASSERT(reader);
+    if (!reader) { /* the connection is paused, but broken */
+        keep_late(io, in);
+        return;
+    }
     ++io->refs;
     io->arrived = in;
     pli_fiber_resume(reader, 0);

@@ -668,6 +668,44 @@ PL_TEST_EACH_BACKEND(loss_of_the_connection_does_not_disturb_a_fiber_that_sleeps
     end();
 }
 
+/* Reads "first", and nothing more until the connection is lost. */
+static int read_after_the_break(pl_transport *t, void *arg)
+{
+    ending *e = arg;
+    pl_slice in;
+
+    PL_EQ(pl_read(t, &in), 1);
+    e->reading = true;
+    while (!pl_scope_ended(pl_transport_scope(t))) {
+        pl_ignore(pl_write_str(t, "x"));
+        PL_EQ(pl_fiber_sleep(0.001), 0);
+    }
+    PL_SLICE_EQ(in, "first");
+    PL_EQ(pl_read(t, &in), 1);
+    PL_CHECK(pl_slice_equal(in, pl_slice_of(bulk, 2000)));
+    e->read = pl_read(t, &in);
+    e->done = true;
+    return 0;
+}
+
+PL_TEST_EACH_BACKEND(fiber_reads_what_came_before_the_connection_broke_and_then_why_it_did)
+{
+    ending e = {0};
+    int fd;
+
+    begin(read_after_the_break, &e);
+    fd = dial();
+    tell(fd, "first", 5);
+    turn_until(&e.reading);
+    tell(fd, bulk, 2000); /* more than there is room for beside the first */
+    for (int i = 0; i < 50; i++)
+        turn();
+    peer_reset(fd);
+    turn_until(&e.done);
+    PL_EQ(e.read, PL_E_LOST);
+    end();
+}
+
 static int send_for_ever(pl_transport *t, void *arg)
 {
     ending *e = arg;

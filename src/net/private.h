@@ -22,8 +22,8 @@
 EXPORT(pli_alloc_count);
 EXPORT(pli_alloc_fail_at);
 EXPORT(pli_memory_set_watch);
-EXPORT(pli_rand_next);
-EXPORT(pli_rand_seed);
+EXPORT(pli_wheel_after);
+EXPORT(pli_wheel_due);
 EXPORT(pli_wheel_next);
 
 EXPORT(pli_blocks_add);

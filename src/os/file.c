@@ -312,7 +312,7 @@ int pli_file_lock(int fd, pli_lock kind, uint64_t at, uint64_t len)
     do {
         error = lock_once(fd, kind, at, len);
     } while (error == -EINTR);
-    return error == -EACCES ? -EAGAIN : error; /* POSIX lets it be either */
+    return error;
 }
 
 int pli_file_is_locked(int fd, pli_lock kind, uint64_t at, uint64_t len)

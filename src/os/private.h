@@ -9,54 +9,71 @@
 
 #include "base/assert.h"
 #include "base/memory.h"
+#include "base/rand.h"
 #include "os/clock.h"
 #include "os/file.h"
 #include "os/notify.h"
-#include "os/socket.h"
 
 #define EXPORT(function) extern __typeof__(function) function __attribute__((visibility("default")))
 
-EXPORT(pli_assert_failed);
-EXPORT(pli_misuse);
-
 EXPORT(pli_alloc);
 EXPORT(pli_alloc_zero);
-EXPORT(pli_realloc);
-EXPORT(pli_free);
-EXPORT(pli_strdup);
+
+EXPORT(pli_assert_failed);
 
 EXPORT(pli_clock_seed);
 EXPORT(pli_clock_sleep);
 EXPORT(pli_clock_wall);
-EXPORT(pli_environment);
-EXPORT(pli_stderr_write);
 
-EXPORT(pli_file_open);
-EXPORT(pli_file_open_append);
+EXPORT(pli_environment);
+
 EXPORT(pli_file_close);
 EXPORT(pli_file_info_of);
 EXPORT(pli_file_info_of_fd);
-EXPORT(pli_file_read_at);
-EXPORT(pli_file_write);
-EXPORT(pli_file_limit_raise);
 EXPORT(pli_file_is_locked);
+EXPORT(pli_file_limit_raise);
 EXPORT(pli_file_lock);
+EXPORT(pli_file_open);
+EXPORT(pli_file_open_append);
 EXPORT(pli_file_open_as);
+EXPORT(pli_file_read_at);
+EXPORT(pli_file_rename);
+EXPORT(pli_file_replace);
 EXPORT(pli_file_sync);
 EXPORT(pli_file_truncate);
 EXPORT(pli_file_unlink);
+EXPORT(pli_file_write);
 EXPORT(pli_file_write_at);
+EXPORT(pli_file_write_pieces_at);
+
+EXPORT(pli_folder_list);
+EXPORT(pli_folder_make);
+EXPORT(pli_folder_remove);
+EXPORT(pli_folder_sync);
 EXPORT(pli_folder_sync_of);
 
-EXPORT(pli_notify_open);
+EXPORT(pli_free);
+
+EXPORT(pli_misuse);
+
 EXPORT(pli_notify_close);
 EXPORT(pli_notify_file);
+EXPORT(pli_notify_forget);
 EXPORT(pli_notify_hush);
 EXPORT(pli_notify_names);
-EXPORT(pli_notify_forget);
+EXPORT(pli_notify_open);
 
+EXPORT(pli_path_folder);
 EXPORT(pli_path_real);
-EXPORT(pli_path_unlink);
+
+EXPORT(pli_rand_next);
+EXPORT(pli_rand_seed);
+
+EXPORT(pli_realloc);
+
+EXPORT(pli_stderr_write);
+
+EXPORT(pli_strdup);
 
 #undef EXPORT
 

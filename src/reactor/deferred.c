@@ -314,6 +314,8 @@ int pl_add_callbacks(pl_deferred *d, pl_callback_fn *callback, pl_errback_fn *er
 {
     deferred_step step = {callback, errback, arg};
 
+    if (!d)
+        return -ENOMEM;
     check_here(d);
     pli_check_thread(d->reactor);
     if (d->next_step == d->n_steps)
@@ -512,11 +514,17 @@ static int deferred_fire(pl_deferred *d, pl_result result)
 
 int pl_deferred_callback(pl_deferred *deferred, void *value)
 {
+    if (!deferred)
+        return -ENOMEM;
     return deferred_fire(deferred, pl_value(value));
 }
 
 int pl_deferred_errback(pl_deferred *deferred, pl_failure *take_failure)
 {
+    if (!deferred) {
+        pl_failure_unref(take_failure);
+        return -ENOMEM;
+    }
     return deferred_fire(deferred, pl_fail(take_failure));
 }
 
@@ -561,6 +569,8 @@ void pli_deferred_postpone(pl_deferred *deferred)
 
 void pl_deferred_cancel(pl_deferred *deferred)
 {
+    if (!deferred)
+        return;
     check_here(deferred);
     pli_check_thread(deferred->reactor);
     /* The innermost is what there is to cancel; a loop, since the chain may be long. */
@@ -582,6 +592,8 @@ int pl_deferred_timeout(pl_deferred *deferred, double seconds)
 {
     pl_timer timer;
 
+    if (!deferred)
+        return -ENOMEM;
     check_here(deferred);
     pli_check_thread(deferred->reactor);
     if (deferred->fired && !deferred->waiting)
@@ -596,6 +608,8 @@ int pl_deferred_timeout(pl_deferred *deferred, double seconds)
 
 bool pl_deferred_fired(const pl_deferred *deferred)
 {
+    if (!deferred)
+        return false;
     check_here(deferred);
     return deferred->fired;
 }

@@ -89,17 +89,15 @@ void pli_left_add_code(pli_text *text, const void *code)
 static void look_at_timers(pl_left *self)
 {
     const pli_wheel *wheel = &self->reactor->wheel;
+    pl_timer timer = {0, 0};
+    pli_wheel_fn *fn;
 
-    for (uint32_t i = 1; i < wheel->fresh; ++i) {
-        const pli_wheel_chunk *chunk = wheel->chunks[i / PLI_WHEEL_CHUNK];
-        const pli_wheel_node *node = &chunk->nodes[i % PLI_WHEEL_CHUNK];
-
-        if (!node->active || !is_new(self, &self->timers, id_of(i, node->gen)))
+    while ((timer = pli_wheel_after(wheel, timer, &fn)).slot) {
+        if (!is_new(self, &self->timers, id_of(timer.slot, timer.gen)))
             continue;
         pli_text_format(&self->text, "a timer due in %.1f s, of ",
-                        (double) (node->due - wheel->now) / 1e3);
-        pli_left_add_code(&self->text,
-                          (const void *) (uintptr_t) chunk->calls[i % PLI_WHEEL_CHUNK].fn);
+                        (double) (pli_wheel_due(wheel, timer) - wheel->now) / 1e3);
+        pli_left_add_code(&self->text, (const void *) (uintptr_t) fn);
         pli_text_add(&self->text, pl_str("\n"));
     }
 }

@@ -13,6 +13,7 @@
 
 PL_BEGIN
 
+/** The kind of a transport: what the functions of transport.h call. None may be NULL. */
 typedef struct pl_transport_ops {
     size_t size;      /**< sizeof(pl_transport_ops) */
     const char *name; /**< "tcp", "unix", ... */
@@ -37,6 +38,7 @@ typedef struct pl_transport_ops {
     pl_transport_id (*id)(const pl_transport *self);
 } pl_transport_ops;
 
+/** What a transport's own struct begins with. */
 struct pl_transport {
     const pl_transport_ops *ops;
     pl_protocol *protocol;

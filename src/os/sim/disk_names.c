@@ -301,6 +301,7 @@ static bool is_dots(const char *part)
 
 static void named(pli_disk *disk, pli_inode *folder, const char *part, pli_inode *inode)
 {
+    PLI_ASSERT(folder && inode);
     pli_disk_names_set(disk, &folder->names_now, part, inode);
     ++inode->links;
     if (inode->folder)

@@ -27,10 +27,13 @@ static void collect(pl_slice line, void *arg)
     got[got_len] = '\0';
 }
 
+static pli_follow *follow; /* of the test that runs */
+
 static void clean_up(void)
 {
     char command[128];
 
+    pli_follow_free(follow);
     snprintf(command, sizeof command, "rm -rf %s", folder);
     pl_ignore(system(command));
 }
@@ -60,30 +63,36 @@ static void rotate(void)
     PL_EQ(rename(log_path, old), 0);
 }
 
-static pli_follow *follow_log(bool from_start, size_t line_bytes_max)
+static void follow_log(bool from_start, size_t line_bytes_max)
 {
-    pli_follow *follow = pli_follow_new(&(pli_follow_options){.path = log_path,
-                                                              .from_start = from_start,
-                                                              .line_bytes_max = line_bytes_max,
-                                                              .line = collect});
-
+    follow = pli_follow_new(&(pli_follow_options){.path = log_path,
+                                                  .from_start = from_start,
+                                                  .line_bytes_max = line_bytes_max,
+                                                  .line = collect});
     PL_CHECK(follow);
-    return follow;
 }
 
-static void read_all(pli_follow *follow)
+/* A log that has that text already, and is followed. */
+static void begin(const char *text, bool from_start)
+{
+    make_folder();
+    append(log_path, text);
+    follow_log(from_start, 0);
+}
+
+static void read_all(void)
 {
     while (pli_follow_read(follow, 4096))
         continue;
 }
 
 /* What has come since the last time. */
-static const char *look(pli_follow *follow, int64_t now)
+static const char *look(int64_t now)
 {
     got_len = 0;
     got[0] = '\0';
     pl_ignore(pli_follow_survey(follow, now));
-    read_all(follow);
+    read_all();
     return got;
 }
 
@@ -101,111 +110,79 @@ static void rotate_by_number(unsigned oldest)
 
 PL_TEST(lines_that_were_there_before_are_not_given)
 {
-    pli_follow *follow;
-
-    make_folder();
-    append(log_path, "a\nb\n");
-    follow = follow_log(false, 0);
-    PL_STR_EQ(look(follow, 0), "");
+    begin("a\nb\n", false);
+    PL_STR_EQ(look(0), "");
     append(log_path, "c\nd\n");
-    PL_STR_EQ(look(follow, 0), "c\nd\n");
-    pli_follow_free(follow);
+    PL_STR_EQ(look(0), "c\nd\n");
 }
 
 PL_TEST(from_start_gives_what_was_there_before)
 {
-    pli_follow *follow;
-
-    make_folder();
-    append(log_path, "a\nb\n");
-    follow = follow_log(true, 0);
-    PL_STR_EQ(look(follow, 0), "a\nb\n");
-    pli_follow_free(follow);
+    begin("a\nb\n", true);
+    PL_STR_EQ(look(0), "a\nb\n");
 }
 
 PL_TEST(line_that_is_being_written_at_the_beginning_is_given_whole)
 {
-    pli_follow *follow;
-
-    make_folder();
-    append(log_path, "a\nbegin");
-    follow = follow_log(false, 0);
-    PL_STR_EQ(look(follow, 0), "");
+    begin("a\nbegin", false);
+    PL_STR_EQ(look(0), "");
     append(log_path, " and end\n");
-    PL_STR_EQ(look(follow, 0), "begin and end\n");
-    pli_follow_free(follow);
+    PL_STR_EQ(look(0), "begin and end\n");
 }
 
 PL_TEST(partial_line_waits_for_its_newline)
 {
-    pli_follow *follow;
-
     make_folder();
-    follow = follow_log(false, 0);
+    follow_log(false, 0);
     PL_EQ(pli_follow_survey(follow, 0), -ENOENT);
     append(log_path, "a\nb");
-    PL_STR_EQ(look(follow, 0), "a\n");
+    PL_STR_EQ(look(0), "a\n");
     append(log_path, "c");
-    PL_STR_EQ(look(follow, 0), "");
+    PL_STR_EQ(look(0), "");
     append(log_path, "d\n");
-    PL_STR_EQ(look(follow, 0), "bcd\n");
-    pli_follow_free(follow);
+    PL_STR_EQ(look(0), "bcd\n");
 }
 
 PL_TEST(missing_file_is_read_from_its_start_when_it_appears)
 {
-    pli_follow *follow;
-
     make_folder();
-    follow = follow_log(false, 0);
+    follow_log(false, 0);
     PL_EQ(pli_follow_survey(follow, 0), -ENOENT);
     append(log_path, "a\n");
-    PL_STR_EQ(look(follow, 0), "a\n");
-    pli_follow_free(follow);
+    PL_STR_EQ(look(0), "a\n");
 }
 
 PL_TEST(folder_is_no_log)
 {
-    pli_follow *follow;
-
     make_folder();
     PL_EQ(mkdir(log_path, 0755), 0);
-    follow = follow_log(false, 0);
+    follow_log(false, 0);
     PL_EQ(pli_follow_survey(follow, 0), -EISDIR);
-    pli_follow_free(follow);
 }
 
 PL_TEST(fifo_is_no_log_and_does_not_block)
 {
-    pli_follow *follow;
-
     make_folder();
     PL_EQ(mkfifo(log_path, 0644), 0);
-    follow = follow_log(false, 0);
+    follow_log(false, 0);
     PL_EQ(pli_follow_survey(follow, 0), -EINVAL);
-    pli_follow_free(follow);
 }
 
 PL_TEST(unreadable_file_is_tried_again)
 {
-    pli_follow *follow;
-
     make_folder();
     PL_EQ(symlink("log", log_path), 0); /* to itself: not even root can read that */
-    follow = follow_log(false, 0);
+    follow_log(false, 0);
     PL_EQ(pli_follow_survey(follow, 0), -ELOOP);
     PL_EQ(unlink(log_path), 0);
     PL_EQ(pli_follow_survey(follow, 0), -ENOENT);
     append(log_path, "a\n");
-    PL_STR_EQ(look(follow, 0), "a\n");
-    pli_follow_free(follow);
+    PL_STR_EQ(look(0), "a\n");
 }
 
 /* Root may open anything, so the one who may not is another. */
 PL_TEST(log_that_could_not_be_opened_at_first_is_read_from_where_it_ended_then)
 {
-    pli_follow *follow;
-
     if (geteuid() != 0)
         PL_SKIP("only root can become somebody else");
     make_folder();
@@ -213,215 +190,159 @@ PL_TEST(log_that_could_not_be_opened_at_first_is_read_from_where_it_ended_then)
     append(log_path, "old\n");
     PL_EQ(chmod(log_path, 0), 0);
     PL_EQ(seteuid(65534), 0);
-    follow = follow_log(false, 0);
+    follow_log(false, 0);
     PL_EQ(pli_follow_survey(follow, 0), -EACCES);
     PL_EQ(seteuid(0), 0);
     append(log_path, "new\n");
-    PL_STR_EQ(look(follow, 0), "new\n");
-    pli_follow_free(follow);
+    PL_STR_EQ(look(0), "new\n");
 }
 
 PL_TEST(log_that_replaces_one_that_could_not_be_read_is_new)
 {
-    pli_follow *follow;
-
     make_folder();
     PL_EQ(symlink("log", log_path), 0);
-    follow = follow_log(false, 0);
+    follow_log(false, 0);
     PL_EQ(pli_follow_survey(follow, 0), -ELOOP);
     PL_EQ(unlink(log_path), 0);
     append(log_path, "a\n");
-    PL_STR_EQ(look(follow, 0), "a\n");
-    pli_follow_free(follow);
+    PL_STR_EQ(look(0), "a\n");
 }
 
 PL_TEST(file_that_cannot_be_read_for_a_moment_keeps_its_place_before_the_new_one)
 {
-    pli_follow *follow;
-
-    make_folder();
-    append(log_path, "a\n");
-    follow = follow_log(true, 0);
-    PL_STR_EQ(look(follow, 0), "a\n");
+    begin("a\n", true);
+    PL_STR_EQ(look(0), "a\n");
     append(log_path, "b\n");
     rotate();
     append(log_path, "c\n");
     pli_fault_at(PLI_CALL_FILE_READ, 1, false);
-    PL_STR_EQ(look(follow, 0), "");
-    PL_STR_EQ(look(follow, 0), "b\nc\n");
-    pli_follow_free(follow);
+    PL_STR_EQ(look(0), "");
+    PL_STR_EQ(look(0), "b\nc\n");
 }
 
 PL_TEST(file_that_can_never_be_read_again_is_given_up_and_counted)
 {
     int64_t minute = (int64_t) 60 * 1000000000;
-    pli_follow *follow;
-
-    make_folder();
-    append(log_path, "a\n");
-    follow = follow_log(true, 0);
-    PL_STR_EQ(look(follow, 0), "a\n");
+    begin("a\n", true);
+    PL_STR_EQ(look(0), "a\n");
     append(log_path, "b\n");
     rotate();
     append(log_path, "c\n");
     pli_fault_at(PLI_CALL_FILE_READ, 1, true);
     for (int64_t now = 1; now < 3 * minute; now += minute / 2)
-        PL_STR_EQ(look(follow, now), "");
+        PL_STR_EQ(look(now), "");
     pli_fault_at(PLI_CALL_FILE_READ, 0, false);
-    PL_STR_EQ(look(follow, 3 * minute), "c\n");
+    PL_STR_EQ(look(3 * minute), "c\n");
     PL_EQ(pli_follow_counted(follow)->missed, 1);
-    pli_follow_free(follow);
 }
 
 PL_TEST(where_to_begin_is_found_later_when_it_cannot_be_read_at_first)
 {
-    pli_follow *follow;
-
-    make_folder();
-    append(log_path, "a\nhalf a li");
-    follow = follow_log(false, 0);
+    begin("a\nhalf a li", false);
     pli_fault_at(PLI_CALL_FILE_READ, 1, false);
-    PL_STR_EQ(look(follow, 0), "");
+    PL_STR_EQ(look(0), "");
     append(log_path, "ne\n");
-    PL_STR_EQ(look(follow, 0), "half a line\n");
-    pli_follow_free(follow);
+    PL_STR_EQ(look(0), "half a line\n");
 }
 
 PL_TEST(rename_rotation_finishes_the_old_file_before_the_new)
 {
-    pli_follow *follow;
-
-    make_folder();
-    append(log_path, "a\n");
-    follow = follow_log(true, 0);
-    PL_STR_EQ(look(follow, 0), "a\n");
+    begin("a\n", true);
+    PL_STR_EQ(look(0), "a\n");
     append(log_path, "b\n");
     rotate();
     append(log_path, "c\n");
-    PL_STR_EQ(look(follow, 0), "b\nc\n");
-    pli_follow_free(follow);
+    PL_STR_EQ(look(0), "b\nc\n");
 }
 
 PL_TEST(renamed_file_is_still_read_while_its_writer_goes_on)
 {
-    pli_follow *follow;
     char old[PATH_MAX];
 
-    make_folder();
-    append(log_path, "a\n");
-    follow = follow_log(true, 0);
+    begin("a\n", true);
     rotate();
     append(log_path, "c\n");
-    PL_STR_EQ(look(follow, 0), "c\n"); /* the first file was never seen */
+    PL_STR_EQ(look(0), "c\n"); /* the first file was never seen */
     rotate();
     snprintf(old, sizeof old, "%s.1", log_path);
     append(old, "d\n");
     append(log_path, "e\n");
-    PL_STR_EQ(look(follow, 100 * SECOND), "d\ne\n");
+    PL_STR_EQ(look(100 * SECOND), "d\ne\n");
     append(old, "f\n");
-    PL_STR_EQ(look(follow, 130 * SECOND), "f\n");
-    PL_STR_EQ(look(follow, 200 * SECOND), "");
+    PL_STR_EQ(look(130 * SECOND), "f\n");
+    PL_STR_EQ(look(200 * SECOND), "");
     append(old, "too late\n");
-    PL_STR_EQ(look(follow, 201 * SECOND), "");
-    pli_follow_free(follow);
+    PL_STR_EQ(look(201 * SECOND), "");
 }
 
 PL_TEST(log_that_was_quiet_for_long_lingers_all_the_same)
 {
-    pli_follow *follow;
     char old[PATH_MAX];
 
-    make_folder();
-    append(log_path, "a\n");
-    follow = follow_log(true, 0);
-    PL_STR_EQ(look(follow, 0), "a\n");
+    begin("a\n", true);
+    PL_STR_EQ(look(0), "a\n");
     rotate();
     append(log_path, "b\n");
-    PL_STR_EQ(look(follow, 1000 * SECOND), "b\n");
+    PL_STR_EQ(look(1000 * SECOND), "b\n");
     snprintf(old, sizeof old, "%s.1", log_path);
     append(old, "c\n");
-    PL_STR_EQ(look(follow, 1001 * SECOND), "c\n");
-    pli_follow_free(follow);
+    PL_STR_EQ(look(1001 * SECOND), "c\n");
 }
 
 PL_TEST(last_words_of_an_old_file_count_as_a_line_when_it_is_given_up)
 {
-    pli_follow *follow;
-
-    make_folder();
-    append(log_path, "a\nlast words");
-    follow = follow_log(true, 0);
-    PL_STR_EQ(look(follow, 0), "a\n");
+    begin("a\nlast words", true);
+    PL_STR_EQ(look(0), "a\n");
     rotate();
     append(log_path, "b\n");
-    PL_STR_EQ(look(follow, 0), "b\n");
-    PL_STR_EQ(look(follow, 61 * SECOND), "last words\n");
-    pli_follow_free(follow);
+    PL_STR_EQ(look(0), "b\n");
+    PL_STR_EQ(look(61 * SECOND), "last words\n");
 }
 
 PL_TEST(file_that_is_moved_back_is_not_read_again)
 {
-    pli_follow *follow;
     char old[PATH_MAX];
 
-    make_folder();
-    append(log_path, "a\n");
-    follow = follow_log(true, 0);
-    PL_STR_EQ(look(follow, 0), "a\n");
+    begin("a\n", true);
+    PL_STR_EQ(look(0), "a\n");
     rotate();
     append(log_path, "b\n");
-    PL_STR_EQ(look(follow, 0), "b\n");
+    PL_STR_EQ(look(0), "b\n");
     snprintf(old, sizeof old, "%s.1", log_path);
     PL_EQ(rename(old, log_path), 0);
     append(log_path, "c\n");
-    PL_STR_EQ(look(follow, 0), "c\n");
-    pli_follow_free(follow);
+    PL_STR_EQ(look(0), "c\n");
 }
 
 PL_TEST(truncated_file_is_read_from_its_start)
 {
-    pli_follow *follow;
-
-    make_folder();
-    append(log_path, "a\nb\n");
-    follow = follow_log(true, 0);
-    PL_STR_EQ(look(follow, 0), "a\nb\n");
+    begin("a\nb\n", true);
+    PL_STR_EQ(look(0), "a\nb\n");
     PL_EQ(truncate(log_path, 0), 0);
     append(log_path, "c\n");
-    PL_STR_EQ(look(follow, 0), "c\n");
+    PL_STR_EQ(look(0), "c\n");
     PL_EQ(pli_follow_counted(follow)->truncated, 1);
-    pli_follow_free(follow);
 }
 
 PL_TEST(truncation_is_seen_although_the_file_is_longer_by_now)
 {
-    pli_follow *follow;
-
-    make_folder();
-    append(log_path, "a\nb\n");
-    follow = follow_log(true, 0);
-    PL_STR_EQ(look(follow, 0), "a\nb\n");
+    begin("a\nb\n", true);
+    PL_STR_EQ(look(0), "a\nb\n");
     PL_EQ(truncate(log_path, 0), 0);
     append(log_path, "c\nd\ne\nf\n");
-    PL_STR_EQ(look(follow, 0), "c\nd\ne\nf\n");
-    pli_follow_free(follow);
+    PL_STR_EQ(look(0), "c\nd\ne\nf\n");
 }
 
 PL_TEST(truncation_is_seen_although_the_file_is_as_long_as_before)
 {
     const struct timespec later[2] = {{.tv_sec = 2000000000}, {.tv_sec = 2000000000}};
-    pli_follow *follow;
-
-    make_folder();
-    append(log_path, "a\nb\n");
-    follow = follow_log(true, 0);
-    PL_STR_EQ(look(follow, 0), "a\nb\n");
+    begin("a\nb\n", true);
+    PL_STR_EQ(look(0), "a\nb\n");
     PL_EQ(truncate(log_path, 0), 0);
     append(log_path, "c\nd\n");
     PL_EQ(utimensat(AT_FDCWD, log_path, later, 0),
           0); /* the kernel's clock is coarser than this test is fast */
-    PL_STR_EQ(look(follow, 0), "c\nd\n");
-    pli_follow_free(follow);
+    PL_STR_EQ(look(0), "c\nd\n");
 }
 
 /* As the lines of one browser end. */
@@ -429,95 +350,73 @@ PL_TEST(truncation_is_seen_although_the_file_is_as_long_as_before)
 
 PL_TEST(truncation_is_seen_although_what_was_written_since_ends_alike)
 {
-    pli_follow *follow;
-
-    make_folder();
-    append(log_path, "hit 1" LONG_END);
-    follow = follow_log(true, 0);
-    PL_STR_EQ(look(follow, 0), "hit 1" LONG_END);
+    begin("hit 1" LONG_END, true);
+    PL_STR_EQ(look(0), "hit 1" LONG_END);
     PL_EQ(truncate(log_path, 0), 0);
     append(log_path, "hit 2" LONG_END);
     append(log_path, "hit 3" LONG_END);
-    PL_STR_EQ(look(follow, 0), "hit 2" LONG_END "hit 3" LONG_END);
-    pli_follow_free(follow);
+    PL_STR_EQ(look(0), "hit 2" LONG_END "hit 3" LONG_END);
 }
 
 PL_TEST(hole_that_a_careless_writer_leaves_after_truncation_is_passed_over)
 {
-    pli_follow *follow;
     int fd;
 
     make_folder();
     fd = open(log_path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644); /* does not append */
     PL_EQ(write(fd, "a\nb\n", 4), 4);
-    follow = follow_log(true, 0);
-    PL_STR_EQ(look(follow, 0), "a\nb\n");
+    follow_log(true, 0);
+    PL_STR_EQ(look(0), "a\nb\n");
     PL_EQ(ftruncate(fd, 0), 0);
     PL_EQ(write(fd, "c\n", 2), 2);
     close(fd);
-    PL_STR_EQ(look(follow, 0), "c\n");
-    pli_follow_free(follow);
+    PL_STR_EQ(look(0), "c\n");
 }
 
 PL_TEST(too_long_a_line_is_passed_over_and_counted_once)
 {
-    pli_follow *follow;
     char line[1001];
 
     make_folder();
     memset(line, 'x', 1000);
     line[1000] = '\0';
-    follow = follow_log(true, 300);
+    follow_log(true, 300);
     append(log_path, "a\n");
     append(log_path, line);
-    PL_STR_EQ(look(follow, 0), "a\n");
+    PL_STR_EQ(look(0), "a\n");
     append(log_path, line);
-    PL_STR_EQ(look(follow, 0), "");
+    PL_STR_EQ(look(0), "");
     append(log_path, "\nb\n");
-    PL_STR_EQ(look(follow, 0), "b\n");
+    PL_STR_EQ(look(0), "b\n");
     PL_EQ(pli_follow_counted(follow)->too_long, 1);
-    pli_follow_free(follow);
 }
 
 PL_TEST(line_of_exactly_the_limit_is_given)
 {
-    pli_follow *follow;
-
     make_folder();
-    follow = follow_log(true, 4);
+    follow_log(true, 4);
     append(log_path, "abcd\nabcde\nabc\n");
-    PL_STR_EQ(look(follow, 0), "abcd\nabc\n");
-    pli_follow_free(follow);
+    PL_STR_EQ(look(0), "abcd\nabc\n");
 }
 
 PL_TEST(read_takes_no_more_than_it_is_told_to)
 {
-    pli_follow *follow;
-
-    make_folder();
-    append(log_path, "aaa\nbbb\nccc\n");
-    follow = follow_log(true, 0);
+    begin("aaa\nbbb\nccc\n", true);
     PL_EQ(pli_follow_survey(follow, 0), 0);
     PL_CHECK(pli_follow_read(follow, 8));
     PL_STR_EQ(got, "aaa\nbbb\n");
     PL_CHECK(!pli_follow_read(follow, 8));
     PL_STR_EQ(got, "aaa\nbbb\nccc\n");
-    pli_follow_free(follow);
 }
 
 PL_TEST(what_was_written_after_the_survey_waits_for_the_next)
 {
-    pli_follow *follow;
-
-    make_folder();
-    append(log_path, "a\n");
-    follow = follow_log(true, 0);
+    begin("a\n", true);
     PL_EQ(pli_follow_survey(follow, 0), 0);
     append(log_path, "b\n");
-    read_all(follow);
+    read_all();
     PL_STR_EQ(got, "a\n");
-    PL_STR_EQ(look(follow, 0), "b\n");
-    pli_follow_free(follow);
+    PL_STR_EQ(look(0), "b\n");
 }
 
 /* ---- any schedule, against a model ---- */
@@ -616,14 +515,14 @@ static void model_rotate(void)
         model_line_ends(&files[n_files - 3]);
 }
 
-static void model_truncate(pli_follow *follow)
+static void model_truncate(void)
 {
     model_file *file = &files[n_files - 1];
     struct stat before = {0}, after = {0};
 
     /* What has not been read by then is lost; here nothing is. */
     pl_ignore(pli_follow_survey(follow, 0));
-    read_all(follow);
+    read_all();
     if (stat(file->path, &before) < 0 || truncate(file->path, 0) < 0)
         return;
     model_line_ends(file);
@@ -634,7 +533,7 @@ static void model_truncate(pli_follow *follow)
     pl_ignore(pli_follow_survey(follow, 0));
 }
 
-static void model_step(pli_follow *follow)
+static void model_step(void)
 {
     switch (roll(10)) {
     case 0:
@@ -643,7 +542,7 @@ static void model_step(pli_follow *follow)
         model_rotate();
         break;
     case 1:
-        model_truncate(follow);
+        model_truncate();
         break;
     case 2:
         if (n_files > 1) /* a server that has not been told yet */
@@ -675,7 +574,7 @@ static void model_begin(void)
 }
 
 /* All are read to their end, and those that were rotated away are given up. */
-static void model_end(pli_follow *follow)
+static void model_end(void)
 {
     model_some(
         &files[n_files - 1]); /* as long as there is no new file, the old one is not given up */
@@ -683,7 +582,7 @@ static void model_end(pli_follow *follow)
         model_line_ends(&files[i]);
     for (int i = 0; i < 3; ++i) {
         pl_ignore(pli_follow_survey(follow, i * 100 * SECOND));
-        read_all(follow);
+        read_all();
     }
     for (unsigned i = 0; i < n_files; ++i)
         PL_EQ(files[i].seen, files[i].expected_len);
@@ -697,77 +596,65 @@ PL_TEST(any_schedule_of_writing_and_rotating_gives_each_line_once_and_in_order)
     make_folder();
     pli_rand_seed(&dice, check_seed());
     for (int round = 0; round < 60; ++round) {
-        pli_follow *follow;
-
         model_begin();
         follow = pli_follow_new(&(pli_follow_options){
             .path = log_path, .from_start = true, .line_bytes_max = LIMIT, .line = compare});
         for (int step = 0; step < 150; ++step)
-            model_step(follow);
-        model_end(follow);
-        pli_follow_free(follow);
+            model_step();
+        model_end();
+        follow = pli_follow_free(follow);
     }
 }
 
 /* ---- two rotations between two looks ---- */
 
 /* A log that was looked at, and has been rotated `n` times since. Each new file has its number as a line. */
-static pli_follow *follow_rotated(unsigned n)
+static void follow_rotated(unsigned n)
 {
-    pli_follow *follow;
     char line[16];
 
-    make_folder();
-    append(log_path, "0\n");
-    follow = follow_log(true, 0);
-    PL_STR_EQ(look(follow, 0), "0\n");
+    begin("0\n", true);
+    PL_STR_EQ(look(0), "0\n");
     for (unsigned i = 1; i <= n; ++i) {
         rotate_by_number(i);
         snprintf(line, sizeof line, "%u\n", i);
         append(log_path, line);
     }
-    return follow;
 }
 
 PL_TEST(files_between_two_looks_are_read_where_their_numbers_tell_of_them)
 {
-    pli_follow *follow = follow_rotated(4);
-
-    PL_STR_EQ(look(follow, 0), "1\n2\n3\n4\n");
+    follow_rotated(4);
+    PL_STR_EQ(look(0), "1\n2\n3\n4\n");
     PL_EQ(pli_follow_counted(follow)->missed, 0);
-    PL_STR_EQ(look(follow, 0), "");
-    pli_follow_free(follow);
+    PL_STR_EQ(look(0), "");
 }
 
 PL_TEST(file_between_two_looks_that_cannot_be_read_is_counted)
 {
-    pli_follow *follow = follow_rotated(3);
     char path[PATH_MAX];
 
+    follow_rotated(3);
     snprintf(path, sizeof path, "%s.1", log_path);
     PL_EQ(unlink(path), 0);
-    PL_STR_EQ(look(follow, 0), "1\n3\n");
+    PL_STR_EQ(look(0), "1\n3\n");
     PL_EQ(pli_follow_counted(follow)->missed, 1);
-    pli_follow_free(follow);
 }
 
 PL_TEST(old_file_with_a_number_is_not_taken_for_one_between)
 {
     char path[PATH_MAX];
-    pli_follow *follow;
-
     make_folder();
     snprintf(path, sizeof path, "%s.1", log_path);
     append(path, "old\n");
     append(log_path, "0\n");
-    follow = follow_log(true, 0);
-    PL_STR_EQ(look(follow, 0), "0\n");
+    follow_log(true, 0);
+    PL_STR_EQ(look(0), "0\n");
     snprintf(path, sizeof path, "%s-20261126", log_path);
     PL_EQ(rename(log_path, path), 0);
     append(log_path, "1\n");
-    PL_STR_EQ(look(follow, 0), "1\n");
+    PL_STR_EQ(look(0), "1\n");
     PL_EQ(pli_follow_counted(follow)->missed, 0);
-    pli_follow_free(follow);
 }
 
 PL_TEST_MAIN

@@ -2,13 +2,12 @@
 #include "services/weblog/tail.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <sys/stat.h>
 
 #include <plait/error.h>
 #include <plait/reactor.h>
 #include <plait/timer.h>
 
+#include "os/file.h"
 #include "tests/check.h"
 
 static char folder[64];
@@ -37,16 +36,26 @@ static void clean_up(void)
 
 static void append(const char *text)
 {
-    int fd = open(log_path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
+    int fd = pli_file_open_append(log_path);
 
-    PL_EQ(write(fd, text, strlen(text)), strlen(text));
-    close(fd);
+    PL_EQ(pli_file_write(fd, pl_str(text)), 0);
+    pli_file_close(fd);
 }
 
+static void cut_log(void)
+{
+    int fd = pli_file_open_as(log_path, PLI_FILE_WRITE | PLI_FILE_TRUNCATE, 0);
+
+    PL_SUCCEEDS(fd);
+    pli_file_close(fd);
+}
+
+/* Through os/file.h, since in a simulated world it is on the world's disk. */
 static void set_up(void)
 {
-    snprintf(folder, sizeof folder, "/tmp/plait-tail-XXXXXX");
-    PL_CHECK(mkdtemp(folder));
+    pl_ignore(pli_folder_make("/tmp", 0755)); /* a world's disk is empty at first */
+    snprintf(folder, sizeof folder, "/tmp/plait-tail-%d", (int) getpid());
+    PL_EQ(pli_folder_make(folder, 0700), 0);
     atexit(clean_up);
     snprintf(log_path, sizeof log_path, "%s/log", folder);
     PL_EQ(pl_reactor_new(&(pl_reactor_options){.log = &(pl_log_options){.level = PL_SILENT}},
@@ -118,7 +127,7 @@ PL_TEST_EACH_BACKEND(kernel_tells_of_rotation_and_of_the_new_file)
         append("a\n");
         turn_until(3 * i + 1);
         snprintf(old, sizeof old, "%s.%u", log_path, i);
-        PL_EQ(rename(log_path, old), 0);
+        PL_EQ(pli_file_rename(log_path, old), 0);
         append("b\n");
         turn_until(3 * i + 2);
         append("c\n");
@@ -134,7 +143,7 @@ PL_TEST_EACH_BACKEND(kernel_tells_of_truncation)
     set_up();
     append("old\n");
     follow_log(false, 3600);
-    PL_EQ(truncate(log_path, 0), 0);
+    cut_log();
     append("a\n");
     turn_until(1);
     PL_STR_EQ(got, "a\n");
@@ -152,10 +161,10 @@ PL_TEST_EACH_BACKEND(polling_finds_lines_and_rotation_without_the_kernel)
     append("a\n");
     turn_until(1);
     snprintf(old, sizeof old, "%s.1", log_path);
-    PL_EQ(rename(log_path, old), 0);
+    PL_EQ(pli_file_rename(log_path, old), 0);
     append("b\n");
     turn_until(2);
-    PL_EQ(truncate(log_path, 0), 0);
+    cut_log();
     append("cc\n");
     turn_until(3);
     PL_STR_EQ(got, "a\nb\ncc\n");
@@ -267,8 +276,8 @@ PL_TEST(log_tells_of_a_file_that_was_rotated_away_before_it_was_looked_at)
     pli_tail_drain(tail, 1000);
     snprintf(old, sizeof old, "%s.1", log_path);
     snprintf(older, sizeof older, "%s.2", log_path);
-    PL_EQ(rename(log_path, older), 0);
-    PL_EQ(mkdir(old, 0700), 0); /* what nobody can read lines from */
+    PL_EQ(pli_file_rename(log_path, older), 0);
+    PL_EQ(pli_folder_make(old, 0700), 0); /* what nobody can read lines from */
     append("c\n");
     pl_log_configure(
         reactor, &(pl_log_options){.level = PL_WARNING, .sink = keep_line, .sink_arg = warning});

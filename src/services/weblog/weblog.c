@@ -427,20 +427,6 @@ static int weblog_make(pl_service *parent, const char *name, const void *options
 
 /* ---- its options ---- */
 
-static bool wrong_endpoint(const char *value, char *text, size_t size)
-{
-    pl_endpoint endpoint;
-    pl_endpoint_error why;
-
-    if (pl_endpoint_parse_server(value, &endpoint, &why) < 0)
-        snprintf(text, size, "'%s': %s", value, why.message);
-    else if (endpoint.kind == PL_ENDPOINT_UDP || endpoint.kind == PL_ENDPOINT_UNIX_DATAGRAM)
-        snprintf(text, size, "'%s': clients need a stream, such as tcp:8888", value);
-    else
-        return false;
-    return true;
-}
-
 static bool wrong_format(const char *value, char *text, size_t size)
 {
     pli_logline_format format;
@@ -455,10 +441,10 @@ static const pl_option weblog_options[] = {
     {"log", .kind = PL_OPTION_TEXTS, .required = true, .value = "FILE",
      PL_OPTION(pli_weblog_options, logs), .help = "An access log to follow"},
     {"listen", .kind = PL_OPTION_TEXTS, .value = "ENDPOINT", .preset = "tcp:8888",
-     PL_OPTION(pli_weblog_options, listen), .wrong = wrong_endpoint,
+     PL_OPTION(pli_weblog_options, listen), .wrong = pl_option_wrong_server,
      .help = "Where clients are told of hits"},
     {"pull", .kind = PL_OPTION_TEXTS, .value = "ENDPOINT", PL_OPTION(pli_weblog_options, pull),
-     .wrong = wrong_endpoint, .help = "Where clients ask for hits"},
+     .wrong = pl_option_wrong_server, .help = "Where clients ask for hits"},
     {"interval", .kind = PL_OPTION_SECONDS, .value = "SECONDS", .preset = "5",
      PL_OPTION(pli_weblog_options, interval_s),
      .help = "Time between two tellings; 0 tells hits as they come"},

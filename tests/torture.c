@@ -1,0 +1,249 @@
+#include "tests/torture.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <time.h>
+
+#include "base/memory.h"
+#include "os/fault.h"
+
+enum {
+    exit_failed = 1,
+    exit_skipped = 77,
+    timeout_s = 20,
+    shown_max = 5, /* points of one test that are printed */
+    allocation = PLI_CALLS,
+};
+
+/* What a test's process and the runner both see. */
+typedef struct page {
+    int call; /* that is to fail; -1: none */
+    uint64_t n;
+    bool for_ever;
+    uint64_t allocations; /* before the test */
+    uint64_t counted[PLI_CALLS + 1];
+    bool noted;
+} page;
+
+typedef struct torturer {
+    void (*body)(const check_test *test);
+    unsigned sample;
+    uint64_t dice;
+    uint64_t passed, failed;
+    unsigned shown;
+} torturer;
+
+static page *shared;
+
+void torture_note(void)
+{
+    if (!shared || shared->noted)
+        return;
+    shared->noted = true;
+    for (int call = 0; call < PLI_CALLS; ++call)
+        shared->counted[call] = pli_fault_counted((pli_call) call);
+    shared->counted[allocation] = pli_alloc_count() - shared->allocations;
+}
+
+/* ---- in the test's process ---- */
+
+static void arm(void)
+{
+    shared->allocations = pli_alloc_count();
+    pli_fault_count(true);
+    if (shared->call == allocation)
+        pli_alloc_fail_at(shared->n, shared->for_ever);
+    else if (shared->call >= 0)
+        pli_fault_at((pli_call) shared->call, shared->n, shared->for_ever);
+}
+
+static __attribute__((noreturn)) void child(const torturer *self, const check_test *test, int output)
+{
+    setpgid(0, 0);
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    dup2(output, STDOUT_FILENO);
+    dup2(output, STDERR_FILENO);
+    arm();
+    self->body(test);
+    torture_note();
+    fflush(NULL);
+    exit(0);
+}
+
+/* ---- in the runner ---- */
+
+static const char *call_name(int call)
+{
+    return call == allocation ? "allocation" : pli_call_name((pli_call) call);
+}
+
+/* Returns: its status; -1: it did not end. */
+static int await(pid_t pid)
+{
+    const struct timespec second = {.tv_sec = timeout_s};
+    sigset_t sigchld;
+    siginfo_t info = {0};
+    int status;
+
+    sigemptyset(&sigchld);
+    sigaddset(&sigchld, SIGCHLD);
+    while (waitid(P_PID, (id_t) pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid != pid)
+        if (sigtimedwait(&sigchld, NULL, &second) < 0 && errno == EAGAIN)
+            break;
+    kill(-pid, SIGKILL);
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        ;
+    return info.si_pid == pid ? status : -1;
+}
+
+/* A test that goes on after what it did not expect may misuse what is gone by then: that is found out, and is the test's affair. */
+static bool is_misuse(int status, int output)
+{
+    char text[4096] = "";
+
+    if (status < 0 || !WIFSIGNALED(status) || WTERMSIG(status) != SIGABRT)
+        return false;
+    return pread(output, text, sizeof text - 1, 0) > 0 && strstr(text, "plait: misuse: ");
+}
+
+static bool is_well(int status)
+{
+    return status >= 0 && WIFEXITED(status) &&
+           (WEXITSTATUS(status) == 0 || WEXITSTATUS(status) == exit_failed || WEXITSTATUS(status) == exit_skipped);
+}
+
+static void print_output(int output)
+{
+    char text[4001];
+    ssize_t n = pread(output, text, sizeof text - 1, 0);
+
+    for (ssize_t i = 0; i < n; ++i) {
+        if (i == 0 || text[i - 1] == '\n')
+            fputs("#   ", stdout);
+        putchar(text[i] ? text[i] : '?');
+    }
+    putchar('\n');
+}
+
+static void print_point(const check_test *test, int status)
+{
+    printf("# %s, %s %" PRIu64 "%s: ", test->name, call_name(shared->call), shared->n, shared->for_ever ? " and all after it" : "");
+    if (status < 0)
+        printf("no end after %d s\n", timeout_s);
+    else if (WIFSIGNALED(status))
+        printf("died of signal %d\n", WTERMSIG(status));
+    else
+        printf("exited with status %d\n", WEXITSTATUS(status));
+}
+
+/* Returns: its status; 0 for what counts as such. */
+static int run_once(torturer *self, const check_test *test)
+{
+    int output = memfd_create("output of a test", MFD_CLOEXEC), status;
+    pid_t pid;
+
+    shared->noted = false;
+    memset(shared->counted, 0, sizeof shared->counted);
+    fflush(NULL);
+    pid = fork();
+    if (pid == 0)
+        child(self, test, output);
+    setpgid(pid, pid);
+    status = await(pid);
+    if (is_misuse(status, output))
+        status = 0;
+    if (shared->call >= 0 && !is_well(status) && ++self->shown <= shown_max) {
+        print_point(test, status);
+        print_output(output);
+    }
+    close(output);
+    return status;
+}
+
+static bool is_drawn(torturer *self)
+{
+    self->dice = self->dice * 6364136223846793005u + 1442695040888963407u;
+    return self->sample < 2 || (self->dice >> 33) % self->sample == 0;
+}
+
+static void torture_call(torturer *self, const check_test *test, int call, bool for_ever)
+{
+    uint64_t counted;
+
+    *shared = (page){.call = call, .for_ever = for_ever};
+    do {
+        /* All of the first ones; of a loop that makes thousands, fewer and fewer. */
+        uint64_t step = 1 + (shared->n > 300 ? shared->n / 30 : 0);
+
+        while (!is_drawn(self))
+            ++step;
+        shared->n += step;
+        if (is_well(run_once(self, test)))
+            ++self->passed;
+        else
+            ++self->failed;
+        /* One that was killed has noted nothing, and there is no more to be learned from it. */
+        counted = shared->counted[call];
+    } while (counted >= shared->n);
+}
+
+static void torture_test(torturer *self, const check_test *test)
+{
+    uint64_t counted[PLI_CALLS + 1], failed = self->failed;
+    int status;
+
+    self->shown = 0;
+    *shared = (page){.call = -1};
+    status = run_once(self, test);
+    memcpy(counted, shared->counted, sizeof counted);
+    if (status < 0 || !WIFEXITED(status) || WEXITSTATUS(status) != 0)
+        return; /* it is skipped, or fails by itself: that is not for here to say */
+    for (int call = 0; call <= PLI_CALLS; ++call)
+        for (int for_ever = 0; counted[call] && for_ever < 2; ++for_ever)
+            torture_call(self, test, call, for_ever);
+    if (self->failed != failed)
+        printf("# not ok: %s at %" PRIu64 " points\n", test->name, self->failed - failed);
+    fflush(stdout);
+}
+
+static bool is_wanted(const check_test *test, char **names)
+{
+    bool any = false;
+
+    if (test->backend && strcmp(test->backend, "sim") != 0)
+        return false;
+    if (strncmp(test->name, "victim_", 7) == 0)
+        return false;
+    for (; *names; ++names)
+        any |= strstr(test->name, *names) != NULL;
+    return any;
+}
+
+int torture_main(check_test *tests, int argc, char **argv, void (*body)(const check_test *test))
+{
+    static char *all[] = {"", NULL};
+    torturer self = {.body = body, .sample = 1, .dice = (uint64_t) time(NULL) / 86400};
+    char **names = argv + 2;
+    sigset_t sigchld;
+
+    (void) argc;
+    if (*names && strcmp(*names, "--sample") == 0 && names[1]) {
+        self.sample = (unsigned) strtoul(names[1], NULL, 10);
+        names += 2;
+    }
+    if (!*names)
+        names = all;
+    sigemptyset(&sigchld);
+    sigaddset(&sigchld, SIGCHLD);
+    sigprocmask(SIG_BLOCK, &sigchld, NULL);
+    shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (shared == MAP_FAILED)
+        return 2;
+    for (check_test *test = tests; test; test = test->next)
+        if (is_wanted(test, names))
+            torture_test(&self, test);
+    printf("%" PRIu64 " passed, %" PRIu64 " failed\n", self.passed, self.failed);
+    return self.failed != 0;
+}

@@ -1,0 +1,20 @@
+/*
+ * Torture: a test is run again and again, each time with another call of the system, or another allocation, that fails; once, and for ever-after. It may end in
+ * an error (a failed expectation is one). It may not crash, hang or trip a sanitizer.
+ * Of the first 300 calls of a kind each one fails, of those that follow fewer and fewer.
+ *
+ *     TEST_PROGRAM --torture [--sample N] [NAME...]
+ *
+ * Tests of the loop are tortured on the simulator, where waiting for what will never come takes no time. --sample N: one in N points, which ones depends on the day.
+ */
+#ifndef PLAIT_TESTS_TORTURE_H
+#define PLAIT_TESTS_TORTURE_H
+
+#include "tests/check.h"
+
+/* The runner's main function. `body` runs a test; it is called in a process of its own. */
+int torture_main(check_test *tests, int argc, char **argv, void (*body)(const check_test *test));
+/* Within a test that ends early: writes down what it has called. Harmless elsewhere. */
+void torture_note(void);
+
+#endif
