@@ -256,6 +256,16 @@ int64_t pli_wheel_due(const pli_wheel *wheel, pl_timer timer)
     return call_at(wheel, timer.slot)->due;
 }
 
+pl_timer pli_wheel_after(const pli_wheel *wheel, pl_timer after, pli_wheel_fn **ret_fn)
+{
+    for (uint32_t number = after.slot + 1; number < wheel->fresh; ++number)
+        if (node_at(wheel, number)->place) {
+            *ret_fn = call_at(wheel, number)->fn;
+            return (pl_timer){number, node_at(wheel, number)->gen};
+        }
+    return (pl_timer){0, 0};
+}
+
 static void timer_remove(pli_wheel *wheel, pli_wheel_node *node, uint32_t number)
 {
     slot_remove(wheel, node);

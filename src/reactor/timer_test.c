@@ -1,4 +1,5 @@
 #include <plait/plait.h>
+#include <plait/testing.h>
 
 #include <math.h>
 
@@ -310,6 +311,30 @@ PL_TEST(timer_without_memory_is_none)
     pli_alloc_fail_at(0, false);
     PL_CHECK(later(1, 'x').slot);
     pl_reactor_free(reactor);
+}
+
+/* ---- to the millisecond, on a clock that is advanced by hand ---- */
+
+PL_TEST(timers_of_a_year_run_each_at_its_millisecond)
+{
+    static const double after[] = {0.001,  0.255,    0.256, 0.257,     65.535,
+                                   65.536, 4194.304, 86400, 16777.216, 31536000};
+    pl_testing kit;
+    double now = 0;
+
+    pl_testing_open(&kit, NULL);
+    reactor = kit.reactor;
+    for (unsigned i = 0; i < sizeof after / sizeof *after; ++i) {
+        n_fired = 0;
+        PL_CHECK(pl_call_later(kit.scope, after[i], note, letter('x')).slot);
+        pl_testing_advance(&kit, after[i] - 0.001);
+        PL_EQ(n_fired, 0);
+        pl_testing_advance(&kit, 0.001);
+        PL_EQ(n_fired, 1);
+        now += after[i];
+    }
+    PL_CHECK(pl_testing_clock(&kit) > now - 0.0001 && pl_testing_clock(&kit) < now + 0.0001);
+    pl_testing_close(&kit);
 }
 
 PL_TEST_MAIN

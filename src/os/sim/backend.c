@@ -545,6 +545,13 @@ static int sim_open(pli_backend *base)
     return 0;
 }
 
+bool pli_sim_backend_is_ready(const pli_backend *base)
+{
+    const sim_backend *self = (const sim_backend *) base;
+
+    return self->n_ready || !pli_list_empty(&self->sends);
+}
+
 static void sim_close(pli_backend *base)
 {
     sim_backend *self = backend_of(base);

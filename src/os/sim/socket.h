@@ -44,8 +44,13 @@ typedef struct pli_sim_socket {
     pli_link inbox;
     size_t inbox_bytes;
     uint64_t drops;
-    bool connected;
+    bool connected, broadcast, deaf_to_itself; /* the last: its host gets none of what it sends to groups */
+    int64_t last_at; /* when the last that it has sent arrives */
     pli_link groups;
+    struct {
+        int level, name, value;
+    } options[32]; /* as they were set */
+    unsigned n_options;
 } pli_sim_socket;
 
 /* socket.c */
@@ -94,6 +99,10 @@ const char *pli_sim_name_format(const pli_sim_name *name, char *text, size_t siz
 PL_MUST int pli_sim_listen(int fd, int backlog);
 /* Two UNIX sockets that are connected with each other. */
 PL_MUST int pli_sim_stream_pair(int ret_fds[2]);
+/* Gives one of a pair an address of its own, also one that is not its host's. */
+void pli_sim_stream_set_name(int fd, const struct sockaddr *address, socklen_t size);
+/* How much the other end may have under way or unread by this one; SIZE_MAX: what the world allows. */
+void pli_sim_stream_set_window(int fd, size_t bytes);
 /* Returns: a descriptor, -EAGAIN, -EMFILE, ... `ret_address` may be NULL. */
 PL_MUST int pli_sim_accept(int fd, struct sockaddr_storage *ret_address, socklen_t *ret_size);
 /* Returns: 0, -EINPROGRESS, or why not. */

@@ -62,6 +62,7 @@ struct pli_sim_end {
     /* Sent */
     pli_link flying;
     size_t outstanding; /* under way, or not read yet */
+    size_t window;      /* of its own; SIZE_MAX: the world's */
     bool fin_sent;
     pli_sim_event arrival; /* of the first that flies */
     unsigned tries;
@@ -378,6 +379,7 @@ static void end_init(connection *c, int side, pl_sim_host *host, const pli_sim_n
     end->host = host;
     end->name = *name;
     end->heard_at = c->sim->now;
+    end->window = SIZE_MAX;
     end->arrival.run = arrival;
     end->credit_event.run = credit_arrives;
     end->probe.run = probe;
@@ -557,6 +559,25 @@ int pli_sim_stream_pair(int ret_fds[2])
     return 0;
 }
 
+void pli_sim_stream_set_name(int fd, const struct sockaddr *address, socklen_t size)
+{
+    pli_sim_socket *socket = pli_sim_socket_of(fd);
+    pli_sim_name name;
+
+    if (pli_sim_name_read(address, size, &name) < 0)
+        return;
+    socket->family = address->sa_family;
+    socket->local = socket->end->name = name;
+}
+
+void pli_sim_stream_set_window(int fd, size_t bytes)
+{
+    pli_sim_end *end = pli_sim_socket_of(fd)->end;
+
+    end->other->window = bytes;
+    tell_changed(end->other);
+}
+
 /* ---- accepting ---- */
 
 int pli_sim_listen(int fd, int backlog)
@@ -657,7 +678,7 @@ static int told_error(pli_sim_end *end, int otherwise)
 
 static size_t room(const pli_sim_end *end)
 {
-    size_t window = window_of(sim_of(end));
+    size_t window = end->window < SIZE_MAX ? end->window : window_of(sim_of(end));
 
     return end->outstanding < window ? window - end->outstanding : 0;
 }
