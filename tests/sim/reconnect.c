@@ -473,6 +473,9 @@ static void check_connected(void *arg)
         return;
     if (!c->protocol)
         pl_swarm_fail(c->run, "it is not connected, %g s after peace", longest_s(c));
+    else if (c->asked != c->fired)
+        pl_swarm_fail(c->run, "it is connected, and of %u who wait for that %u know", c->asked,
+                      c->fired);
     else if ((c->keepalive || c->beats) && c->life && c->life != state->lives)
         pl_swarm_fail(c->run, "it is connected to the server's life %u, which is in its life %u",
                       c->life, state->lives);
