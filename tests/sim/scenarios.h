@@ -9,6 +9,7 @@ extern const pl_scenario datagrams_scenario;
 extern const pl_scenario echo_scenario;
 extern const pl_scenario fib_scenario;
 extern const pl_scenario lifecycle_scenario;
+extern const pl_scenario reconnect_scenario;
 extern const pl_scenario threads_scenario;
 extern const pl_scenario timers_scenario;
 extern const pl_scenario trees_scenario;

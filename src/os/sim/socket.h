@@ -78,7 +78,8 @@ pli_sim_socket *pli_sim_socket_new(int family, int type);
 PL_MUST int pli_sim_socket_adopt(pli_sim_socket *socket);
 /* The same when pli_sim_fd_room() has been asked. */
 PL_MUST int pli_sim_socket_adopt_surely(pli_sim_socket *socket);
-PL_MUST int pli_sim_name_read(const struct sockaddr *address, socklen_t size, pli_sim_name *ret_name);
+PL_MUST int pli_sim_name_read(const struct sockaddr *address, socklen_t size,
+                              pli_sim_name *ret_name);
 void pli_sim_name_write(const pli_sim_name *name, int family, struct sockaddr_storage *ret_address,
                         socklen_t *ret_size);
 bool pli_sim_name_equal(const pli_sim_name *a, const pli_sim_name *b);
@@ -117,6 +118,8 @@ void pli_sim_stream_close(pli_sim_socket *socket, bool crash);
 void pli_sim_stream_keepalive(pli_sim_socket *socket);
 /* From now on neither side hears the other: it has gone without a word. */
 void pli_sim_stream_vanish(pli_sim_socket *socket);
+/* There may be room now where there was none. */
+void pli_sim_streams_window_changed(pl_sim *sim);
 void pli_sim_streams_free(pl_sim *sim);
 
 /* datagram.c */
@@ -124,8 +127,8 @@ PL_MUST int pli_sim_datagram_connect(pli_sim_socket *socket, const pli_sim_name 
 PL_MUST int pli_sim_datagram_send(pli_sim_socket *socket, const pli_sending *sending);
 /* Takes the oldest. `ret_bytes` has room for any. Returns: its size, or an errno. */
 PL_MUST ssize_t pli_sim_datagram_receive(pli_sim_socket *socket, void *bytes, size_t size,
-                                         struct sockaddr_storage *ret_from, socklen_t *ret_from_size,
-                                         pli_source *ret_to);
+                                         struct sockaddr_storage *ret_from,
+                                         socklen_t *ret_from_size, pli_source *ret_to);
 unsigned pli_sim_datagram_ready(const pli_sim_socket *socket);
 void pli_sim_datagram_close(pli_sim_socket *socket);
 void pli_sim_datagrams_free(pl_sim *sim);

@@ -70,6 +70,8 @@ struct pli_sim_end {
     size_t credit; /* room that is being given back */
     pli_sim_event credit_event;
     pli_sim_event probe;
+    pli_sim_event persist; /* while there is no room */
+    unsigned persisted;
     int64_t heard_at;
     unsigned probes;
 };
@@ -114,6 +116,7 @@ static void end_done(pli_sim_end *end)
     pli_sim_unschedule(sim, &end->arrival);
     pli_sim_unschedule(sim, &end->credit_event);
     pli_sim_unschedule(sim, &end->probe);
+    pli_sim_unschedule(sim, &end->persist);
     pli_list_remove(&end->queued);
     drop_packets(&end->received);
     drop_packets(&end->flying);
@@ -326,6 +329,52 @@ static void give_credit(pli_sim_end *reader, size_t n)
                          pli_sim_arrival(reader->host, end->host, 0));
 }
 
+static size_t room(const pli_sim_end *end)
+{
+    size_t window = end->window < SIZE_MAX ? end->window : window_of(sim_of(end));
+
+    return end->outstanding < window ? window - end->outstanding : 0;
+}
+
+/* Whoever has no room asks now and then whether there is any: so it hears that the other has forgotten it. */
+static void persist_later(pli_sim_end *end)
+{
+    int64_t delay = (int64_t) RETRY_NS << (end->persisted < 9 ? end->persisted : 9);
+
+    if (end->connection->local || end->persist.place)
+        return;
+    ++end->persisted;
+    pli_sim_schedule(sim_of(end), &end->persist,
+                     sim_of(end)->now + (delay < RETRY_NS_MAX ? delay : RETRY_NS_MAX));
+}
+
+static void persist(pli_sim_event *event)
+{
+    pli_sim_end *end = pl_container_of(event, pli_sim_end, persist);
+
+    if (end->error || !end->socket || room(end)) {
+        end->persisted = 0;
+        return;
+    }
+    if (end->other->state == DEAD && pli_sim_reaches(end->host, end->other->host))
+        break_end(end, ECONNRESET);
+    else
+        persist_later(end);
+}
+
+void pli_sim_streams_window_changed(pl_sim *sim)
+{
+    pli_link *next;
+
+    for (pli_link *at = sim->connections.next; at != &sim->connections; at = next) {
+        connection *c = pl_container_of(at, connection, link);
+
+        next = at->next;
+        tell_changed(&c->ends[0]);
+        tell_changed(&c->ends[1]);
+    }
+}
+
 /* ---- keepalive ---- */
 
 static void probe(pli_sim_event *event)
@@ -383,6 +432,7 @@ static void end_init(connection *c, int side, pl_sim_host *host, const pli_sim_n
     end->arrival.run = arrival;
     end->credit_event.run = credit_arrives;
     end->probe.run = probe;
+    end->persist.run = persist;
     pli_list_init(&end->queued);
     pli_list_init(&end->received);
     pli_list_init(&end->flying);
@@ -676,13 +726,6 @@ static int told_error(pli_sim_end *end, int otherwise)
     return error;
 }
 
-static size_t room(const pli_sim_end *end)
-{
-    size_t window = end->window < SIZE_MAX ? end->window : window_of(sim_of(end));
-
-    return end->outstanding < window ? window - end->outstanding : 0;
-}
-
 static int cannot_send(const pli_sim_socket *socket)
 {
     if (!socket)
@@ -695,7 +738,10 @@ static int cannot_send(const pli_sim_socket *socket)
         return told_error(socket->end, -EPIPE);
     if (socket->end->fin_sent)
         return -EPIPE;
-    return room(socket->end) ? 0 : -EAGAIN;
+    if (room(socket->end))
+        return 0;
+    persist_later(socket->end);
+    return -EAGAIN;
 }
 
 ssize_t pli_sim_send(int fd, const struct iovec *pieces, size_t n)
@@ -812,6 +858,7 @@ static void close_end(pli_sim_end *end, bool reset, bool crash)
     end->state = crash ? DEAD : CLOSED;
     end->socket = NULL;
     pli_sim_unschedule(c->sim, &end->probe);
+    pli_sim_unschedule(c->sim, &end->persist);
     free_when_over(c);
 }
 
