@@ -608,6 +608,17 @@ static const port *receiver_of(const ledger *l, const sent *what)
     return found;
 }
 
+static void fail_about(pl_swarm_run *run, unsigned i)
+{
+    const ledger *l = run->state;
+    const sent *what = &l->sent[i];
+    char from[PL_ADDRESS_TEXT], to[PL_ADDRESS_TEXT];
+
+    pl_swarm_fail(run, "datagram %u, of %u bytes, was sent in peace (at %g s) from %s to %s, and came %u times", i, what->len,
+                  what->at_s, pl_address_format(&what->from->own, from, sizeof from),
+                  pl_address_format(&what->to, to, sizeof to), what->received);
+}
+
 static void datagrams_check(pl_swarm_run *run)
 {
     ledger *l = run->state;
@@ -619,8 +630,7 @@ static void datagrams_check(pl_swarm_run *run)
 
         if (what->len && !what->to_group && what->at_s > l->peace_s + 5 && !what->from->failed &&
             what->from->stopped_s > what->at_s + 2 && receiver_of(l, what) && what->received != 1)
-            pl_swarm_fail(run, "datagram %u was sent in peace, and came %u times", i,
-                          what->received);
+            fail_about(run, i);
     }
 }
 

@@ -197,15 +197,17 @@ static void send_to_host(pli_sim_socket *socket, pl_sim_host *host, const pli_si
 {
     pl_sim *sim = host->sim;
     pl_sim_process *process = socket->base.process;
+    uint64_t delays = sim->injected[PL_SIM_DELAY];
     int64_t at = pli_sim_arrival(socket->host, host, bytes.len);
+    bool late = sim->injected[PL_SIM_DELAY] != delays;
 
     if (pli_sim_strikes(sim, process, PL_SIM_LOSS))
         return;
     if (pli_sim_strikes(sim, process, PL_SIM_REORDER))
         at += (at - sim->now) * (int64_t) (1 + pli_sim_below(sim, 8));
-    else if (at <= socket->last_at)
+    else if (!late && at <= socket->last_at)
         at = ++socket->last_at;
-    else
+    else if (!late)
         socket->last_at = at;
     fly(flying_new(socket, host, to, bytes, source), at);
     if (pli_sim_strikes(sim, process, PL_SIM_DUPLICATE))
