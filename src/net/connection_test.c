@@ -558,7 +558,7 @@ PL_TEST_EACH_BACKEND(what_is_held_waits_while_the_queue_is_full)
         PL_EQ(pl_reactor_turn(k.reactor, 0.001), 0);
     }
     PL_EQ(k.server.bytes, 8);
-    close(peer);
+    peer_close(peer);
     kit_done(&k);
 }
 
@@ -591,7 +591,7 @@ PL_TEST_EACH_BACKEND(a_producer_whose_connection_closes_in_drained_is_stopped_an
     fill(&k.server);
     KIT_UNTIL(&k, producer.stopped);
     PL_EQ(producer.resumed, 0);
-    close(peer);
+    peer_close(peer);
     KIT_UNTIL(&k, k.server.lost);
     PL_EQ(producer.stopped, 1);
     kit_done(&k);
@@ -987,7 +987,7 @@ PL_TEST_EACH_BACKEND(a_write_without_memory_ends_its_connection)
     PL_STR_EQ(k.server.trace, "made data(x) lost(ENOMEM)");
     PL_CHECK(kit_hear(&k, peer, bytes, sizeof bytes) <
              0); /* what came before the gap is not a whole either */
-    close(peer);
+    peer_close(peer);
     kit_done(&k);
 }
 
