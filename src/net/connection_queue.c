@@ -196,7 +196,8 @@ int pli_connection_write_buf(pl_transport *transport, pl_buf *take_buf, pl_slice
         pl_buf_unref(take_buf);
         return error;
     }
-    return queued_unless(c, pli_outbox_share(&pli_connection_reactor(c)->outbox, &c->out, take_buf, bytes));
+    return queued_unless(
+        c, pli_outbox_share(&pli_connection_reactor(c)->outbox, &c->out, take_buf, bytes));
 }
 
 void pli_connection_set_pause_when_full(pl_transport *transport, bool on)

@@ -614,9 +614,11 @@ static void fail_about(pl_swarm_run *run, unsigned i)
     const sent *what = &l->sent[i];
     char from[PL_ADDRESS_TEXT], to[PL_ADDRESS_TEXT];
 
-    pl_swarm_fail(run, "datagram %u, of %u bytes, was sent in peace (at %g s) from %s to %s, and came %u times", i, what->len,
-                  what->at_s, pl_address_format(&what->from->own, from, sizeof from),
-                  pl_address_format(&what->to, to, sizeof to), what->received);
+    pl_swarm_fail(
+        run,
+        "datagram %u, of %u bytes, was sent in peace (at %g s) from %s to %s, and came %u times", i,
+        what->len, what->at_s, pl_address_format(&what->from->own, from, sizeof from),
+        pl_address_format(&what->to, to, sizeof to), what->received);
 }
 
 static void datagrams_check(pl_swarm_run *run)

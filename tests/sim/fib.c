@@ -21,7 +21,7 @@ typedef struct fib_state {
     pl_sim_process *server;
     bool peace;
     bool seen[NUMBERS_MAX];
-    unsigned next;         /* behind the highest that was seen */
+    unsigned next; /* behind the highest that was seen */
     unsigned seen_in_peace;
 } fib_state;
 
@@ -59,7 +59,8 @@ static unsigned number_of(const char *text)
 static int serve(void *arg)
 {
     static const pl_plugin *const plugins[] = {&pli_fib_plugin, NULL};
-    static const pl_application_kind plaitd = {PL_APPLICATION("plaitd"), .plugins = plugins, .named = true};
+    static const pl_application_kind plaitd = {PL_APPLICATION("plaitd"), .plugins = plugins,
+                                               .named = true};
     char *argv[] = {"plaitd", "-n", "-o", "fib", "--listen", "tcp:8888", NULL};
 
     (void) arg;
@@ -192,7 +193,8 @@ static void fib_check(pl_swarm_run *run)
     char report[1024];
 
     if (!state->seen_in_peace)
-        pl_swarm_fail(run, "in peace nobody is given a number: %s", pl_sim_report(run->sim, report, sizeof report));
+        pl_swarm_fail(run, "in peace nobody is given a number: %s",
+                      pl_sim_report(run->sim, report, sizeof report));
 }
 
 const pl_scenario fib_scenario = {

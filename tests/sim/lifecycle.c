@@ -39,7 +39,8 @@ struct life {
     /* What it has done, and when */
     bool reads_when_full, closed, may_be_closed, aborted, aborted_mine, half_closed, refused, full,
         paused, out_of_memory;
-    bool broken; /* it has noticed before it was told: what had arrived is heard out, and the loss follows at once */
+    bool
+        broken; /* it has noticed before it was told: what had arrived is heard out, and the loss follows at once */
     int64_t broken_at;
     double made_at, doomed_at, doomed_s;
     /* What it was told */
@@ -681,7 +682,8 @@ static void speaker_data(pl_protocol *protocol, pl_slice in)
         notice_break(self);
     if (self->closed || self->aborted || self->ended)
         pl_swarm_fail(self->program->run, "%u: data at its end", self->number);
-    if (!self->reads_when_full && !self->broken && pl_queued(protocol->transport) >= marks.queue_bytes_high)
+    if (!self->reads_when_full && !self->broken &&
+        pl_queued(protocol->transport) >= marks.queue_bytes_high)
         pl_swarm_fail(self->program->run, "%u: data while the queue is full", self->number);
     for (size_t i = 0; i < in.len; ++i)
         hear_byte(self, (unsigned char) in.ptr[i]);
@@ -787,8 +789,8 @@ static void speaker_lost(pl_protocol *protocol, const pl_failure *reason)
     deferred_waits = self->deferreds_fired < self->deferreds;
     life_in(protocol, "connection_lost");
     if (self->broken && (code == PL_E_CLEAN || pl_now(self->program->reactor) != self->broken_at))
-        pl_swarm_fail(self->program->run, "%u: it was broken, and is lost later with %s", self->number,
-                      pl_error_name(code));
+        pl_swarm_fail(self->program->run, "%u: it was broken, and is lost later with %s",
+                      self->number, pl_error_name(code));
     if (!is_explained(self, code))
         pl_swarm_fail(self->program->run, "%u: lost for no reason that there was: %s", self->number,
                       pl_error_name(code));

@@ -35,9 +35,9 @@ typedef struct place {
     pli_link leaves; /* in the backend's `leaving`, or in none */
     struct sim_backend *backend;
     pli_io *io;
-    unsigned late;          /* wants that were withdrawn and are served once more */
-    int connect_error;      /* to be told; 1: none */
-    int64_t gone_at;        /* when the kernel lets go */
+    unsigned late;     /* wants that were withdrawn and are served once more */
+    int connect_error; /* to be told; 1: none */
+    int64_t gone_at;   /* when the kernel lets go */
     bool close_fd, removed;
 } place;
 
@@ -49,7 +49,7 @@ typedef struct sim_backend {
     uint32_t n_places;
     pli_link ready, sends, leaving;
     unsigned n_ready;
-    bool news; /* a send was short or failed: the turn must not wait */
+    bool news;               /* a send was short or failed: the turn must not wait */
     pli_sim_thread *waiting; /* NULL: nobody */
 } sim_backend;
 
@@ -405,7 +405,8 @@ static void serve_accept(sim_backend *self, place *p)
         if (fd == -EAGAIN)
             return;
         io->ops->accepted(io, fd, fd < 0 || self->ring ? NULL : (struct sockaddr *) &address, size);
-        if (!pli_slots_get(&self->base.ios, slot, gen) || p->removed || !(io->wants & PLI_WANT_ACCEPT))
+        if (!pli_slots_get(&self->base.ios, slot, gen) || p->removed ||
+            !(io->wants & PLI_WANT_ACCEPT))
             return;
     }
 }
@@ -427,7 +428,8 @@ static void serve_watch(place *p, unsigned ready)
 
 static void serve(sim_backend *self, place *p, unsigned step)
 {
-    unsigned ready = p->watcher.object ? p->watcher.object->ops->ready(p->watcher.object) : 0, wants = p->io->wants | p->late;
+    unsigned ready = p->watcher.object ? p->watcher.object->ops->ready(p->watcher.object) : 0,
+             wants = p->io->wants | p->late;
 
     if (wants & PLI_WANT_CONNECT) {
         if (step == 0)

@@ -211,7 +211,8 @@ static void send_to_host(pli_sim_socket *socket, pl_sim_host *host, const pli_si
         socket->last_at = at;
     fly(flying_new(socket, host, to, bytes, source), at);
     if (pli_sim_strikes(sim, process, PL_SIM_DUPLICATE))
-        fly(flying_new(socket, host, to, bytes, source), pli_sim_arrival(socket->host, host, bytes.len));
+        fly(flying_new(socket, host, to, bytes, source),
+            pli_sim_arrival(socket->host, host, bytes.len));
 }
 
 static void send_to_group(pli_sim_socket *socket, const pli_sim_name *to, pl_slice bytes,
@@ -325,7 +326,8 @@ int pli_sim_datagram_connect(pli_sim_socket *socket, const pli_sim_name *to)
     if (socket->family != AF_UNIX) {
         pli_sim_socket_autobind(socket, to);
         if (pli_sim_ip_is_any(socket->local.ip))
-            memcpy(socket->local.ip, pli_sim_ip_is_loopback(to->ip) ? to->ip : socket->host->ip, 16);
+            memcpy(socket->local.ip, pli_sim_ip_is_loopback(to->ip) ? to->ip : socket->host->ip,
+                   16);
     }
     socket->remote = *to;
     socket->connected = true;

@@ -40,7 +40,7 @@ static int64_t latency(pl_sim_host *from, pl_sim_host *to)
     pl_sim *sim = from->sim;
     const pl_sim_faults *faults = &sim->faults;
     double u = sim->exact && from == to ? 0 : pli_rand_unit(&sim->rand);
-    int64_t ns = from == to ? (sim->exact ? 0 : LATENCY_LOCAL_NS)
+    int64_t ns = from == to              ? (sim->exact ? 0 : LATENCY_LOCAL_NS)
                  : faults->latency_s > 0 ? (int64_t) (faults->latency_s * 1e9)
                                          : LATENCY_NS;
 

@@ -44,8 +44,9 @@ typedef struct pli_sim_socket {
     pli_link inbox;
     size_t inbox_bytes;
     uint64_t drops;
-    bool connected, broadcast, deaf_to_itself; /* the last: its host gets none of what it sends to groups */
-    int64_t last_at; /* when the last that it has sent arrives */
+    bool connected, broadcast,
+        deaf_to_itself; /* the last: its host gets none of what it sends to groups */
+    int64_t last_at;    /* when the last that it has sent arrives */
     pli_link groups;
     struct {
         int level, name, value;

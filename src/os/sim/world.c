@@ -95,7 +95,8 @@ static void tell(pl_sim *sim, const pl_sim_process *where, const char *format, v
     sim->trace(sim->trace_arg, sim->now, place, what);
 }
 
-void pli_sim_tell(pl_sim *sim, const pl_sim_process *where, uint64_t number, const char *format, ...)
+void pli_sim_tell(pl_sim *sim, const pl_sim_process *where, uint64_t number, const char *format,
+                  ...)
 {
     va_list ap;
 
