@@ -195,7 +195,7 @@ static void hear_record(life *self)
 
 static void hear_header(life *self)
 {
-    unsigned number = self->header[1] | self->header[2] << 8;
+    unsigned number = self->header[1] | (unsigned) self->header[2] << 8;
     lifecycle_state *state = state_of(self->program);
 
     self->next_record = UINT64_MAX;
@@ -232,7 +232,7 @@ static void doom(life *self, double within_s)
 {
     double until = now_s(self->program->run) + within_s;
 
-    if (!self->doomed_at || self->doomed_at + self->doomed_s > until)
+    if (self->doomed_at == 0 || self->doomed_at + self->doomed_s > until)
         self->doomed_at = now_s(self->program->run), self->doomed_s = within_s;
 }
 
@@ -773,7 +773,7 @@ static void check_soon(const life *self)
 {
     double late = now_s(self->program->run) - self->doomed_at - self->doomed_s;
 
-    if (self->doomed_at && is_late(self, late))
+    if (self->doomed_at > 0 && is_late(self, late))
         pl_swarm_fail(self->program->run, "%u: lost %g s later than it should have been",
                       self->number, late);
 }

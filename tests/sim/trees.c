@@ -973,7 +973,7 @@ static int run_garden(garden *g)
     if (r == 0)
         r = pl_reactor_run(g->reactor);
     stalled = (double) pl_sim_injected(g->run->sim, PL_SIM_STALL);
-    if (r == 0 && g->quiet && g->acts == ACTS && !stalled &&
+    if (r == 0 && g->quiet && g->acts == ACTS && stalled == 0 &&
         !pl_sim_injected(g->run->sim, PL_SIM_ALLOCATION) && now_s(g->run) > QUIET_S)
         check_quiet(g);
     if (roll(g->run, 2))

@@ -127,10 +127,10 @@ static int sim_add(pli_backend *base, pli_io *io)
         return error;
     if (io->slot >= self->n_places) {
         uint32_t n = io->slot * 2 + 16;
-        place **grown = pli_sim_owned_alloc(n * sizeof *grown);
+        place **grown = pli_sim_owned_alloc(n * sizeof(void *));
 
         if (self->n_places)
-            memcpy(grown, self->places, self->n_places * sizeof *grown);
+            memcpy(grown, self->places, self->n_places * sizeof(void *));
         pli_sim_owned_free(self->places);
         self->places = grown;
         self->n_places = n;

@@ -43,8 +43,8 @@ static int put_object(pl_sim_process *process, pli_sim_object *object)
         ++at;
     if (at == process->fds_size) {
         process->fds_size = at ? at * 2 : 16;
-        process->fds = pli_sim_krealloc(process->fds, process->fds_size * sizeof *process->fds);
-        memset(process->fds + at, 0, (process->fds_size - at) * sizeof *process->fds);
+        process->fds = pli_sim_krealloc(process->fds, process->fds_size * sizeof(void *));
+        memset(process->fds + at, 0, (process->fds_size - at) * sizeof(void *));
     }
     process->fds[at] = object;
     ++process->n_fds;
