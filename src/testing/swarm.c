@@ -307,6 +307,7 @@ static result run_scenario(swarm *self, const pl_scenario *scenario)
             abort();
         if (jobs[job] == 0) {
             run_share(self, scenario, job);
+            fflush(stdout);
             _exit(0);
         }
     }
