@@ -263,6 +263,8 @@ uintptr_t pli_sim_thread_number(void)
 
 /* ---- mutexes and conditions ---- */
 
+#define SPURIOUS_NS_MAX 1000000
+
 void pli_sim_mutex_init(pli_sim_mutex *mutex)
 {
     mutex->owner = NULL;
@@ -291,16 +293,16 @@ void pli_sim_mutex_unlock(pli_sim_mutex *mutex)
 
 void pli_sim_condition_wait(pli_link *condition, pli_sim_mutex *mutex)
 {
+    int64_t until = INT64_MAX;
     PLI_ASSERT(mutex->owner == pli_sim_here);
     mutex->owner = NULL;
     if (!pli_list_empty(&mutex->waiting))
         pli_sim_wake(pl_container_of(mutex->waiting.next, pli_sim_thread, link));
-    if (pli_sim_strikes(pli_sim_world(), NULL, PL_SIM_EINTR)) {
-        pli_sim_yield(); /* it wakes for no reason */
-    } else {
-        pli_list_push_back(condition, &pli_sim_here->link);
-        pli_sim_block(INT64_MAX, "a condition");
-    }
+    pli_list_push_back(condition, &pli_sim_here->link);
+    if (pli_sim_strikes(pli_sim_world(), NULL, PL_SIM_EINTR)) /* it may wake for no reason */
+        until =
+            pli_sim_world()->now + 1 + (int64_t) pli_sim_below(pli_sim_world(), SPURIOUS_NS_MAX);
+    pli_sim_block(until, "a condition");
     pli_sim_mutex_lock(mutex);
 }
 
