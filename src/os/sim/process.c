@@ -355,6 +355,7 @@ pl_sim_process *pl_sim_spawn(pl_sim_host *host, const char *name, pl_sim_main_fn
     process->arg = arg;
     process->stall_over.run = stall_over;
     pli_list_init(&process->threads);
+    pli_list_init(&process->handles);
     pli_list_init(&process->mappings);
     pli_list_init(&process->signal_objects);
     pli_list_push_back(&host->processes, &process->link);

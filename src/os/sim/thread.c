@@ -229,6 +229,10 @@ void pli_sim_threads_kill(pl_sim_process *process)
         if (thread != pli_sim_here)
             thread_free(thread);
     }
+    while ((at = pli_list_pop_front(&process->handles)))
+        pli_sim_kfree(pl_container_of(at, pli_sim_handle, link));
+    if (pli_sim_here && pli_sim_process() == process)
+        pli_sim_here->handle = NULL;
 }
 
 int pli_sim_thread_start(void (*fn)(void *arg), void *arg, const char *name,
@@ -240,6 +244,7 @@ int pli_sim_thread_start(void (*fn)(void *arg), void *arg, const char *name,
         return -EAGAIN;
     handle = pli_sim_kalloc(sizeof *handle);
     pli_list_init(&handle->joining);
+    pli_list_push_back(&pli_sim_process()->handles, &handle->link);
     handle->thread = pli_sim_thread_new(pli_sim_process(), fn, arg, name);
     handle->thread->handle = handle;
     *ret_handle = handle;
@@ -253,6 +258,7 @@ void pli_sim_thread_join(pli_sim_handle *handle)
         pli_list_push_back(&handle->joining, &pli_sim_here->link);
         pli_sim_block(INT64_MAX, "the end of a thread");
     }
+    pli_list_remove(&handle->link);
     pli_sim_kfree(handle);
 }
 
