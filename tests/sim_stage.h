@@ -69,7 +69,7 @@ static inline pl_sim_peer *stage_answer(const char *address)
 
     PL_EQ(pl_sim_serve(address, &listening), 0);
     PL_EQ(pl_sim_answer(listening, &peer), 0);
-    listening = pl_sim_hang_up(listening);
+    pl_sim_hang_up(listening);
     return peer;
 }
 

@@ -328,7 +328,7 @@ static void talker_received(pl_datagram_protocol *base, pl_slice in, const pl_ad
     check_received(self, in, from);
     if (p->serves && !self->connected && roll(p->run, 2))
         pl_ignore(send_one(self, from));
-    if (roll(p->run, 300) == 0 && !ledger_of(p)->peace_s)
+    if (roll(p->run, 300) == 0 && ledger_of(p)->peace_s <= 0)
         stop_port(self);
 }
 
@@ -382,7 +382,7 @@ static void talker_stopped(pl_datagram_protocol *base, const pl_failure *reason)
                       pl_error_name(code));
     if (code == PL_E_ENDED && p->scope)
         pl_swarm_fail(p->run, "port %u: its scope has not ended", self->number);
-    if (!self->stopped_s)
+    if (self->stopped_s <= 0)
         self->stopped_s = now_s(p->run);
     self->stopped = true;
     self->port = NULL;
@@ -510,7 +510,7 @@ static void check_peace(const program *p)
         if (self->program == p && self->stopping && !self->stop_told &&
             self->stopped_s + 2 < now_s(p->run) && !struck(p, PL_SIM_STALL))
             pl_swarm_fail(p->run, "port %u: its stopping is never over", self->number);
-        if (self->program != p || !self->port || self->stopping || !l->peace_s)
+        if (self->program != p || !self->port || self->stopping || l->peace_s <= 0)
             continue;
         if (self->full && self->full_s + 5 < now_s(p->run) && l->peace_s + 5 < now_s(p->run))
             pl_swarm_fail(p->run, "port %u is full, and never drained", self->number);

@@ -187,7 +187,7 @@ static void hear_record(life *self)
 
 static void hear_header(life *self)
 {
-    unsigned number = self->header[1] | self->header[2] << 8;
+    unsigned number = self->header[1] | (unsigned) self->header[2] << 8;
     lifecycle_state *state = state_of(self->program);
 
     self->next_record = UINT64_MAX;
@@ -224,7 +224,7 @@ static void doom(life *self, double within_s)
 {
     double until = now_s(self->program->run) + within_s;
 
-    if (!self->doomed_at || self->doomed_at + self->doomed_s > until)
+    if (self->doomed_at <= 0 || self->doomed_at + self->doomed_s > until)
         self->doomed_at = now_s(self->program->run), self->doomed_s = within_s;
 }
 
@@ -763,7 +763,7 @@ static void check_soon(const life *self)
 {
     double late = now_s(self->program->run) - self->doomed_at - self->doomed_s;
 
-    if (self->doomed_at && is_late(self, late))
+    if (self->doomed_at > 0 && is_late(self, late))
         pl_swarm_fail(self->program->run, "%u: lost %g s later than it should have been",
                       self->number, late);
 }
@@ -1047,9 +1047,12 @@ static int script_main(void *arg)
     if (roll(run, 3) == 0)
         pl_sim_half_close(peer);
     pl_sim_sleep(roll(run, 500) / 100.0);
-    peer = roll(run, 3) == 0 ? pl_sim_hang_up(peer)
-           : roll(run, 2)    ? pl_sim_reset(peer)
-                             : pl_sim_vanish(peer);
+    if (roll(run, 3) == 0)
+        pl_sim_hang_up(peer);
+    else if (roll(run, 2))
+        pl_sim_reset(peer);
+    else
+        pl_sim_vanish(peer);
     return 0;
 }
 

@@ -191,7 +191,7 @@ static void check_waited(client *c)
 {
     double passed = clock_s(c) - c->again_s;
 
-    if (!c->again_s)
+    if (c->again_s <= 0)
         return;
     if (passed < c->waits_s - 0.002)
         pl_swarm_fail(c->run, "an attempt after %g s, when the delay was %g s", passed, c->waits_s);

@@ -16,7 +16,7 @@ static int says_and_leaves(void *arg)
     (void) arg;
     PL_EQ(pl_sim_expect(peer, "hello"), 0);
     PL_EQ(pl_sim_say(peer, pl_str("good-bye")), 0);
-    peer = pl_sim_hang_up(peer);
+    pl_sim_hang_up(peer);
     return 0;
 }
 
@@ -29,7 +29,7 @@ static int hears_to_the_end(void *arg)
     PL_EQ(pl_sim_expect(peer, "good-bye"), 0);
     PL_EQ(hear(peer), 0);
     PL_EQ(hear(peer), 0);
-    peer = pl_sim_hang_up(peer);
+    pl_sim_hang_up(peer);
     return 0;
 }
 
@@ -48,7 +48,7 @@ static int half_closes(void *arg)
     PL_EQ(pl_sim_say(peer, pl_str("more")), -EPIPE);
     PL_EQ(pl_sim_expect(peer, "good-bye"), 0);
     PL_EQ(hear(peer), 0);
-    peer = pl_sim_hang_up(peer);
+    pl_sim_hang_up(peer);
     return 0;
 }
 
@@ -68,7 +68,7 @@ static int hears_late(void *arg)
     for (size_t i = 0; i < sizeof bytes; ++i)
         PL_EQ(bytes[i], (char) (i * 31 >> 3));
     PL_EQ(hear(peer), 0);
-    peer = pl_sim_hang_up(peer);
+    pl_sim_hang_up(peer);
     return 0;
 }
 
@@ -82,7 +82,7 @@ static int says_more_than_fits(void *arg)
         bytes[i] = (char) (i * 31 >> 3);
     PL_EQ(pl_sim_say(peer, pl_slice_of(bytes, sizeof bytes)), 0);
     PL_CHECK(stage_now() > 99); /* it had to wait for room */
-    peer = pl_sim_hang_up(peer);
+    pl_sim_hang_up(peer);
     return 0;
 }
 
@@ -102,7 +102,7 @@ static int says_and_waits(void *arg)
     PL_EQ(hear(peer), -ECONNRESET);
     PL_EQ(pl_sim_say(peer, pl_str("more")), -EPIPE);
     PL_EQ(hear(peer), 0); /* it has been told */
-    peer = pl_sim_hang_up(peer);
+    pl_sim_hang_up(peer);
     return 0;
 }
 
@@ -112,7 +112,7 @@ static int leaves_without_reading(void *arg)
 
     (void) arg;
     pl_sim_sleep(1);
-    peer = pl_sim_hang_up(peer);
+    pl_sim_hang_up(peer);
     return 0;
 }
 
@@ -127,7 +127,7 @@ static int reads_and_resets(void *arg)
 
     (void) arg;
     PL_EQ(pl_sim_expect(peer, "hello"), 0);
-    peer = pl_sim_reset(peer);
+    pl_sim_reset(peer);
     return 0;
 }
 
@@ -146,7 +146,7 @@ static int says_to_who_has_left(void *arg)
     pl_sim_sleep(1);
     PL_EQ(pl_sim_say(peer, pl_str("hello?")), -ECONNRESET);
     PL_EQ(pl_sim_say(peer, pl_str("hello?")), -EPIPE);
-    peer = pl_sim_hang_up(peer);
+    pl_sim_hang_up(peer);
     return 0;
 }
 
@@ -155,7 +155,7 @@ static int leaves(void *arg)
     pl_sim_peer *peer = stage_dial("10.0.0.1:7");
 
     (void) arg;
-    peer = pl_sim_hang_up(peer);
+    pl_sim_hang_up(peer);
     return 0;
 }
 
@@ -174,7 +174,7 @@ static int waits_for_nobody(void *arg)
     pl_sim_deadline(peer, -1);
     PL_EQ(pl_sim_say(peer, pl_str("hello?")), 0);
     PL_EQ(hear(peer), -ECONNRESET);
-    peer = pl_sim_hang_up(peer);
+    pl_sim_hang_up(peer);
     return 0;
 }
 
@@ -183,7 +183,7 @@ static int vanishes(void *arg)
     pl_sim_peer *peer = stage_dial("10.0.0.1:7");
 
     (void) arg;
-    peer = pl_sim_vanish(peer);
+    pl_sim_vanish(peer);
     return 0;
 }
 
@@ -207,7 +207,7 @@ static int says_through_a_cut(void *arg)
     PL_EQ(pl_sim_say(peer, pl_str("hello")), 0);
     PL_EQ(pl_sim_expect(peer, "good-bye"), 0);
     PL_CHECK(stage_now() > 100 && stage_now() < 170);
-    peer = pl_sim_hang_up(peer);
+    pl_sim_hang_up(peer);
     return 0;
 }
 
@@ -230,7 +230,7 @@ static int gives_up(void *arg)
     PL_EQ(pl_sim_say(peer, pl_str("hello")), 0);
     PL_EQ(hear(peer), -ETIMEDOUT);
     PL_CHECK(stage_now() > 900 && stage_now() < 1000);
-    peer = pl_sim_hang_up(peer);
+    pl_sim_hang_up(peer);
     return 0;
 }
 
@@ -241,7 +241,7 @@ static int answers_and_waits(void *arg)
     (void) arg;
     pl_sim_deadline(peer, 2000);
     PL_CHECK(hear(peer) < 0);
-    peer = pl_sim_hang_up(peer);
+    pl_sim_hang_up(peer);
     return 0;
 }
 
@@ -280,7 +280,7 @@ static int listens_and_sleeps(void *arg)
     (void) arg;
     PL_EQ(pl_sim_serve(":7", &listening), 0);
     pl_sim_sleep(1000);
-    listening = pl_sim_hang_up(listening);
+    pl_sim_hang_up(listening);
     return 0;
 }
 
@@ -314,7 +314,7 @@ static int answers_and_sleeps(void *arg)
 
     (void) arg;
     pl_sim_sleep(10000);
-    peer = pl_sim_hang_up(peer);
+    pl_sim_hang_up(peer);
     return 0;
 }
 
@@ -327,7 +327,7 @@ static int hears_of_the_crash(void *arg)
     PL_EQ(pl_sim_say(peer, pl_str("are you there?")), 0);
     PL_EQ(hear(peer), -ECONNRESET);
     PL_CHECK(stage_now() > 100 && stage_now() < 200);
-    peer = pl_sim_hang_up(peer);
+    pl_sim_hang_up(peer);
     return 0;
 }
 
@@ -351,7 +351,7 @@ static int fills_the_window(void *arg)
     (void) arg;
     PL_EQ(pl_sim_say(peer, pl_slice_of(bytes, sizeof bytes)), -ECONNRESET);
     PL_CHECK(stage_now() > 100 && stage_now() < 200);
-    peer = pl_sim_hang_up(peer);
+    pl_sim_hang_up(peer);
     return 0;
 }
 
@@ -374,7 +374,7 @@ static int fills_a_small_window(void *arg)
     (void) arg;
     PL_EQ(pl_sim_say(peer, pl_str("hello, hello, hello")), 0);
     PL_CHECK(stage_now() >= 20 && stage_now() < 21);
-    peer = pl_sim_hang_up(peer);
+    pl_sim_hang_up(peer);
     return 0;
 }
 

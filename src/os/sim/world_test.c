@@ -22,7 +22,7 @@ static int talk(void *arg)
         pl_sim_deadline(peer, 5);
         pl_sim_say(peer, pl_str("some words"));
         pl_ignore((int) pl_sim_hear(peer, bytes, sizeof bytes));
-        peer = pl_sim_hang_up(peer);
+        pl_sim_hang_up(peer);
     }
     return 0;
 }
