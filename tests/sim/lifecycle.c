@@ -1060,9 +1060,12 @@ static int script_main(void *arg)
     if (roll(run, 3) == 0)
         pl_sim_half_close(peer);
     pl_sim_sleep(roll(run, 500) / 100.0);
-    peer = roll(run, 3) == 0 ? pl_sim_hang_up(peer)
-           : roll(run, 2)    ? pl_sim_reset(peer)
-                             : pl_sim_vanish(peer);
+    if (roll(run, 3) == 0)
+        pl_sim_hang_up(peer);
+    else if (roll(run, 2))
+        pl_sim_reset(peer);
+    else
+        pl_sim_vanish(peer);
     return 0;
 }
 

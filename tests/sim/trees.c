@@ -965,15 +965,12 @@ static void give_back(garden *g)
 static int run_garden(garden *g)
 {
     int r = pl_call_when_running(g->reactor, go_on, g);
-    double stalled;
-
     open_plot(g, 0);
     for (unsigned i = 0; i < 4; ++i)
         open_line(g);
     if (r == 0)
         r = pl_reactor_run(g->reactor);
-    stalled = (double) pl_sim_injected(g->run->sim, PL_SIM_STALL);
-    if (r == 0 && g->quiet && g->acts == ACTS && stalled == 0 &&
+    if (r == 0 && g->quiet && g->acts == ACTS && !pl_sim_injected(g->run->sim, PL_SIM_STALL) &&
         !pl_sim_injected(g->run->sim, PL_SIM_ALLOCATION) && now_s(g->run) > QUIET_S)
         check_quiet(g);
     if (roll(g->run, 2))

@@ -329,6 +329,7 @@ pl_sim_process *pli_sim_process_new(pl_sim_host *host, const char *name)
     process->name = pli_sim_kstrdup(name);
     process->stall_over.run = stall_over;
     pli_list_init(&process->threads);
+    pli_list_init(&process->handles);
     pli_list_init(&process->mappings);
     pli_list_init(&process->signal_objects);
     pli_list_push_back(&host->processes, &process->link);

@@ -52,6 +52,7 @@ typedef enum pli_sim_state { PLI_SIM_RUNNABLE, PLI_SIM_BLOCKED, PLI_SIM_OVER } p
 
 /* What who started a thread has of it; stays until it has been joined. */
 typedef struct pli_sim_handle {
+    pli_link link;          /* of the process */
     pli_sim_thread *thread; /* NULL: it is over */
     pli_link joining;       /* threads that wait for that */
 } pli_sim_handle;
@@ -160,6 +161,7 @@ struct pl_sim_process {
     pl_sim_main_fn *main;
     void *arg;
     pli_link threads;
+    pli_link handles; /* of those that nobody has joined */
     pli_sim_object **fds;
     size_t fds_size;
     unsigned n_fds;

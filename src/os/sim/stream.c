@@ -24,6 +24,7 @@
 #define SYN_GIVE_UP_NS 127000000000
 #define PROBE_NS       75000000000
 #define PROBES         9
+#define PERSISTS       20 /* about as long */
 
 typedef enum packet_kind { DATA, FIN, RST } packet_kind;
 
@@ -336,13 +337,11 @@ static size_t room(const pli_sim_end *end)
     return end->outstanding < window ? window - end->outstanding : 0;
 }
 
-/* Whoever has no room asks now and then whether there is any: so it hears that the other has forgotten it. */
+/* Whoever has no room asks now and then whether there is any. Here only when the other has forgotten it, as nothing else comes of it. */
 static void persist_later(pli_sim_end *end)
 {
     int64_t delay = (int64_t) RETRY_NS << (end->persisted < 9 ? end->persisted : 9);
 
-    if (end->connection->local || end->persist.place)
-        return;
     ++end->persisted;
     pli_sim_schedule(sim_of(end), &end->persist,
                      sim_of(end)->now + (delay < RETRY_NS_MAX ? delay : RETRY_NS_MAX));
@@ -352,12 +351,12 @@ static void persist(pli_sim_event *event)
 {
     pli_sim_end *end = pl_container_of(event, pli_sim_end, persist);
 
-    if (end->error || !end->socket || room(end)) {
-        end->persisted = 0;
-        return;
-    }
-    if (end->other->state == DEAD && pli_sim_reaches(end->host, end->other->host))
+    if (end->error || !end->socket || room(end))
+        return; /* what it sends now is answered with a reset */
+    if (pli_sim_reaches(end->host, end->other->host))
         break_end(end, ECONNRESET);
+    else if (end->persisted >= PERSISTS)
+        break_end(end, ETIMEDOUT);
     else
         persist_later(end);
 }
@@ -738,10 +737,7 @@ static int cannot_send(const pli_sim_socket *socket)
         return told_error(socket->end, -EPIPE);
     if (socket->end->fin_sent)
         return -EPIPE;
-    if (room(socket->end))
-        return 0;
-    persist_later(socket->end);
-    return -EAGAIN;
+    return room(socket->end) ? 0 : -EAGAIN;
 }
 
 ssize_t pli_sim_send(int fd, const struct iovec *pieces, size_t n)
@@ -855,6 +851,8 @@ static void close_end(pli_sim_end *end, bool reset, bool crash)
         else if (!end->fin_sent)
             push_packet(end, FIN, 0);
     }
+    if (crash && !c->local && end->other->socket)
+        persist_later(end->other);
     end->state = crash ? DEAD : CLOSED;
     end->socket = NULL;
     pli_sim_unschedule(c->sim, &end->probe);
