@@ -180,11 +180,18 @@ static void stuck_in_world(pl_sim *sim, const char *why, const char *report)
                report);
 }
 
+static void tell_story(void *arg, int64_t now_ns, const char *where, const char *what)
+{
+    (void) arg;
+    printf("%.9f %s: %s\n", (double) now_ns / 1e9, where, what);
+}
+
 /* As the one process of a world in which nothing goes wrong. The seed is always the same one unless another is asked for. */
 static void run_in_world(const check_test *test)
 {
     const char *seed = getenv("PL_TEST_SEED");
-    pl_sim_options options = {.seed = seed && *seed ? strtoull(seed, NULL, 0) : 1};
+    pl_sim_options options = {.seed = seed && *seed ? strtoull(seed, NULL, 0) : 1,
+                              .trace = env_number("PL_TEST_STORY", 0) ? tell_story : NULL};
     pl_sim *sim;
 
     if (pl_sim_new(&options, &sim) < 0)

@@ -28,6 +28,7 @@
  *     PL_TEST_TIMEOUT=SECONDS   how long a test may run (30; 0 means for ever)
  *     PL_TEST_VERBOSE=1         show what passing tests print, too
  *     PL_TEST_SEED=N            the seed that check_seed() answers
+ *     PL_TEST_STORY=1           let tests on the simulator tell what happens in their world
  *     PL_TEST_FOREGROUND=1      all in the one process and nothing kept back, for a debugger: a failure aborts
  */
 #ifndef PLAIT_TESTS_CHECK_H

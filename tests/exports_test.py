@@ -9,6 +9,7 @@ import traceback
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BUILD = os.environ.get("PLAIT_BUILD", os.path.join(TOP, "build"))
 SANITIZERS = re.compile(r"lib(asan|ubsan|tsan|clang_rt)")
+TESTING_HEADERS = ("testing.h", "swarm.h")
 APP_HEADERS = ("application.h", "options.h", "plugin.h", "service.h", "state.h", "impl/store.h")
 
 
@@ -52,8 +53,10 @@ def core_exports_only_what_its_headers_promise():
 
 
 def core_exports_of_its_inside_only_what_is_listed_and_under_the_private_version():
-    with open(os.path.join(TOP, "src/os/private.h"), encoding="utf-8") as file:
-        listed = set(re.findall(r"^EXPORT\((\w+)\);", file.read(), re.M))
+    listed = set()
+    for path in ("src/os/private.h", "src/net/private.h"):
+        with open(os.path.join(TOP, path), encoding="utf-8") as file:
+            listed |= set(re.findall(r"^EXPORT\((\w+)\);", file.read(), re.M))
     private = {name for name, version in exported("libplait.so").items() if version == "PLAIT_PRIVATE"}
     assert private == listed, private ^ listed
 
@@ -73,11 +76,23 @@ def companion_needs_the_core_and_sqlite():
     assert needed("libplait-app.so") <= {"libc", "libplait", "libsqlite3"}, needed("libplait-app.so")
 
 
-def companion_uses_of_the_inside_only_what_the_core_exports():
-    listed = subprocess.run(["nm", "-D", "--undefined-only", os.path.join(BUILD, "libplait-app.so")], capture_output=True, text=True,
-                            check=True)
-    used = set(re.findall(r"\bpli_\w+", listed.stdout))
-    assert used and used <= set(exported("libplait.so")), used - set(exported("libplait.so"))
+def companion_for_tests_exports_exactly_what_its_headers_promise():
+    symbols = exported("libplait-testing.so")
+    names = promised(TESTING_HEADERS) - set(exported("libplait.so"))
+    assert set(symbols) == names, set(symbols) ^ names
+    assert set(symbols.values()) == {"PLAIT_TESTING_0"}
+
+
+def companions_find_all_that_they_use_of_the_inside():
+    there = set(exported("libplait.so"))
+    for library in ("libplait-app.so", "libplait-testing.so"):
+        listed = subprocess.run(["nm", "-D", "-u", os.path.join(BUILD, library)], capture_output=True, text=True, check=True)
+        used = set(re.findall(r"^ +U (pli?_\w+)", listed.stdout, re.M))
+        assert used <= there, used - there
+
+
+def companion_for_tests_needs_the_core_only():
+    assert needed("libplait-testing.so") <= {"libc", "libplait"}, needed("libplait-testing.so")
 
 
 TESTS = [value for value in list(globals().values()) if callable(value) and value.__name__.startswith(("core_ex", "core_n", "companion"))]

@@ -276,12 +276,16 @@ def step9_says_goodbye():
             equal(server.process.wait(PATIENCE_S), 0)
 
 
+def testing_tests_a_protocol_of_its_own():
+    equal(subprocess.run([f"{STEPS}/testing"], capture_output=True, text=True, timeout=PATIENCE_S, check=True).stdout, "4 passed\n")
+
+
 def in_time(test, _):
     signal.alarm(2 * PATIENCE_S)
     test()
 
 
-TESTS = [(name, functools.partial(in_time, value)) for name, value in list(globals().items()) if name.startswith("step")]
+TESTS = [(name, functools.partial(in_time, value)) for name, value in list(globals().items()) if name.startswith(("step", "testing_"))]
 
 if __name__ == "__main__":
     sys.exit(tap.main(TESTS))

@@ -59,7 +59,8 @@ static void arm(void)
         pli_fault_at((pli_call) shared->call, shared->n, shared->for_ever);
 }
 
-static __attribute__((noreturn)) void child(const torturer *self, const check_test *test, int output)
+static __attribute__((noreturn)) void child(const torturer *self, const check_test *test,
+                                            int output)
 {
     setpgid(0, 0);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -111,7 +112,8 @@ static bool is_misuse(int status, int output)
 static bool is_well(int status)
 {
     return status >= 0 && WIFEXITED(status) &&
-           (WEXITSTATUS(status) == 0 || WEXITSTATUS(status) == exit_failed || WEXITSTATUS(status) == exit_skipped);
+           (WEXITSTATUS(status) == 0 || WEXITSTATUS(status) == exit_failed ||
+            WEXITSTATUS(status) == exit_skipped);
 }
 
 static void print_output(int output)
@@ -129,7 +131,8 @@ static void print_output(int output)
 
 static void print_point(const check_test *test, int status)
 {
-    printf("# %s, %s %" PRIu64 "%s: ", test->name, call_name(shared->call), shared->n, shared->for_ever ? " and all after it" : "");
+    printf("# %s, %s %" PRIu64 "%s: ", test->name, call_name(shared->call), shared->n,
+           shared->for_ever ? " and all after it" : "");
     if (status < 0)
         printf("no end after %d s\n", timeout_s);
     else if (WIFSIGNALED(status))

@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "base/context.h"
 #include "flow/fiber.h"
-#include "flow/fiber_switch.h"
 
 enum { ROUNDS = 5000000 };
 

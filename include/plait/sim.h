@@ -34,39 +34,39 @@ typedef struct pl_sim_process pl_sim_process;
 
 /** What can go wrong. Each has a rate, can be caused by hand, and is counted. */
 typedef enum pl_sim_fault {
-    PL_SIM_PARTIAL_READ,     /**< a read gives fewer bytes than there are */
-    PL_SIM_SHORT_WRITE,      /**< a write takes fewer bytes than there is room for */
-    PL_SIM_LOSS,             /**< a packet is lost: a datagram for ever, a stream's is sent again later */
-    PL_SIM_DUPLICATE,        /**< a datagram arrives twice */
-    PL_SIM_REORDER,          /**< a datagram arrives late, after others */
-    PL_SIM_DELAY,            /**< a packet takes ten to a thousand times as long */
-    PL_SIM_RESET,            /**< a connection is broken from between, at any byte */
-    PL_SIM_REFUSED,          /**< connecting: refused */
-    PL_SIM_CONNECT_TIMEOUT,  /**< connecting: nobody answers */
-    PL_SIM_BACKLOG_FULL,     /**< connecting: the server's queue is full, and the client tries again */
-    PL_SIM_ACCEPT_ABORTED,   /**< accepting: the peer has gone (ECONNABORTED) */
-    PL_SIM_EMFILE,           /**< no descriptor is left in the process */
-    PL_SIM_ENFILE,           /**< none in the system */
-    PL_SIM_ENOBUFS,          /**< the kernel has no buffers for this call */
-    PL_SIM_ENOMEM,           /**< nor memory */
-    PL_SIM_EINTR,            /**< waiting, or accepting, ends without a reason */
-    PL_SIM_STARVED,          /**< the ring has no receive buffers: what has arrived waits */
-    PL_SIM_LATE_CANCEL,      /**< a cancelled operation succeeds all the same */
-    PL_SIM_LATE_COMPLETION,  /**< the kernel lets go of a closed connection only after a while */
-    PL_SIM_PREEMPTION,       /**< another thread runs between two steps of this one */
-    PL_SIM_STALL,            /**< a process does nothing for a while */
-    PL_SIM_PARTITION,        /**< two hosts do not hear each other, or one not the other */
-    PL_SIM_CLOCK_STEP,       /**< a host's wall clock is set */
-    PL_SIM_ALLOCATION,       /**< memory is out in the process */
-    PL_SIM_THREAD,           /**< no thread can be started */
-    PL_SIM_CRASH,            /**< a host lost its power, or a process was killed */
-    PL_SIM_DISK_FULL,        /**< a write fails: ENOSPC */
-    PL_SIM_DISK_ERROR,       /**< reading or writing fails: EIO */
-    PL_SIM_SYNC_FAILED,      /**< a sync fails, and what was to be synced may be lost */
-    PL_SIM_WRITE_LOST,       /**< a crash took a write that was not synced */
-    PL_SIM_WRITE_TORN,       /**< or a part of it */
-    PL_SIM_NAME_LOST,        /**< or a change of names whose folder was not synced */
-    PL_SIM_FAULTS,           /**< how many there are */
+    PL_SIM_PARTIAL_READ, /**< a read gives fewer bytes than there are */
+    PL_SIM_SHORT_WRITE,  /**< a write takes fewer bytes than there is room for */
+    PL_SIM_LOSS,      /**< a packet is lost: a datagram for ever, a stream's is sent again later */
+    PL_SIM_DUPLICATE, /**< a datagram arrives twice */
+    PL_SIM_REORDER,   /**< a datagram arrives late, after others */
+    PL_SIM_DELAY,     /**< a packet takes ten to a thousand times as long */
+    PL_SIM_RESET,     /**< a connection is broken from between, at any byte */
+    PL_SIM_REFUSED,   /**< connecting: refused */
+    PL_SIM_CONNECT_TIMEOUT, /**< connecting: nobody answers */
+    PL_SIM_BACKLOG_FULL, /**< connecting: the server's queue is full, and the client tries again */
+    PL_SIM_ACCEPT_ABORTED,  /**< accepting: the peer has gone (ECONNABORTED) */
+    PL_SIM_EMFILE,          /**< no descriptor is left in the process */
+    PL_SIM_ENFILE,          /**< none in the system */
+    PL_SIM_ENOBUFS,         /**< the kernel has no buffers for this call */
+    PL_SIM_ENOMEM,          /**< nor memory */
+    PL_SIM_EINTR,           /**< waiting, or accepting, ends without a reason */
+    PL_SIM_STARVED,         /**< the ring has no receive buffers: what has arrived waits */
+    PL_SIM_LATE_CANCEL,     /**< a cancelled operation succeeds all the same */
+    PL_SIM_LATE_COMPLETION, /**< the kernel lets go of a closed connection only after a while */
+    PL_SIM_PREEMPTION,      /**< another thread runs between two steps of this one */
+    PL_SIM_STALL,           /**< a process does nothing for a while */
+    PL_SIM_PARTITION,       /**< two hosts do not hear each other, or one not the other */
+    PL_SIM_CLOCK_STEP,      /**< a host's wall clock is set */
+    PL_SIM_ALLOCATION,      /**< memory is out in the process */
+    PL_SIM_THREAD,          /**< no thread can be started */
+    PL_SIM_CRASH,           /**< a host lost its power, or a process was killed */
+    PL_SIM_DISK_FULL,       /**< a write fails: ENOSPC */
+    PL_SIM_DISK_ERROR,      /**< reading or writing fails: EIO */
+    PL_SIM_SYNC_FAILED,     /**< a sync fails, and what was to be synced may be lost */
+    PL_SIM_WRITE_LOST,      /**< a crash took a write that was not synced */
+    PL_SIM_WRITE_TORN,      /**< or a part of it */
+    PL_SIM_NAME_LOST,       /**< or a change of names whose folder was not synced */
+    PL_SIM_FAULTS,          /**< how many there are */
 } pl_sim_fault;
 
 /** The name of a fault, as the trace and reports have it: "partial read". */
@@ -74,13 +74,14 @@ PL_API const char *pl_sim_fault_name(pl_sim_fault fault);
 
 /** How bad a world is. All zero is a good one: every packet arrives after 0.1 ms, and nothing fails. */
 typedef struct pl_sim_faults {
-    double rate[PL_SIM_FAULTS]; /**< of each occasion, 0 to 1; of STALL, PARTITION and CLOCK_STEP: how many a second of virtual time */
-    double latency_s;           /**< the shortest way between two hosts; 0: 0.1 ms */
-    double latency_spread_s;    /**< up to so much is added, most often little */
-    double bytes_per_s;         /**< of each direction of a link; 0: any */
-    double outage_s;            /**< how long stalls and partitions last on average; 0: 1 s */
-    uint32_t window_bytes;      /**< that a connection has under way or unread; 0: 64 KiB */
-    unsigned descriptors_max;   /**< of a process; 0: 65,536 */
+    double rate
+        [PL_SIM_FAULTS]; /**< of each occasion, 0 to 1; of STALL, PARTITION and CLOCK_STEP: how many a second of virtual time */
+    double latency_s;    /**< the shortest way between two hosts; 0: 0.1 ms */
+    double latency_spread_s;  /**< up to so much is added, most often little */
+    double bytes_per_s;       /**< of each direction of a link; 0: any */
+    double outage_s;          /**< how long stalls and partitions last on average; 0: 1 s */
+    uint32_t window_bytes;    /**< that a connection has under way or unread; 0: 64 KiB */
+    unsigned descriptors_max; /**< of a process; 0: 65,536 */
 } pl_sim_faults;
 
 /** Each kind of fault now and then; what a swarm draws its mixes around. */
@@ -93,7 +94,8 @@ typedef void pl_sim_trace_fn(void *arg, int64_t now_ns, const char *where, const
 typedef struct pl_sim_options {
     uint64_t seed;               /**< that all is drawn from; 0 is a seed as well */
     const pl_sim_faults *faults; /**< copied; NULL: none */
-    uint64_t events_max; /**< a run that has had so many events and is not over is stopped; 0: 10 million */
+    uint64_t
+        events_max; /**< a run that has had so many events and is not over is stopped; 0: 10 million */
     pl_sim_trace_fn *trace; /**< tells the story; NULL: nobody listens */
     void *trace_arg;
 } pl_sim_options;
@@ -150,7 +152,8 @@ PL_API PL_MUST int pl_sim_resolve(pl_sim *sim, const char *name, const char *add
 /** What a process does; what it returns is its exit status. */
 typedef int pl_sim_main_fn(void *arg);
 /** Starts a process, from the loop. Returns: NULL when memory is out or the host is down. It stays valid as long as the world. */
-PL_API pl_sim_process *pl_sim_spawn(pl_sim_host *host, const char *name, pl_sim_main_fn *main, void *arg);
+PL_API pl_sim_process *pl_sim_spawn(pl_sim_host *host, const char *name, pl_sim_main_fn *main,
+                                    void *arg);
 /** Whether it has ended; its status, or minus the signal that killed it, in `*ret_status` (may be NULL). */
 PL_API bool pl_sim_ended(const pl_sim_process *process, int *ret_status);
 /** Sends a signal. One that nobody handles does what it does; SIGKILL kills: sockets are closed as the kernel does it, memory is gone. */

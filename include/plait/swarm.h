@@ -29,7 +29,8 @@ typedef struct pl_swarm_run {
     pl_sim *sim;
     uint64_t seed;
     void *state; /**< pl_scenario.state_size bytes, zeroed before the run; not of any process */
-    bool for_ever; /**< a kind of call fails for as long as things go wrong (--torture): what can't be done then can't be asked for */
+    bool
+        for_ever; /**< a kind of call fails for as long as things go wrong (--torture): what can't be done then can't be asked for */
     bool failed;
     char why[512]; /**< what failed first */
 } pl_swarm_run;
@@ -44,8 +45,9 @@ typedef struct pl_scenario {
     void (*calm)(pl_swarm_run *run); /**< called when that is over and all is mended; may be NULL */
     double calm_s; /**< so much longer may it take until everything has come to its end */
     void (*check)(pl_swarm_run *run); /**< what must be true then */
-    bool reliable_memory;             /**< allocations do not fail: for what would end itself then */
-    bool reliable_start; /**< nothing fails until pl_swarm_started(): for scenarios that need what they begin with */
+    bool reliable_memory; /**< allocations do not fail: for what would end itself then */
+    bool
+        reliable_start; /**< nothing fails until pl_swarm_started(): for scenarios that need what they begin with */
 } pl_scenario;
 
 /** The run has failed, for a reason that is printed with the seed. Only the first one counts. Any number of times, also from within a process. */

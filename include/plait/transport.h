@@ -41,7 +41,8 @@ PL_API pl_transport *pl_transport_find(pl_reactor *reactor, pl_transport_id id);
  *
  * Calls: nothing before returning; drained() once, later, if it returned PL_FULL.
  * Returns: 0; PL_FULL: queued, but that is enough until drained(); PL_E_CLOSED: closing, closed, half-closed or broken, nothing queued;
- * PL_E_LIMIT: would pass queue_bytes_max, nothing queued; -ENOMEM: nothing queued.
+ * PL_E_LIMIT: would pass queue_bytes_max, nothing queued; -ENOMEM: nothing queued, and the connection ends, since the stream would have a gap: connection_lost() follows, from
+ * the loop, with -ENOMEM.
  * Cost: one copy (none for a large slice of what data_received() was just given); no allocation while the peer keeps up.
  */
 PL_API int pl_write(pl_transport *transport, pl_slice bytes);

@@ -9,6 +9,7 @@
 #include <plait/plait.h>
 
 #include "tests/check.h"
+#include "tests/peer.h"
 
 static pl_reactor *reactor;
 static pl_scope *home;
@@ -583,7 +584,7 @@ static const pl_datagram_ops datagram_ops = {PL_DATAGRAM(pl_datagram_protocol),
 PL_TEST_EACH_BACKEND(a_datagram_service_takes_datagrams_while_it_runs)
 {
     struct sockaddr_in to = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    int fd = socket(AF_INET, SOCK_DGRAM, 0);
+    int fd = peer_socket(AF_INET, SOCK_DGRAM, 0);
     pl_service *service;
 
     PL_SKIP_ON_SIM("the peer is a socket of the system's");
@@ -593,11 +594,11 @@ PL_TEST_EACH_BACKEND(a_datagram_service_takes_datagrams_while_it_runs)
     PL_CHECK(!pl_datagram_service_port(service));
     start();
     to.sin_port = htons(pl_datagram_address(pl_datagram_service_port(service))->port);
-    PL_EQ(sendto(fd, "x", 1, 0, (struct sockaddr *) &to, sizeof to), 1);
+    PL_EQ(peer_sendto(fd, "x", 1, 0, (struct sockaddr *) &to, sizeof to), 1);
     turn_until(&n_datagrams, 1);
     stop(root, 0);
     PL_CHECK(!pl_datagram_service_port(service));
-    close(fd);
+    peer_close(fd);
     pl_reactor_free(reactor);
 }
 

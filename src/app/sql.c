@@ -61,6 +61,8 @@ int pli_sql_open(const char *path, bool make, const char *vfs, sqlite3 **ret_db)
 
     if (error < 0)
         return error;
+    sqlite3_randomness(0,
+                       NULL); /* seeded anew: a world's run depends on nothing that was before it */
     error = pli_sql_code(db, sqlite3_open_v2(path, &db, flags, vfs ? vfs : USUAL_VFS));
 
     if (error < 0) {

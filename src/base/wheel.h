@@ -7,9 +7,14 @@
  * lie beyond the turn of its digit. What is further away than the wheel reaches (49 days) waits in the slot that comes round last and
  * is looked at again there.
  *
- * Timers are numbers, not pointers, and live in chunks that never move. What cancelling touches (the links in the slot and in the owner's list) is 32
- * bytes, apart from what only firing needs: so cancelling at random touches as few cache lines as can be. Neighbours in an owner's list tend to be
- * neighbours in memory. Chunks are large, so that the table of them stays in the nearest cache; what of one has never been used is not touched.
+ * Timers are numbers, not pointers. A slot holds its timers' numbers in blocks of 32, in the order of their adding, and a timer knows its place. So whoever
+ * empties a block can fetch all of its timers at once, where a chain would be fetched link by link. What cancelling at random touches is small and lies
+ * together: the timer's node (16 bytes, apart from what only firing needs), its block's head (16 bytes for 32 timers), and the nodes of its neighbours in the
+ * owner's list, which tend to be its neighbours in memory. Its memory is free for the next one at once.
+ *
+ * A place that was left stays empty, unless nothing came after it; a block without timers is given back. So there are never more blocks than
+ * timers, and a chunk of memory brings as many of the ones as of the others: moving and sorting never need memory. Each chunk is as large as all before it, so
+ * that there are few and looking one up is quick; what of it has never been used is not touched.
  *
  * What is due waits in one of two rings: one gathers, the other is being run. So what a timer adds without delay runs in the next round and
  * can't keep a round from ending.
@@ -17,7 +22,7 @@
 #ifndef PLI_BASE_WHEEL_H
 #define PLI_BASE_WHEEL_H
 
-#include <plait/base.h>
+#include <plait/timer.h>
 
 typedef void pli_wheel_fn(void *arg);
 
@@ -25,12 +30,9 @@ typedef void pli_wheel_fn(void *arg);
 #define PLI_WHEEL_SLOTS  256
 
 typedef struct pli_wheel_node {
-    uint32_t prev, next;             /* in the slot; next also in the free list */
-    uint32_t owner_prev, owner_next; /* in the owner's list; 0 ends */
-    int64_t due;                     /* the tick */
+    uint32_t place;                  /* block * 32 + index; 0: it is not pending */
+    uint32_t owner_prev, owner_next; /* 0 ends. owner_next also in the free list */
     uint32_t gen;
-    uint16_t slot; /* level * 256 + digit, or one of the two special slots */
-    uint16_t active;
 } pli_wheel_node;
 
 /* The other half of a timer. */
@@ -38,40 +40,59 @@ typedef struct pli_wheel_call {
     pli_wheel_fn *fn;
     void *arg;
     uint32_t *owner; /* the head of the owner's list */
+    int64_t due;     /* the tick */
 } pli_wheel_call;
 
-#define PLI_WHEEL_CHUNK 32768
+#define PLI_WHEEL_BLOCK 32
 
-typedef struct pli_wheel_chunk {
-    pli_wheel_node nodes[PLI_WHEEL_CHUNK];
-    pli_wheel_call calls[PLI_WHEEL_CHUNK];
-} pli_wheel_chunk;
+/* Its numbers stand apart: they are read only when the slot is emptied. */
+typedef struct pli_wheel_block {
+    uint32_t live; /* bits, by index: which numbers are there; never 0 while it is in a slot */
+    uint32_t prev, next; /* in the slot; 0 ends. next also in the free list */
+    uint32_t slot;       /* level * 256 + digit, or one of the two special slots */
+} pli_wheel_block;
+
+typedef uint32_t pli_wheel_numbers[PLI_WHEEL_BLOCK];
+
+#define PLI_WHEEL_CHUNK_BITS 10 /* the first chunk's size; the n-th is as large as all before it */
+#define PLI_WHEEL_CHUNKS     17 /* a block's number has 27 bits */
+
+typedef uintptr_t pli_wheel_places[PLI_WHEEL_CHUNK_BITS + PLI_WHEEL_CHUNKS];
+
+typedef struct pli_wheel_slot {
+    uint32_t first, last; /* blocks; 0: empty */
+} pli_wheel_slot;
 
 typedef struct pli_wheel {
     int64_t now; /* the tick that was advanced to */
-    pli_wheel_chunk **chunks;
-    uint32_t n_chunks, chunks_size;
-    uint32_t fresh; /* the lowest number that was never used */
-    uint32_t free;  /* timers' numbers; 0 is none: timer 0 is never used */
+    uint32_t n_chunks;
+    uint32_t fresh, fresh_block; /* the lowest numbers that were never used */
+    uint32_t free, free_block;   /* 0 is none: timer 0 and block 0 are never used */
     uint32_t pending;
     uint32_t gathering; /* which of the two rings of what is due gathers */
+    /* By the highest bit of a number: where number 0 would be if the chunk with that number had it. */
+    pli_wheel_places nodes, calls, blocks, numbers;
+    void *chunks[PLI_WHEEL_CHUNKS];
     uint64_t bits[PLI_WHEEL_LEVELS][PLI_WHEEL_SLOTS / 64]; /* slots that are not empty */
-    /* First of each slot's ring (its prev is the last), and of the two rings of what is due; 0: empty. */
-    uint32_t first[PLI_WHEEL_LEVELS * PLI_WHEEL_SLOTS + 2];
+    /* And the two rings of what is due. */
+    pli_wheel_slot slots[PLI_WHEEL_LEVELS * PLI_WHEEL_SLOTS + 2];
 } pli_wheel;
 
 void pli_wheel_init(pli_wheel *wheel, int64_t now);
 void pli_wheel_done(pli_wheel *wheel);
 
-/* Adds a timer and puts it into the owner's list. Returns: its number, 0 when memory is out; its generation in *ret_gen. */
-PL_MUST uint32_t pli_wheel_add(pli_wheel *wheel, uint32_t *owner, int64_t due, pli_wheel_fn *fn,
-                               void *arg, uint32_t *ret_gen);
-/* The node of that number and generation if it is pending, else NULL. */
-pli_wheel_node *pli_wheel_get(const pli_wheel *wheel, uint32_t number, uint32_t gen);
-/* Removes a pending timer. */
-void pli_wheel_remove(pli_wheel *wheel, uint32_t number);
+/* Adds a timer and puts it into the owner's list. Returns: its id; slot 0 when memory is out. */
+PL_MUST pl_timer pli_wheel_add(pli_wheel *wheel, uint32_t *owner, int64_t due, pli_wheel_fn *fn,
+                               void *arg);
+bool pli_wheel_pending(const pli_wheel *wheel, pl_timer timer);
+/* The tick of a pending timer. */
+int64_t pli_wheel_due(const pli_wheel *wheel, pl_timer timer);
+/* The pending timer with the lowest number above that of `after` ({0}: the first), and what it calls; slot 0: there is none. For whoever looks at all of them. */
+pl_timer pli_wheel_after(const pli_wheel *wheel, pl_timer after, pli_wheel_fn **ret_fn);
+/* Returns: whether it was pending. */
+bool pli_wheel_remove(pli_wheel *wheel, pl_timer timer);
 /* Moves a pending timer. */
-void pli_wheel_move(pli_wheel *wheel, uint32_t number, int64_t due);
+void pli_wheel_move(pli_wheel *wheel, pl_timer timer, int64_t due);
 /* Removes all of an owner's timers. */
 void pli_wheel_remove_owner(pli_wheel *wheel, uint32_t *owner);
 

@@ -19,7 +19,8 @@ typedef struct model_timer {
     place place;
     int64_t due;
     uint64_t order; /* of asking, and within the lists */
-    uint32_t number, gen, owner;
+    pl_timer id;
+    uint32_t owner;
     bool far; /* it was asked for from beyond the reach */
 } model_timer;
 
@@ -134,13 +135,13 @@ static void step_add_or_change(void)
     if (t->place == NOWHERE) {
         t->owner = (uint32_t) throw(OWNERS);
         model_place(t, due);
-        t->number = pli_wheel_add(&wheel, &owners[t->owner], due, nothing, t, &t->gen);
-        PL_CHECK(t->number);
+        t->id = pli_wheel_add(&wheel, &owners[t->owner], due, nothing, t);
+        PL_CHECK(t->id.slot);
     } else if (throw(2)) {
-        pli_wheel_move(&wheel, t->number, due);
+        pli_wheel_move(&wheel, t->id, due);
         model_place(t, due);
     } else {
-        pli_wheel_remove(&wheel, t->number);
+        PL_CHECK(pli_wheel_remove(&wheel, t->id));
         t->place = NOWHERE;
     }
 }
@@ -198,32 +199,32 @@ static void step_pop(void)
         expected = t;
     }
     expected->place = NOWHERE;
-    PL_CHECK(!pli_wheel_get(&wheel, expected->number, expected->gen));
+    PL_CHECK(!pli_wheel_pending(&wheel, expected->id));
 }
 
 static void compare(void)
 {
     int64_t first = INT64_MAX, next = pli_wheel_next(&wheel);
-    uint32_t pending = 0;
+    uint32_t count = 0;
 
     for (int i = 0; i < TIMERS; ++i) {
         const model_timer *t = &timers[i];
-        const pli_wheel_node *node = t->number ? pli_wheel_get(&wheel, t->number, t->gen) : NULL;
+        bool pending = pli_wheel_pending(&wheel, t->id);
 
-        PL_EQ(node != NULL, t->place != NOWHERE);
-        if (!node)
+        PL_EQ(pending, t->place != NOWHERE);
+        if (!pending)
             continue;
-        PL_EQ(node->due, t->due);
-        ++pending;
+        PL_EQ(pli_wheel_due(&wheel, t->id), t->due);
+        ++count;
         if (t->place != AHEAD)
             first = now;
         else if (t->due < first)
             first = t->due;
     }
-    PL_EQ(wheel.pending, pending);
+    PL_EQ(wheel.pending, count);
     PL_CHECK(next <= first); /* it may wake early, to sort, but never late */
     PL_CHECK(next >= now);
-    PL_EQ(next == INT64_MAX, pending == 0);
+    PL_EQ(next == INT64_MAX, count == 0);
 }
 
 static void run_history(int64_t from, int steps)
@@ -262,7 +263,7 @@ PL_TEST(wheel_that_begins_at_0_does_as_well)
 
 PL_TEST(wheel_that_wakes_only_when_it_asks_to_fires_each_timer_in_its_tick)
 {
-    uint32_t owner = 0, gen;
+    uint32_t owner = 0;
     pli_wheel_fn *fn;
     void *arg;
 
@@ -270,7 +271,7 @@ PL_TEST(wheel_that_wakes_only_when_it_asks_to_fires_each_timer_in_its_tick)
     for (intptr_t i = 0; i < 2000; ++i) {
         int64_t due = now + (int64_t) throw((uint64_t) 1 << throw(35));
 
-        PL_CHECK(pli_wheel_add(&wheel, &owner, due, nothing, (void *) (intptr_t) due, &gen));
+        PL_CHECK(pli_wheel_add(&wheel, &owner, due, nothing, (void *) (intptr_t) due).slot);
     }
     while (wheel.pending) {
         int64_t next = pli_wheel_next(&wheel);
@@ -287,7 +288,7 @@ PL_TEST(wheel_that_wakes_only_when_it_asks_to_fires_each_timer_in_its_tick)
 
 PL_TEST(wheel_keeps_the_order_of_asking_within_a_tick_across_all_its_levels)
 {
-    uint32_t owner = 0, gen;
+    uint32_t owner = 0;
     int64_t due = 5000 + ((int64_t) 200 << 24) + 70000;
     intptr_t asked = 0, expected = 0;
     pli_wheel_fn *fn;
@@ -298,7 +299,7 @@ PL_TEST(wheel_keeps_the_order_of_asking_within_a_tick_across_all_its_levels)
     for (int64_t left = due - now; left > 0; left = left * 2 / 3) {
         now = due - left;
         pli_wheel_advance(&wheel, now);
-        PL_CHECK(pli_wheel_add(&wheel, &owner, due, nothing, (void *) asked++, &gen));
+        PL_CHECK(pli_wheel_add(&wheel, &owner, due, nothing, (void *) asked++).slot);
     }
     pli_wheel_advance(&wheel, due);
     pli_wheel_begin_round(&wheel);
@@ -310,15 +311,15 @@ PL_TEST(wheel_keeps_the_order_of_asking_within_a_tick_across_all_its_levels)
 
 PL_TEST(wheel_timer_that_is_due_at_once_waits_for_the_next_round)
 {
-    uint32_t owner = 0, gen;
+    uint32_t owner = 0;
     pli_wheel_fn *fn;
     void *arg;
 
     start(1);
-    PL_CHECK(pli_wheel_add(&wheel, &owner, 1, nothing, NULL, &gen));
+    PL_CHECK(pli_wheel_add(&wheel, &owner, 1, nothing, NULL).slot);
     pli_wheel_begin_round(&wheel);
     PL_CHECK(pli_wheel_pop(&wheel, &fn, &arg));
-    PL_CHECK(pli_wheel_add(&wheel, &owner, 0, nothing, NULL, &gen));
+    PL_CHECK(pli_wheel_add(&wheel, &owner, 0, nothing, NULL).slot);
     PL_CHECK(!pli_wheel_pop(&wheel, &fn, &arg));
     PL_EQ(pli_wheel_next(&wheel), 1);
     pli_wheel_begin_round(&wheel);
@@ -328,19 +329,18 @@ PL_TEST(wheel_timer_that_is_due_at_once_waits_for_the_next_round)
 
 PL_TEST(wheel_of_a_million_timers_forgets_none)
 {
-    static uint32_t numbers[1000000], gens[1000000];
+    static pl_timer ids[1000000];
     uint32_t owner = 0, fired = 0;
     pli_wheel_fn *fn;
     void *arg;
 
     start(99);
     for (int i = 0; i < 1000000; ++i) {
-        numbers[i] = pli_wheel_add(&wheel, &owner, now + 1 + (int64_t) throw(60000), nothing, NULL,
-                                   &gens[i]);
-        PL_CHECK(numbers[i]);
+        ids[i] = pli_wheel_add(&wheel, &owner, now + 1 + (int64_t) throw(60000), nothing, NULL);
+        PL_CHECK(ids[i].slot);
     }
     for (int i = 0; i < 1000000; i += 2)
-        pli_wheel_remove(&wheel, numbers[i]);
+        PL_CHECK(pli_wheel_remove(&wheel, ids[i]));
     while (wheel.pending) {
         pli_wheel_advance(&wheel, pli_wheel_next(&wheel));
         pli_wheel_begin_round(&wheel);
@@ -354,17 +354,102 @@ PL_TEST(wheel_of_a_million_timers_forgets_none)
 PL_TEST(wheel_out_of_memory_answers_0_and_goes_on)
 {
     for (uint64_t n = 1; n <= 4; ++n) {
-        uint32_t owner = 0, gen, added = 0;
+        uint32_t owner = 0, added = 0;
 
         start(5);
         pli_alloc_fail_at(n, true);
-        while (pli_wheel_add(&wheel, &owner, 10, nothing, NULL, &gen))
+        while (pli_wheel_add(&wheel, &owner, 10, nothing, NULL).slot)
             ++added;
         PL_EQ(wheel.pending, added);
         pli_alloc_fail_at(0, false);
-        PL_CHECK(pli_wheel_add(&wheel, &owner, 10, nothing, NULL, &gen));
+        PL_CHECK(pli_wheel_add(&wheel, &owner, 10, nothing, NULL).slot);
         pli_wheel_done(&wheel);
     }
+}
+
+/* Timers of the first chunk, whose first number nobody has. */
+#define FULL ((1 << PLI_WHEEL_CHUNK_BITS) - 1)
+
+/* The n-th slot but those of ticks 0 and 1. */
+static int64_t tick_of_slot(int n)
+{
+    return n < 254 ? n + 2 : (int64_t) (1 + (n - 254) % 255) << (8 + (n - 254) / 255 * 8);
+}
+
+PL_TEST(wheel_moves_and_sorts_without_memory_although_each_timer_has_a_block_of_its_own)
+{
+    pl_timer ids[FULL];
+    uint32_t owner = 0, fired = 0;
+    pli_wheel_fn *fn;
+    void *arg;
+    int moved = 0;
+
+    start(0);
+    for (int i = 0; i < FULL; ++i) {
+        ids[i] = pli_wheel_add(&wheel, &owner, 1, nothing, NULL);
+        PL_CHECK(ids[i].slot);
+    }
+    pli_alloc_fail_at(1, true);
+    PL_CHECK(!pli_wheel_add(&wheel, &owner, 1, nothing, NULL).slot);
+    /* One of each block stays, the others go to slots of their own. */
+    for (int i = 0; i < FULL; ++i)
+        if (i % PLI_WHEEL_BLOCK)
+            pli_wheel_move(&wheel, ids[i], tick_of_slot(moved++));
+    PL_EQ(wheel.fresh_block, FULL + 1);
+    while (wheel.pending) {
+        pli_wheel_advance(&wheel, pli_wheel_next(&wheel));
+        pli_wheel_begin_round(&wheel);
+        while (pli_wheel_pop(&wheel, &fn, &arg))
+            ++fired;
+    }
+    pli_alloc_fail_at(0, false);
+    PL_EQ(fired, FULL);
+    PL_EQ(wheel.fresh_block, FULL + 1);
+    pli_wheel_done(&wheel);
+}
+
+PL_TEST(wheel_uses_the_memory_of_a_cancelled_timer_for_the_next_one)
+{
+    uint32_t owner = 0;
+
+    start(0);
+    PL_CHECK(pli_wheel_add(&wheel, &owner, 70000, nothing, NULL).slot);
+    for (int i = 0; i < 1000000; ++i) {
+        int64_t due = 70000 + (int64_t) throw(1000000);
+        pl_timer id = pli_wheel_add(&wheel, &owner, due, nothing, NULL);
+
+        PL_CHECK(pli_wheel_remove(&wheel, id));
+        PL_CHECK(!pli_wheel_remove(&wheel, id));
+    }
+    PL_EQ(wheel.fresh, 3);
+    PL_CHECK(wheel.fresh_block <= 3);
+    pli_wheel_done(&wheel);
+}
+
+/* Whatever is cancelled: a block is given back when it has no timer left. */
+PL_TEST(wheel_has_never_more_blocks_than_timers)
+{
+    static pl_timer ids[TIMERS];
+    uint32_t owner = 0;
+
+    start(0);
+    for (int i = 0; i < TIMERS; ++i)
+        ids[i] = pli_wheel_add(&wheel, &owner, 1 + (int64_t) throw(1000), nothing, NULL);
+    for (int i = 0; i < 200000; ++i) {
+        pl_timer *id = &ids[throw(TIMERS)];
+
+        if (throw(4)) {
+            pli_wheel_move(&wheel, *id, 1 + (int64_t) throw(1 << throw(24)));
+        } else {
+            PL_CHECK(pli_wheel_remove(&wheel, *id));
+            *id = pli_wheel_add(&wheel, &owner, 1 + (int64_t) throw(1000), nothing, NULL);
+        }
+        PL_CHECK(wheel.fresh_block <= TIMERS + 1 && wheel.fresh <= TIMERS + 1);
+    }
+    pli_wheel_remove_owner(&wheel, &owner);
+    PL_EQ(wheel.pending, 0);
+    PL_EQ(pli_wheel_next(&wheel), INT64_MAX);
+    pli_wheel_done(&wheel);
 }
 
 PL_TEST_MAIN

@@ -501,3 +501,14 @@ int pl_fiber_yield(void)
     return pl_fiber_sleep(
         0); /* and not a task: of those a turn runs all there are before it looks for events */
 }
+
+bool pli_fiber_knows(const pli_owned *thing, pli_thing *ret_thing)
+{
+    const pli_fiber *f = pl_container_of(pl_container_of(thing, pl_scope, owned), pli_fiber, scope);
+
+    if (thing->end != fiber_owner_ended)
+        return false;
+    *ret_thing =
+        (pli_thing){.kind = "fiber", .code = (const void *) (uintptr_t) f->fn, .inner = &f->scope};
+    return true;
+}

@@ -40,4 +40,7 @@ void pli_fiber_wake(pli_fiber *self, int result);
 /* Lets a suspended fiber go on with `result`; returns when it suspends again or has ended. */
 void pli_fiber_resume(pli_fiber *self, int result);
 
+/* pli_scope_knows() for fibers. */
+bool pli_fiber_knows(const pli_owned *thing, pli_thing *ret_thing);
+
 #endif

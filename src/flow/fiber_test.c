@@ -1,12 +1,12 @@
 #include <plait/plait.h>
 
 #include <errno.h>
-#include <pthread.h>
 #include <sys/resource.h>
 
 #include "base/memory.h"
 #include "base/context.h"
 #include "tests/check.h"
+#include "tests/threads.h"
 
 static pl_reactor *reactor;
 static pl_scope *scope; /* of the fibers of a test */
@@ -1015,7 +1015,7 @@ static int sleep_and_count(void *arg)
     return error;
 }
 
-static void *run_reactor(void *arg)
+static void run_reactor(void *arg)
 {
     pl_reactor *own;
 
@@ -1025,18 +1025,17 @@ static void *run_reactor(void *arg)
     while (*(int *) arg < 100)
         PL_SUCCEEDS(pl_reactor_turn(own, 1));
     pl_reactor_free(own);
-    return NULL;
 }
 
 PL_TEST_EACH_BACKEND(reactors_of_two_threads_have_fibers_of_their_own)
 {
-    pthread_t threads[2];
+    pli_thread threads[2];
     int counts[2] = {0, 0};
 
     for (int i = 0; i < 2; i++)
-        PL_EQ(pthread_create(&threads[i], NULL, run_reactor, &counts[i]), 0);
+        thread_start(&threads[i], run_reactor, &counts[i]);
     for (int i = 0; i < 2; i++)
-        PL_EQ(pthread_join(threads[i], NULL), 0);
+        pli_thread_join(threads[i]);
     PL_EQ(counts[0], 100);
     PL_EQ(counts[1], 100);
 }

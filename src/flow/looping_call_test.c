@@ -1,4 +1,5 @@
 #include <plait/plait.h>
+#include <plait/testing.h>
 
 #include <errno.h>
 #include <math.h>
@@ -350,6 +351,7 @@ static int end_work(void *arg)
 
 PL_TEST_EACH_BACKEND(cooperating_work_is_done_in_slices_among_the_others)
 {
+    PL_SKIP_ON_SIM("computing takes no time in a world, and so is not sliced");
     start();
     work_left = 1000000;
     begin(0, true, note);
@@ -398,6 +400,33 @@ PL_TEST(cooperating_work_may_end_its_scope)
     PL_EQ(n_calls, 3);
     PL_EQ(n_failed, 1);
     finish();
+}
+
+/* ---- to the millisecond, on a clock that is advanced by hand ---- */
+
+static pl_deferred *note_second(uint64_t missed, void *arg)
+{
+    (void) missed;
+    ++*(unsigned *) arg;
+    return NULL;
+}
+
+PL_TEST(looping_call_of_a_second_is_called_each_second_of_a_day_and_never_early)
+{
+    unsigned calls = 0;
+    pl_testing kit;
+
+    pl_testing_open(&kit, NULL);
+    PL_OK_(pl_looping_call_start(kit.scope, 1, false, note_second, &calls, &loop));
+    pl_testing_advance(&kit, 0.999);
+    PL_EQ(calls, 0);
+    pl_testing_advance(&kit, 0.001);
+    PL_EQ(calls, 1);
+    pl_testing_advance(&kit, 86398.999);
+    PL_EQ(calls, 86399);
+    pl_testing_advance(&kit, 0.001);
+    PL_EQ(calls, 86400);
+    pl_testing_close(&kit);
 }
 
 PL_TEST_MAIN

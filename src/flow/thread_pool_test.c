@@ -6,6 +6,7 @@
 
 #include "base/memory.h"
 #include "tests/check.h"
+#include "tests/threads.h"
 
 static pl_reactor *reactor;
 
@@ -54,49 +55,10 @@ static pl_scope *root(void)
     return pl_reactor_scope(reactor);
 }
 
-/* A gate that work waits at until the test opens it. */
-typedef struct gate {
-    pthread_mutex_t mutex;
-    pthread_cond_t changed;
-    unsigned waiting, most;
-    bool open;
-} gate;
-
-#define GATE                                                                                       \
-    {                                                                                              \
-        PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0, 0, false                           \
-    }
-
-static void gate_open(gate *g)
-{
-    pthread_mutex_lock(&g->mutex);
-    g->open = true;
-    pthread_cond_broadcast(&g->changed);
-    pthread_mutex_unlock(&g->mutex);
-}
-
-static void gate_await(gate *g, unsigned n)
-{
-    pthread_mutex_lock(&g->mutex);
-    while (g->waiting < n)
-        pthread_cond_wait(&g->changed, &g->mutex);
-    pthread_mutex_unlock(&g->mutex);
-}
-
 static int pass_gate(void *arg, void **ret_value)
 {
-    gate *g = arg;
-
-    pthread_mutex_lock(&g->mutex);
-    ++g->waiting;
-    if (g->waiting > g->most)
-        g->most = g->waiting;
-    pthread_cond_broadcast(&g->changed);
-    while (!g->open)
-        pthread_cond_wait(&g->changed, &g->mutex);
-    --g->waiting;
-    pthread_mutex_unlock(&g->mutex);
-    *ret_value = g;
+    gate_pass(arg);
+    *ret_value = arg;
     return 0;
 }
 
@@ -169,8 +131,9 @@ PL_TEST(work_runs_in_another_thread_with_all_signals_blocked)
 
 PL_TEST_EACH_BACKEND(pool_works_at_as_many_things_as_it_has_threads)
 {
-    static gate g = GATE;
+    static gate g;
 
+    gate_init(&g);
     make_reactor(3);
     for (int i = 0; i < 7; ++i)
         watch(pl_defer_to_thread(root(), pass_gate, &g));
@@ -183,8 +146,9 @@ PL_TEST_EACH_BACKEND(pool_works_at_as_many_things_as_it_has_threads)
 
 PL_TEST(work_beyond_the_queue_fails_with_limit)
 {
-    static gate g = GATE;
+    static gate g;
 
+    gate_init(&g);
     make_reactor(1);
     watch(pl_defer_to_thread(root(), pass_gate, &g));
     gate_await(&g, 1);
@@ -202,9 +166,10 @@ PL_TEST(work_beyond_the_queue_fails_with_limit)
 
 PL_TEST_EACH_BACKEND(work_cancelled_before_it_began_is_never_begun)
 {
-    static gate g = GATE;
+    static gate g;
     pl_deferred *second;
 
+    gate_init(&g);
     make_reactor(1);
     watch(pl_defer_to_thread(root(), pass_gate, &g));
     gate_await(&g, 1);
@@ -223,9 +188,10 @@ PL_TEST_EACH_BACKEND(work_cancelled_before_it_began_is_never_begun)
 
 PL_TEST_EACH_BACKEND(work_cancelled_while_it_runs_has_its_result_dropped)
 {
-    static gate g = GATE;
+    static gate g;
     pl_deferred *work;
 
+    gate_init(&g);
     make_reactor(1);
     work = pl_defer_to_thread_owned(root(), pass_gate, &g, count_drop);
     watch(work);
@@ -261,8 +227,9 @@ PL_TEST(work_that_fails_is_dropped_before_its_errback)
 
 PL_TEST_EACH_BACKEND(freeing_the_reactor_waits_for_the_threads_and_drops_what_they_bring)
 {
-    static gate g = GATE;
+    static gate g;
 
+    gate_init(&g);
     make_reactor(1);
     watch(pl_defer_to_thread_owned(root(), pass_gate, &g, count_drop));
     watch(pl_defer_to_thread_owned(root(), pass_gate, &g, count_drop));
@@ -320,7 +287,7 @@ PL_TEST_EACH_BACKEND(a_thousand_pieces_of_work_all_come_back)
 /* ---- calls that wait ---- */
 
 typedef struct caller {
-    pthread_t thread;
+    pli_thread thread;
     pl_blocking_fn *fn;
     void *arg;
     int result;
@@ -328,27 +295,26 @@ typedef struct caller {
     atomic_uint done;
 } caller;
 
-static void *caller_main(void *arg)
+static void caller_main(void *arg)
 {
     caller *self = arg;
 
     self->result = pl_blocking_call_from_thread(reactor, self->fn, self->arg, &self->value);
     atomic_store(&self->done, 1);
-    return NULL;
 }
 
 static void call(caller *self, pl_blocking_fn *fn, void *arg)
 {
     self->fn = fn;
     self->arg = arg;
-    PL_EQ(pthread_create(&self->thread, NULL, caller_main, self), 0);
+    thread_start(&self->thread, caller_main, self);
 }
 
 static void turn_until_returned(caller *self)
 {
     while (!atomic_load(&self->done))
         PL_OK_(pl_reactor_turn(reactor, 0.01));
-    pthread_join(self->thread, NULL);
+    pli_thread_join(self->thread);
 }
 
 static pl_result double_it(void *arg)
@@ -438,7 +404,7 @@ PL_TEST_EACH_BACKEND(blocking_call_ends_with_the_reactor)
     while (!promised)
         PL_OK_(pl_reactor_turn(reactor, 10));
     pl_reactor_free(reactor);
-    pthread_join(c.thread, NULL);
+    pli_thread_join(c.thread);
     PL_EQ(c.result, PL_E_ENDED);
     (void) d;
 }
@@ -461,13 +427,9 @@ static atomic_int nested;
 
 static int call_back_and_tell(void *arg, void **ret_value)
 {
-    gate *g = arg;
     int result;
 
-    pthread_mutex_lock(&g->mutex);
-    ++g->waiting;
-    pthread_cond_broadcast(&g->changed);
-    pthread_mutex_unlock(&g->mutex);
+    gate_come(arg);
     result = call_back(NULL, ret_value);
     atomic_store(&nested, result);
     return result;
@@ -475,8 +437,9 @@ static int call_back_and_tell(void *arg, void **ret_value)
 
 PL_TEST_EACH_BACKEND(freeing_the_reactor_frees_work_that_waits_for_it)
 {
-    static gate g = GATE;
+    static gate g;
 
+    gate_init(&g);
     make_reactor(1);
     watch(pl_defer_to_thread(root(), call_back_and_tell, &g));
     gate_await(&g, 1);
@@ -494,24 +457,23 @@ static void count_post(void *arg)
     ++n_posted;
 }
 
-static void *post_many(void *arg)
+static void post_many(void *arg)
 {
     (void) arg;
     for (int i = 0; i < 1000; ++i)
         PL_OK_(pl_call_from_thread(reactor, count_post, NULL));
-    return NULL;
 }
 
 PL_TEST_EACH_BACKEND(calls_from_many_threads_all_arrive)
 {
-    pthread_t threads[4];
+    pli_thread threads[4];
 
     make_reactor(0);
     for (int i = 0; i < 4; ++i)
-        PL_EQ(pthread_create(&threads[i], NULL, post_many, NULL), 0);
+        thread_start(&threads[i], post_many, NULL);
     turn_until(&n_posted, 4000);
     for (int i = 0; i < 4; ++i)
-        pthread_join(threads[i], NULL);
+        pli_thread_join(threads[i]);
     pl_reactor_free(reactor);
     PL_EQ(n_posted, 4000);
 }
@@ -519,14 +481,14 @@ PL_TEST_EACH_BACKEND(calls_from_many_threads_all_arrive)
 PL_TEST_EACH_BACKEND(reactor_may_be_freed_as_soon_as_the_last_post_has_run)
 {
     for (int i = 0; i < 200; ++i) {
-        pthread_t thread;
+        pli_thread thread;
 
         n_posted = 0;
         make_reactor(0);
-        PL_EQ(pthread_create(&thread, NULL, post_many, NULL), 0);
+        thread_start(&thread, post_many, NULL);
         turn_until(&n_posted, 1000);
         pl_reactor_free(reactor);
-        pthread_join(thread, NULL);
+        pli_thread_join(thread);
     }
 }
 

@@ -185,11 +185,12 @@ static void client_again(pl_client *self, pl_failure *take_failure)
 
 /* ---- an attempt ---- */
 
-static void client_lost(pli_connection_watcher *watcher)
+static void client_lost(pli_connection_watcher *watcher, int code)
 {
     pl_client *self = pl_container_of(watcher, pl_client, watcher);
     double lasted = (double) (self->reactor->now - self->made_at) / 1e9;
 
+    (void) code;
     self->lost = true;
     if (self->state == CLOSING) {
         client_over(self);

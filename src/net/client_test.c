@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "base/memory.h"
+#include "reactor/reactor.h"
 #include "tests/check.h"
 
 static pl_reactor *reactor;
@@ -36,28 +37,35 @@ static unsigned n_served, breaks_left;
 
 static int served(pl_protocol *self)
 {
+    (void) self;
     ++n_served;
+    return 0;
+}
+
+/* Not before the client has spoken, and so knows that it is connected. */
+static void served_data(pl_protocol *self, pl_slice in)
+{
+    (void) in;
     if (breaks_left) {
         --breaks_left;
         pl_abort(self->transport);
     }
-    return 0;
 }
 
-static const pl_protocol_ops server_ops = {PL_PROTOCOL(peer), .connection_made = served};
+static const pl_protocol_ops server_ops = {PL_PROTOCOL(peer), .connection_made = served,
+                                           .data_received = served_data};
 
 static unsigned n_made, n_lost, refusals_left;
 static int lost_code;
 
 static int made(pl_protocol *self)
 {
-    (void) self;
     ++n_made;
     if (refusals_left) {
         --refusals_left;
         return -EPERM;
     }
-    return 0;
+    return pl_write_str(self->transport, "here");
 }
 
 static void lost(pl_protocol *self, const pl_failure *reason)
@@ -96,9 +104,11 @@ static void turn_until(const unsigned *counter, unsigned n)
 /* Nobody listens any more. */
 static void close_port(void)
 {
+    unsigned before = reactor->backend->ios.used;
+
     pl_ignore(pl_port_stop(port) != NULL);
-    for (int i = 0; i < 3; ++i)
-        PL_OK_(pl_reactor_turn(reactor, 0));
+    while (reactor->backend->ios.used == before)
+        PL_OK_(pl_reactor_turn(reactor, 0.01));
 }
 
 static void reconnect(const pl_reconnect_options *options)

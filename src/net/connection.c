@@ -125,7 +125,7 @@ static void connection_lose(pli_connection *c, pl_failure *take_reason)
     backend->ops->remove(backend, &c->io, true);
     if (c->origin->watcher.lost)
         ((pli_connection_origin *) (uintptr_t) c->origin)
-            ->watcher.lost((pli_connection_watcher *) (uintptr_t) &c->origin->watcher);
+            ->watcher.lost((pli_connection_watcher *) (uintptr_t) &c->origin->watcher, code);
 }
 
 static void lose_for(pli_connection *c, int code)
@@ -306,11 +306,11 @@ static void deliver_first_held(pli_connection *c)
 
 static void deliver_held(pli_connection *c)
 {
-    while (has_held(c) && !is_paused(c) && !(c->flags & (DOOMED | CLOSING))) {
+    while (has_held(c) && !pli_connection_is_full(c) && !is_paused(c) &&
+           !(c->flags & (DOOMED | CLOSING)))
         deliver_first_held(c);
-        if (pli_connection_is_full(c))
-            c->flags |= FULL_PAUSED;
-    }
+    if (has_held(c) && pli_connection_is_full(c))
+        c->flags |= FULL_PAUSED;
 }
 
 /* It is broken, and will never resume: what had come by then is heard, paused or not. */
@@ -722,4 +722,18 @@ int pli_connection_new(pl_scope *owner, int take_fd, const pl_address *peer,
     if (ret_protocol)
         *ret_protocol = c->transport.protocol;
     return connection_begin(c, owner);
+}
+
+bool pli_connection_knows(const pli_owned *thing, pli_thing *ret_thing)
+{
+    const pl_scope *scope = pl_container_of(thing, pl_scope, owned);
+
+    if (thing->end != connection_scope_end)
+        return false;
+    *ret_thing = (pli_thing){
+        .kind = "connection",
+        .name = pl_container_of(scope, pli_connection, scope)->transport.protocol->ops->name,
+        .inner = scope,
+    };
+    return true;
 }

@@ -23,7 +23,7 @@ typedef struct pli_connection pli_connection;
 
 /* Whoever wants to know that a connection has ended: a port that counts them. Outlives them. */
 typedef struct pli_connection_watcher {
-    void (*lost)(struct pli_connection_watcher *self);
+    void (*lost)(struct pli_connection_watcher *self, int code);
 } pli_connection_watcher;
 
 /* How connections of one origin are made. Outlives them. */
@@ -52,6 +52,9 @@ PL_MUST int pli_connection_new(pl_scope *owner, int take_fd, const pl_address *p
 
 /* pl_close() for all connections of that origin in `owner`. */
 void pli_connections_close(pl_scope *owner, const pli_connection_origin *origin);
+
+/* pli_scope_knows() for connections: its name is its protocol's. */
+bool pli_connection_knows(const pli_owned *thing, pli_thing *ret_thing);
 
 /* Factories count their users. Returns: 0, or what start_factory returned, with its cause. */
 PL_MUST int pli_factory_start(pl_factory *factory, pl_reactor *reactor, pl_failure **reterr_cause);

@@ -104,9 +104,10 @@ static void tell_push_producer(pli_connection *c)
     }
 }
 
+/* One that was closed just now is told that it is to stop, in the next round. */
 void pli_connection_tell_producer(pli_connection *c)
 {
-    if (!c->producer)
+    if (!c->producer || c->flags & CLOSING)
         return;
     if (!(c->flags & PULL))
         tell_push_producer(c);
@@ -156,6 +157,15 @@ static int may_write(const pli_connection *c, size_t n)
     return c->out.bytes > max_mark(c) || n > max_mark(c) - c->out.bytes ? PL_E_LIMIT : 0;
 }
 
+/* Answers a write that the queue has taken, or has not: then the stream has a gap, and whatever is written next would be taken for what is missing. */
+static int queued_unless(pli_connection *c, int error)
+{
+    if (error == 0)
+        return queued(c);
+    pli_connection_fail(c, pl_failure_of(error));
+    return error;
+}
+
 int pli_connection_write(pl_transport *transport, pl_slice bytes)
 {
     pli_connection *c = pli_connection_of(transport);
@@ -169,7 +179,7 @@ int pli_connection_write(pl_transport *transport, pl_slice bytes)
         error = pli_outbox_share(&reactor->outbox, &c->out, pl_buf_ref(receiving), bytes);
     else
         error = pli_outbox_copy(&reactor->outbox, &c->out, bytes);
-    return error < 0 ? error : queued(c);
+    return queued_unless(c, error);
 }
 
 int pli_connection_write_buf(pl_transport *transport, pl_buf *take_buf, pl_slice bytes)
@@ -186,8 +196,8 @@ int pli_connection_write_buf(pl_transport *transport, pl_buf *take_buf, pl_slice
         pl_buf_unref(take_buf);
         return error;
     }
-    error = pli_outbox_share(&pli_connection_reactor(c)->outbox, &c->out, take_buf, bytes);
-    return error < 0 ? error : queued(c);
+    return queued_unless(
+        c, pli_outbox_share(&pli_connection_reactor(c)->outbox, &c->out, take_buf, bytes));
 }
 
 void pli_connection_set_pause_when_full(pl_transport *transport, bool on)

@@ -537,6 +537,66 @@ PL_TEST_EACH_BACKEND(reading_goes_on_when_the_queue_has_drained)
     kit_done_with(&k, peer);
 }
 
+PL_TEST_EACH_BACKEND(what_is_held_waits_while_the_queue_is_full)
+{
+    static char sink[1 << 16];
+    kit k;
+    int peer;
+
+    kit_open(&k);
+    k.server.count_only = true;
+    k.server.on[ON_MADE] = kit_pause;
+    peer = kit_dial_made(&k);
+    peer_say(peer, "question");
+    PL_CHECK(kit_rests(&k));
+    fill_up(&k);
+    pl_resume(k.server.transport);
+    PL_CHECK(kit_rests(&k));
+    PL_EQ(k.server.bytes, 0);
+    while (!k.server.bytes) {
+        pl_ignore((int) peer_hear(peer, sink, sizeof sink));
+        PL_EQ(pl_reactor_turn(k.reactor, 0.001), 0);
+    }
+    PL_EQ(k.server.bytes, 8);
+    peer_close(peer);
+    kit_done(&k);
+}
+
+typedef struct counting_producer {
+    pl_producer base;
+    unsigned resumed, stopped;
+} counting_producer;
+
+static void count_resumed(pl_producer *self)
+{
+    ++((counting_producer *) self)->resumed;
+}
+
+static void count_stopped(pl_producer *self)
+{
+    ++((counting_producer *) self)->stopped;
+}
+
+PL_TEST_EACH_BACKEND(a_producer_whose_connection_closes_in_drained_is_stopped_and_not_resumed)
+{
+    static const pl_producer_ops ops = {sizeof ops, count_resumed, NULL, count_stopped};
+    counting_producer producer = {{&ops}, 0, 0};
+    kit k;
+    int peer;
+
+    kit_open(&k);
+    peer = kit_dial_made(&k);
+    k.server.on[ON_DRAINED] = kit_close;
+    PL_EQ(pl_register_producer(k.server.transport, &producer.base, PL_PUSH_PRODUCER), 0);
+    fill(&k.server);
+    KIT_UNTIL(&k, producer.stopped);
+    PL_EQ(producer.resumed, 0);
+    peer_close(peer);
+    KIT_UNTIL(&k, k.server.lost);
+    PL_EQ(producer.stopped, 1);
+    kit_done(&k);
+}
+
 PL_TEST_EACH_BACKEND(a_write_beyond_the_hard_mark_is_refused_whole)
 {
     static const pl_marks marks = {
@@ -867,6 +927,7 @@ PL_TEST_EACH_BACKEND(echo_in_the_steady_state_allocates_nothing)
 /* A protocol of 16 bytes on top of its base, as of an echo that counts. Everything that malloc knows of is counted, the ids and all else. */
 PL_TEST_EACH_BACKEND(an_idle_connection_costs_at_most_256_bytes_and_its_protocol)
 {
+    PL_SKIP_ON_SIM("what the simulator keeps of a connection is not small");
     enum { warm = 100, most = 1000 };
     static int peers[warm + most];
     int n = strcmp(check_backend, "select") == 0 ? 300 : most;
@@ -892,6 +953,41 @@ PL_TEST_EACH_BACKEND(an_idle_connection_costs_at_most_256_bytes_and_its_protocol
     PL_CHECK(each <= budget);
     for (int i = 0; i < warm + n; ++i)
         peer_close(peers[i]);
+    kit_done(&k);
+}
+
+/* ---- no memory ---- */
+
+/* Writes more than any memory that is there already has room for. */
+static void write_without_memory(kit_side *side)
+{
+    static const char bytes[100000];
+    int r;
+
+    pl_ignore(pl_write_str(side->transport, "before"));
+    pli_alloc_fail_at(1, true);
+    r = pl_write(side->transport, pl_slice_of(bytes, sizeof bytes));
+    pli_alloc_fail_at(0, false);
+    PL_EQ(r, -ENOMEM);
+    PL_EQ(side->lost, 0);
+    PL_EQ(pl_write_str(side->transport, "after"), PL_E_CLOSED);
+}
+
+PL_TEST_EACH_BACKEND(a_write_without_memory_ends_its_connection)
+{
+    char bytes[64];
+    kit k;
+    int peer;
+
+    kit_open(&k);
+    k.server.on[ON_DATA] = write_without_memory;
+    peer = kit_dial_made(&k);
+    peer_say(peer, "x");
+    KIT_UNTIL(&k, k.server.lost);
+    PL_STR_EQ(k.server.trace, "made data(x) lost(ENOMEM)");
+    PL_CHECK(kit_hear(&k, peer, bytes, sizeof bytes) <
+             0); /* what came before the gap is not a whole either */
+    peer_close(peer);
     kit_done(&k);
 }
 

@@ -184,7 +184,7 @@ static int code_of(int error)
 
 /* ---- success ---- */
 
-static void connector_connection_lost(pli_connection_watcher *watcher)
+static void connector_connection_lost(pli_connection_watcher *watcher, int code)
 {
     pli_connection_origin *base = pl_container_of(watcher, pli_connection_origin, watcher);
     client_origin *origin = pl_container_of(base, client_origin, base);
@@ -192,7 +192,7 @@ static void connector_connection_lost(pli_connection_watcher *watcher)
     origin->connected = false;
     origin_bury_when_over(origin); /* at the end of the turn */
     if (origin->watcher)
-        origin->watcher->lost(origin->watcher);
+        origin->watcher->lost(origin->watcher, code);
 }
 
 static void set_options(const connector *self, int fd)

@@ -246,6 +246,7 @@ PL_TEST_EACH_BACKEND(a_cancelled_attempt_fails_as_cancelled)
     for (int turns = 0; turns < 4; ++turns) {
         kit_open_reactor(&k);
         silent_open(&s, AF_INET);
+        PL_EQ(pl_reactor_turn(k.reactor, 0), 0); /* time has gone by */
         d = connect_to(&k, s.endpoint, &o);
         for (int i = 0; i < turns; ++i)
             PL_EQ(pl_reactor_turn(k.reactor, 0), 0);
@@ -268,6 +269,7 @@ PL_TEST_EACH_BACKEND(the_scope_may_end_while_it_connects)
     for (int turns = 0; turns < 4; ++turns) {
         kit_open_reactor(&k);
         silent_open(&s, AF_INET);
+        PL_EQ(pl_reactor_turn(k.reactor, 0), 0); /* time has gone by */
         connect_to(&k, s.endpoint, &o);
         for (int i = 0; i < turns; ++i)
             PL_EQ(pl_reactor_turn(k.reactor, 0), 0);
@@ -334,6 +336,7 @@ PL_TEST_EACH_BACKEND(the_scope_may_end_in_connection_lost_of_a_client)
 /* Both sides together: what connecting needed is given back when it is done. */
 PL_TEST_EACH_BACKEND(a_connected_client_costs_little_more_than_the_servers_side)
 {
+    PL_SKIP_ON_SIM("what the simulator keeps of a connection is not small");
     enum { warm = 20, n = 200 };
     size_t before = 0, each;
     outcome o;

@@ -96,7 +96,7 @@ void pli_datagram_queue_clear(pli_datagram_queue *q)
 
 static bool same_source(const pli_source *a, const pli_source *b)
 {
-    return a->size == b->size && memcmp(a->ip, b->ip, a->size) == 0;
+    return a->size == b->size && (a->size == 0 || memcmp(a->ip, b->ip, a->size) == 0);
 }
 
 /* A run's datagrams are of one size; a smaller one may end it. */

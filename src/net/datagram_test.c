@@ -13,6 +13,7 @@
 #include "base/memory.h"
 #include "os/socket.h"
 #include "tests/check.h"
+#include "tests/peer.h"
 
 #define SEEN_MAX 8192u
 
@@ -278,11 +279,11 @@ static const char *scratch(const char *name)
 static int plain_unix(const char *path)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int fd = peer_socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
     PL_OK_(fd);
     memcpy(address.sun_path, path, strlen(path));
-    PL_OK_(bind(fd, (struct sockaddr *) &address, sizeof address));
+    PL_OK_(peer_bind(fd, (struct sockaddr *) &address, sizeof address));
     return fd;
 }
 
@@ -413,6 +414,7 @@ PL_TEST_EACH_BACKEND(host_name_that_does_not_resolve_is_told)
 
 PL_TEST_EACH_BACKEND(unix_datagrams_go_by_path_and_the_file_goes_with_the_port)
 {
+    PL_SKIP_ON_SIM("it looks at the files of the real system");
     char endpoint[128];
     const char *path = scratch("echo");
 
@@ -466,7 +468,7 @@ PL_TEST_EACH_BACKEND(stale_unix_file_is_replaced_and_a_live_one_is_not)
     pl_datagram_options options = options_of(&third);
 
     start();
-    close(plain_unix(path));
+    peer_close(plain_unix(path));
     snprintf(endpoint, sizeof endpoint, "unix-datagram:%s", path);
     listen_at(&server, endpoint);
     PL_EQ(pl_listen_datagram(scope, endpoint, &options, NULL, NULL), -EADDRINUSE);
@@ -498,7 +500,7 @@ PL_TEST_EACH_BACKEND(full_unix_peer_delays_a_connected_port_and_nothing_is_lost)
     settle();
     PL_EQ(client.drained, 0);
     for (uint32_t i = 0; i < sent; ++i) {
-        while (read(fd, bytes, sizeof bytes) != 50)
+        while (peer_recv(fd, bytes, sizeof bytes, MSG_DONTWAIT) != 50)
             turn();
         memcpy(&number, bytes, sizeof number);
         PL_EQ(number, i);
@@ -506,13 +508,14 @@ PL_TEST_EACH_BACKEND(full_unix_peer_delays_a_connected_port_and_nothing_is_lost)
     AWAIT(client.drained);
     PL_EQ(client.drained, 1);
     PL_EQ(client.errors, 0);
-    close(fd);
+    peer_close(fd);
     unlink(path);
     finish();
 }
 
 PL_TEST_EACH_BACKEND(full_unix_peer_does_not_hold_up_the_others)
 {
+    PL_SKIP_ON_SIM("buffers of a world have one size");
     const char *path = scratch("full");
     char endpoint[128];
     pl_address slow = {.family = PL_UNIX, .path_len = (uint8_t) strlen(path)};
@@ -535,7 +538,7 @@ PL_TEST_EACH_BACKEND(full_unix_peer_does_not_hold_up_the_others)
     pl_datagram_get_counts(client.port, &counts);
     PL_EQ(counts.send_failed, client.error_datagrams);
     PL_EQ(counts.sent + counts.send_failed, 1001);
-    close(fd);
+    peer_close(fd);
     unlink(path);
     finish();
 }
@@ -659,7 +662,7 @@ PL_TEST(run_that_goes_one_by_one_goes_on_where_it_stopped)
         uint32_t number = 0;
 
         waits += pli_datagram_queue_flush(&queue, batch, fds[0]) == -EAGAIN;
-        PL_EQ(read(fds[1], bytes, sizeof bytes), 300);
+        PL_EQ(peer_recv(fds[1], bytes, sizeof bytes, MSG_DONTWAIT), 300);
         memcpy(&number, bytes, sizeof number);
         PL_EQ(number, i);
     }
@@ -669,12 +672,13 @@ PL_TEST(run_that_goes_one_by_one_goes_on_where_it_stopped)
     PL_EQ(queue.trouble.code, 0);
     pli_batch_free(batch);
     pli_buf_pool_done(&chunks);
-    close(fds[0]);
-    close(fds[1]);
+    peer_close(fds[0]);
+    peer_close(fds[1]);
 }
 
 PL_TEST_EACH_BACKEND(runs_that_the_kernel_refuses_are_sent_one_by_one)
 {
+    PL_SKIP_ON_SIM("a world takes every run of datagrams");
     start_pair();
     if (!client.port->socket.segments)
         PL_SKIP("this kernel has no UDP_SEGMENT");
@@ -747,6 +751,7 @@ PL_TEST_EACH_BACKEND(largest_datagram_of_ipv6_arrives)
 
 PL_TEST_EACH_BACKEND(datagram_too_big_to_be_taken_is_dropped_and_told)
 {
+    PL_SKIP_ON_SIM("datagrams of a world are at most 64 KiB");
     char endpoint[128];
     const char *path = scratch("big");
     struct sockaddr_un to = {.sun_family = AF_UNIX};
@@ -758,21 +763,22 @@ PL_TEST_EACH_BACKEND(datagram_too_big_to_be_taken_is_dropped_and_told)
     snprintf(endpoint, sizeof endpoint, "unix-datagram:%s", path);
     listen_at(&server, endpoint);
     memcpy(to.sun_path, path, strlen(path));
-    fd = socket(AF_UNIX, SOCK_DGRAM, 0);
-    PL_EQ(sendto(fd, big, sizeof big, 0, (struct sockaddr *) &to, sizeof to), sizeof big);
-    PL_EQ(sendto(fd, "small", 5, 0, (struct sockaddr *) &to, sizeof to), 5);
+    fd = peer_socket(AF_UNIX, SOCK_DGRAM, 0);
+    PL_EQ(peer_sendto(fd, big, sizeof big, 0, (struct sockaddr *) &to, sizeof to), sizeof big);
+    PL_EQ(peer_sendto(fd, "small", 5, 0, (struct sockaddr *) &to, sizeof to), 5);
     AWAIT(server.n && server.errors);
     PL_EQ(server.n, 1);
     PL_EQ(server.error_code, -EMSGSIZE);
     pl_datagram_get_counts(server.port, &counts);
     PL_EQ(counts.truncated, 1);
     PL_EQ(counts.received, 1);
-    close(fd);
+    peer_close(fd);
     finish();
 }
 
 PL_TEST_EACH_BACKEND(what_the_kernel_had_no_room_for_is_counted)
 {
+    PL_SKIP_ON_SIM("buffers of a world have one size");
     pl_datagram_options options = options_of(&server);
     pl_datagram_counts counts;
     int fd;
@@ -780,19 +786,19 @@ PL_TEST_EACH_BACKEND(what_the_kernel_had_no_room_for_is_counted)
     start();
     options.receive_bytes = 4096;
     listen_with(&server, "udp:127.0.0.1:0", &options);
-    fd = socket(AF_INET, SOCK_DGRAM, 0);
+    fd = peer_socket(AF_INET, SOCK_DGRAM, 0);
     for (int i = 0; i < 1000; ++i) {
         struct sockaddr_in to = {.sin_family = AF_INET,
                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
                                  .sin_port = htons(pl_datagram_address(server.port)->port)};
 
-        PL_EQ(sendto(fd, "flood", 5, 0, (struct sockaddr *) &to, sizeof to), 5);
+        PL_EQ(peer_sendto(fd, "flood", 5, 0, (struct sockaddr *) &to, sizeof to), 5);
     }
     settle();
     pl_datagram_get_counts(server.port, &counts);
     PL_CHECK(counts.overrun > 0 && counts.received > 0);
     PL_EQ(counts.overrun + counts.received, 1000);
-    close(fd);
+    peer_close(fd);
     finish();
 }
 
@@ -858,20 +864,21 @@ PL_TEST_EACH_BACKEND(send_that_makes_no_sense_is_refused_at_once)
 /* What it has told of an earlier datagram must not cost the next one. */
 PL_TEST_EACH_BACKEND(datagram_behind_a_refused_one_is_sent)
 {
+    PL_SKIP_ON_SIM("it sends through the port's descriptor with a call of the real system");
     struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     char byte = 0;
-    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0);
+    int fd = peer_socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0);
 
     start_pair();
     at.sin_port = htons(pl_datagram_address(server.port)->port);
     PL_EQ(await(pl_datagram_stop(server.port)), 0);
-    PL_EQ(send(client.port->socket.fd, "x", 1, 0), 1);
-    PL_EQ(bind(fd, (struct sockaddr *) &at, sizeof at), 0);
+    PL_EQ(peer_send(client.port->socket.fd, "x", 1, 0), 1);
+    PL_EQ(peer_bind(fd, (struct sockaddr *) &at, sizeof at), 0);
     PL_EQ(pl_datagram_send(client.port, pl_str("y")), 0);
     PL_CHECK(pl_datagram_stop(client.port)); /* which sends it now */
-    PL_EQ(read(fd, &byte, 1), 1);
+    PL_EQ(peer_recv(fd, &byte, 1, MSG_DONTWAIT), 1);
     PL_EQ(byte, 'y');
-    close(fd);
+    peer_close(fd);
     finish();
 }
 
@@ -960,11 +967,11 @@ PL_TEST(port_that_cannot_be_opened_tells_why)
 PL_TEST_EACH_BACKEND(inherited_descriptor_is_a_port)
 {
     struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    int fd = socket(AF_INET, SOCK_DGRAM, 0), stream = socket(AF_INET, SOCK_STREAM, 0);
+    int fd = peer_socket(AF_INET, SOCK_DGRAM, 0), stream = peer_socket(AF_INET, SOCK_STREAM, 0);
     pl_datagram_options options = options_of(&third);
     char endpoint[16];
 
-    PL_EQ(bind(fd, (struct sockaddr *) &at, sizeof at), 0);
+    PL_EQ(peer_bind(fd, (struct sockaddr *) &at, sizeof at), 0);
     server.echo = true;
     start();
     snprintf(endpoint, sizeof endpoint, "fd:%d", fd);
@@ -974,8 +981,8 @@ PL_TEST_EACH_BACKEND(inherited_descriptor_is_a_port)
     AWAIT(client.n);
     snprintf(endpoint, sizeof endpoint, "fd:%d", stream);
     PL_EQ(pl_listen_datagram(scope, endpoint, &options, NULL, NULL), -EINVAL);
-    close(fd);
-    close(stream);
+    peer_close(fd);
+    peer_close(stream);
     finish();
 }
 
@@ -1370,6 +1377,7 @@ PL_TEST_EACH_BACKEND(multicast_of_ipv6_reaches_who_joined_at_an_address)
 
 PL_TEST_EACH_BACKEND(join_that_makes_no_sense_is_refused)
 {
+    PL_SKIP_ON_SIM("hosts of a world have one interface, and whatever is named means it");
     pl_address group = ip("239.1.2.3", 0), group6 = ip("ff02::1234", 0), host = ip("127.0.0.1", 0);
 
     start();
@@ -1386,7 +1394,7 @@ PL_TEST_EACH_BACKEND(join_that_makes_no_sense_is_refused)
 PL_TEST_EACH_BACKEND(listeners_of_one_port_share_its_senders)
 {
     pl_datagram_options options = options_of(&server);
-    int fd = socket(AF_INET, SOCK_DGRAM, 0);
+    int fd = peer_socket(AF_INET, SOCK_DGRAM, 0);
     char endpoint[64];
 
     start();
@@ -1400,13 +1408,13 @@ PL_TEST_EACH_BACKEND(listeners_of_one_port_share_its_senders)
                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
                                  .sin_port = htons(pl_datagram_address(server.port)->port)};
 
-        close(fd);
-        fd = socket(AF_INET, SOCK_DGRAM, 0);
-        PL_EQ(sendto(fd, "share", 5, 0, (struct sockaddr *) &to, sizeof to), 5);
+        peer_close(fd);
+        fd = peer_socket(AF_INET, SOCK_DGRAM, 0);
+        PL_EQ(peer_sendto(fd, "share", 5, 0, (struct sockaddr *) &to, sizeof to), 5);
     }
     AWAIT(server.n + third.n == 64);
     PL_CHECK(server.n > 0 && third.n > 0);
-    close(fd);
+    peer_close(fd);
     finish();
 }
 

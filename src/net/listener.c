@@ -163,11 +163,12 @@ pl_deferred *pl_port_drain(pl_port *port)
 
 /* ---- accepting ---- */
 
-static void port_connection_lost(pli_connection_watcher *watcher)
+static void port_connection_lost(pli_connection_watcher *watcher, int code)
 {
     pli_connection_origin *origin = pl_container_of(watcher, pli_connection_origin, watcher);
     pl_port *port = pl_container_of(origin, pl_port, origin);
 
+    (void) code;
     PLI_ASSERT(port->connections > 0);
     --port->connections;
     if (port->connections_max && port->connections + 1 == port->connections_max)

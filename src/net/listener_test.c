@@ -38,6 +38,10 @@ static struct rlimit limit_fds(void)
     struct rlimit old, now;
 
     PL_EQ(getrlimit(RLIMIT_NOFILE, &old), 0);
+    if (pli_sim_here) {
+        pl_sim_set_faults(pli_sim_world(), &(pl_sim_faults){.descriptors_max = kit_count_fds()});
+        return old;
+    }
     now = old;
     now.rlim_cur = kit_count_fds();
     PL_EQ(setrlimit(RLIMIT_NOFILE, &now), 0);
@@ -49,6 +53,8 @@ static struct rlimit limit_fds(void)
 /* What limit_fds() has opened to fill holes. */
 static void unlimit_fds(kit *k, const struct rlimit *old, unsigned before)
 {
+    if (pli_sim_here)
+        pl_sim_set_faults(pli_sim_world(), NULL);
     PL_EQ(setrlimit(RLIMIT_NOFILE, old), 0);
     k->fds += kit_count_fds() - before;
 }
@@ -552,6 +558,7 @@ PL_TEST(what_listening_fails_for_is_told_as_a_story)
 
 PL_TEST_EACH_BACKEND(the_file_of_a_unix_socket_comes_and_goes_with_the_port)
 {
+    PL_SKIP_ON_SIM("it looks at the files of the real system");
     char path[64], endpoint[80];
     struct stat st;
     int stale = peer_socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), peer;
@@ -560,7 +567,8 @@ PL_TEST_EACH_BACKEND(the_file_of_a_unix_socket_comes_and_goes_with_the_port)
     snprintf(path, sizeof path, "/tmp/plait-listener-test-%d", (int) getpid());
     snprintf(endpoint, sizeof endpoint, "unix:%s:mode=600", path);
     /* What a server that was killed has left is no obstacle. */
-    PL_EQ(peer_bind(stale, (struct sockaddr *) &(struct sockaddr_un){AF_UNIX, ""}, sizeof(sa_family_t)),
+    PL_EQ(peer_bind(stale, (struct sockaddr *) &(struct sockaddr_un){AF_UNIX, ""},
+                    sizeof(sa_family_t)),
           0);
     peer_close(stale);
     kit_open_reactor(&k);

@@ -141,6 +141,7 @@ static void want(end *e, unsigned wants)
 /* The ring has 1,024 places. */
 PL_TEST_EACH_BACKEND(more_sends_in_one_turn_than_a_ring_has_places_are_all_made)
 {
+    PL_SKIP_ON_SIM("it is about the places and buffers of a ring of the kernel");
     enum { n = 480, rounds = 5 };
     static end ends[n];
     char bytes[64];
@@ -169,6 +170,7 @@ PL_TEST_EACH_BACKEND(more_sends_in_one_turn_than_a_ring_has_places_are_all_made)
 /* 440 times 32 packets that wait already: more completions in one submission than the ring of 8,192 holds, between which those of failed sends must be found. */
 PL_TEST_EACH_BACKEND(completions_beyond_the_ring_are_not_lost)
 {
+    PL_SKIP_ON_SIM("it is about the places and buffers of a ring of the kernel");
     enum { n = 440, packets = 32 };
     static end ends[n], broken[40];
 
@@ -204,6 +206,7 @@ PL_TEST_EACH_BACKEND(completions_beyond_the_ring_are_not_lost)
 /* More bytes at once than there are receive buffers: whoever finds none goes on when they are back. */
 PL_TEST_EACH_BACKEND(want_of_buffers_loses_nothing)
 {
+    PL_SKIP_ON_SIM("it is about the places and buffers of a ring of the kernel");
     enum { n = 64, each = 150000 };
     static char bytes[each];
     static end ends[n];

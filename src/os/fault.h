@@ -19,7 +19,7 @@ typedef enum pli_call {
     PLI_CALL_SEND,
     PLI_CALL_SHUTDOWN,
     PLI_CALL_OPTION,
-    PLI_CALL_NAME, /* getsockname, getpeername */
+    PLI_CALL_NAME,       /* getsockname, getpeername */
     PLI_CALL_DESCRIPTOR, /* dup, fcntl, what is it */
     PLI_CALL_WAIT,
     PLI_CALL_WATCH, /* adding to what is waited for, and taking off */

@@ -661,3 +661,12 @@ static void deferred_end(pli_owned *owned)
     if (!was_running)
         deferred_doom(d);
 }
+
+bool pli_deferred_knows(const pli_owned *thing, pli_thing *ret_thing)
+{
+    if (thing->end != deferred_end)
+        return false;
+    *ret_thing =
+        (pli_thing){.kind = "Deferred", .name = pl_container_of(thing, pl_deferred, owned)->where};
+    return true;
+}

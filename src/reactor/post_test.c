@@ -1,11 +1,11 @@
 #include <plait/plait.h>
 
 #include <errno.h>
-#include <pthread.h>
 #include <stdatomic.h>
 
 #include "base/memory.h"
 #include "tests/check.h"
+#include "tests/threads.h"
 
 static pl_reactor *reactor;
 static unsigned n_calls;
@@ -47,44 +47,42 @@ static void check_order(void *arg)
     ++n_calls;
 }
 
-static void *post_in_order(void *arg)
+static void post_in_order(void *arg)
 {
     for (uintptr_t i = 1; i <= 5000; ++i)
         PL_OK_(pl_call_from_thread(reactor, check_order, (void *) ((uintptr_t) arg << 24 | i)));
-    return NULL;
 }
 
 PL_TEST_EACH_BACKEND(calls_of_each_thread_are_made_in_its_order_while_others_call)
 {
-    pthread_t threads[4];
+    pli_thread threads[4];
 
     start();
     for (uintptr_t i = 0; i < 4; ++i)
-        PL_EQ(pthread_create(&threads[i], NULL, post_in_order, (void *) i), 0);
+        thread_start(&threads[i], post_in_order, (void *) i);
     turn_until(20000);
     for (int i = 0; i < 4; ++i)
-        pthread_join(threads[i], NULL);
+        pli_thread_join(threads[i]);
     pl_reactor_free(reactor);
 }
 
-static void *post_one(void *arg)
+static void post_one(void *arg)
 {
     PL_OK_(pl_call_from_thread(reactor, count, arg));
-    return NULL;
 }
 
 /* No timer and nothing else would wake it. */
 PL_TEST_EACH_BACKEND(call_wakes_a_reactor_that_sleeps_for_ever)
 {
     for (unsigned i = 1; i <= 100; ++i) {
-        pthread_t thread;
+        pli_thread thread;
 
         if (!reactor)
             start();
-        PL_EQ(pthread_create(&thread, NULL, post_one, NULL), 0);
+        thread_start(&thread, post_one, NULL);
         while (n_calls < i)
             PL_OK_(pl_reactor_turn(reactor, -1));
-        pthread_join(thread, NULL);
+        pli_thread_join(thread);
     }
     pl_reactor_free(reactor);
 }

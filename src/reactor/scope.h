@@ -30,6 +30,18 @@ PL_MUST int pli_scope_init(pl_scope *scope, pl_scope *parent, void (*end)(pli_ow
 /* Ends all that an embedded scope owns; its memory is its holder's affair. */
 void pli_scope_done(pl_scope *scope);
 
+/* What a thing is, for whoever looks for what was left behind (src/testing). */
+typedef struct pli_thing {
+    const char *kind;      /* "Deferred", "fiber", ... */
+    const char *name;      /* where it was made, or what it is called; NULL: unknown */
+    const void *code;      /* the function that it is about; NULL: none */
+    const pl_scope *inner; /* a scope of its own; NULL: none */
+} pli_thing;
+
+/* Each floor knows its own by their `end`. Return: whether it is one. */
+bool pli_scope_knows(const pli_owned *thing, pli_thing *ret_thing);
+bool pli_deferred_knows(const pli_owned *thing, pli_thing *ret_thing);
+
 static inline void pli_owned_add(pl_scope *scope, pli_owned *thing)
 {
     thing->at = &scope->things;

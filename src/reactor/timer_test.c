@@ -1,4 +1,5 @@
 #include <plait/plait.h>
+#include <plait/testing.h>
 
 #include <math.h>
 
@@ -242,6 +243,39 @@ PL_TEST(timer_that_is_delayed_counts_from_its_own_time)
     pl_reactor_free(reactor);
 }
 
+/* In milliseconds that a timer is due in: half of one forward is none, one and a half back is one. */
+PL_TEST(timer_that_is_brought_forward_is_rounded_up_as_any_other)
+{
+    pl_timer timer;
+
+    start();
+    timer = later(100, 'a');
+    PL_CHECK(pl_timer_delay(reactor, timer, -0.0015));
+    PL_CHECK(pl_timer_remaining(reactor, timer) < 100.0001);
+    pl_timer_cancel(reactor, timer);
+    timer = later(100.0001, 'b');
+    PL_CHECK(pl_timer_delay(reactor, timer, -0.0005));
+    PL_CHECK(pl_timer_remaining(reactor, timer) >= 100 - 0.0005);
+    pl_reactor_free(reactor);
+}
+
+PL_TEST(timer_without_a_delay_that_is_put_off_is_not_early)
+{
+    pl_timer timer;
+
+    start();
+    for (
+        int i = 0; i < 20;
+        ++i) { /* at some of these times of the clock the tick has hardly begun, at others it is nearly over */
+        PL_EQ(pl_reactor_turn(reactor, 0), 0);
+        timer = later(0, 'a');
+        PL_CHECK(pl_timer_delay(reactor, timer, 0.005));
+        PL_CHECK(pl_timer_remaining(reactor, timer) >= 0.005 - 1e-9);
+        pl_timer_cancel(reactor, timer);
+    }
+    pl_reactor_free(reactor);
+}
+
 PL_TEST(timer_of_a_century_and_of_for_ever_can_be_asked_for)
 {
     start();
@@ -277,6 +311,30 @@ PL_TEST(timer_without_memory_is_none)
     pli_alloc_fail_at(0, false);
     PL_CHECK(later(1, 'x').slot);
     pl_reactor_free(reactor);
+}
+
+/* ---- to the millisecond, on a clock that is advanced by hand ---- */
+
+PL_TEST(timers_of_a_year_run_each_at_its_millisecond)
+{
+    static const double after[] = {0.001,  0.255,    0.256, 0.257,     65.535,
+                                   65.536, 4194.304, 86400, 16777.216, 31536000};
+    pl_testing kit;
+    double now = 0;
+
+    pl_testing_open(&kit, NULL);
+    reactor = kit.reactor;
+    for (unsigned i = 0; i < sizeof after / sizeof *after; ++i) {
+        n_fired = 0;
+        PL_CHECK(pl_call_later(kit.scope, after[i], note, letter('x')).slot);
+        pl_testing_advance(&kit, after[i] - 0.001);
+        PL_EQ(n_fired, 0);
+        pl_testing_advance(&kit, 0.001);
+        PL_EQ(n_fired, 1);
+        now += after[i];
+    }
+    PL_CHECK(pl_testing_clock(&kit) > now - 0.0001 && pl_testing_clock(&kit) < now + 0.0001);
+    pl_testing_close(&kit);
 }
 
 PL_TEST_MAIN

@@ -155,7 +155,8 @@ static void run_world(swarm *self, const pl_scenario *scenario, pl_swarm_run *ru
     if (r == 0)
         r = pl_sim_run(run->sim, scenario->calm_s);
     if (r < 0)
-        pl_swarm_fail(run, "it never goes quiet: %s", pl_sim_report(run->sim, report, sizeof report));
+        pl_swarm_fail(run, "it never goes quiet: %s",
+                      pl_sim_report(run->sim, report, sizeof report));
     else
         scenario->check(run);
 }
@@ -178,12 +179,12 @@ static const char *point_name(int call)
 static const char *how_to_replay(const swarm *self, const char *scenario, uint64_t seed, char *text,
                                  size_t size)
 {
-    size_t n = (size_t) snprintf(text, size, "%s --scenario %s --seed %" PRIu64 " --trace", self->program,
-                                 scenario, seed);
+    size_t n = (size_t) snprintf(text, size, "%s --scenario %s --seed %" PRIu64 " --trace",
+                                 self->program, scenario, seed);
 
     if (self->torture && self->fail.call >= 0 && n < size)
-        snprintf(text + n, size - n, " --fail '%s' %" PRIu64 "%s", point_name(self->fail.call), self->fail.n,
-                 self->fail.for_ever ? "+" : "");
+        snprintf(text + n, size - n, " --fail '%s' %" PRIu64 "%s", point_name(self->fail.call),
+                 self->fail.n, self->fail.for_ever ? "+" : "");
     return text;
 }
 
@@ -207,8 +208,8 @@ static void run_one(swarm *self, const pl_scenario *scenario, uint64_t seed, res
     add_up(sum, &run);
     self->hash = pl_sim_hash(run.sim);
     if (run.failed && sum->failed <= SHOWN_MAX)
-        printf("FAILED %s with seed %" PRIu64 ": %s\n  to replay: %s\n", scenario->name, seed, run.why,
-               how_to_replay(self, scenario->name, seed, replay, sizeof replay));
+        printf("FAILED %s with seed %" PRIu64 ": %s\n  to replay: %s\n", scenario->name, seed,
+               run.why, how_to_replay(self, scenario->name, seed, replay, sizeof replay));
     fflush(stdout);
     pl_sim_free(run.sim);
     free(run.state);
@@ -222,7 +223,8 @@ static bool is_wanted(const swarm *self, const pl_scenario *scenario)
 }
 
 /* Fails each call of a kind that this seed makes, one per run. A run in which something failed may make more of them than the first: so it goes on until none is left. */
-static void torture_calls(swarm *self, const pl_scenario *scenario, uint64_t seed, int call, result *sum)
+static void torture_calls(swarm *self, const pl_scenario *scenario, uint64_t seed, int call,
+                          result *sum)
 {
     for (int for_ever = 0; for_ever < 2; ++for_ever) {
         self->fail = (point){call, 0, for_ever};
@@ -263,8 +265,9 @@ static void await_jobs(swarm *self, const pid_t *jobs)
         if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
             uint64_t at = self->seed + job + (one->passed + one->failed) * self->jobs;
 
-            printf("DIED at seed %" PRIu64 " (%s %d); to replay: %s --scenario %s --seed %" PRIu64 " --trace\n", at,
-                   WIFSIGNALED(status) ? "signal" : "status",
+            printf("DIED at seed %" PRIu64 " (%s %d); to replay: %s --scenario %s --seed %" PRIu64
+                   " --trace\n",
+                   at, WIFSIGNALED(status) ? "signal" : "status",
                    WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status), self->program,
                    self->only ? self->only : "NAME", at);
             one->failed += share - (one->passed + one->failed);
@@ -310,9 +313,10 @@ static result run_scenario(swarm *self, const pl_scenario *scenario)
     await_jobs(self, jobs);
     self->only = only;
     sum = total(self);
-    printf("%-12s %8" PRIu64 " %s, %" PRIu64 " failed; %.1f hours of its time, %.1f million events\n",
-           scenario->name, sum.passed + sum.failed, self->torture ? "points" : "seeds", sum.failed, sum.seconds / 3600,
-           (double) sum.events / 1e6);
+    printf("%-12s %8" PRIu64 " %s, %" PRIu64
+           " failed; %.1f hours of its time, %.1f million events\n",
+           scenario->name, sum.passed + sum.failed, self->torture ? "points" : "seeds", sum.failed,
+           sum.seconds / 3600, (double) sum.events / 1e6);
     return sum;
 }
 
@@ -461,7 +465,9 @@ int pl_swarm_main(int argc, char **argv, const pl_scenario *const *scenarios)
                   .scenarios = scenarios,
                   .seed = 1,
                   .seeds = SEEDS_DEFAULT,
-                  .jobs = processors < 1 ? 1 : processors > JOBS_MAX ? JOBS_MAX : (unsigned) processors};
+                  .jobs = processors < 1          ? 1
+                          : processors > JOBS_MAX ? JOBS_MAX
+                                                  : (unsigned) processors};
     int r = parse(&self, argv);
     bool known = false;
 

@@ -4,9 +4,9 @@
  * Left alone, both sides fill their queues when they are made, the client ends its half when it has heard something, and the server its own when it has heard that. Into this come
  * all pairs of (what the server does, where) and (what the client does, where).
  */
-#include <pthread.h>
 
 #include "tests/net_kit.h"
+#include "tests/threads.h"
 
 static void nothing(kit_side *side)
 {
@@ -293,10 +293,10 @@ static void count_call(void *arg)
     ++*(unsigned *) arg;
 }
 
-static pthread_barrier_t all_are_there;
+static gate all_are_there, all_are_done;
 
 /* A reactor of this thread's own, at the same time as the other's. */
-static void *serve_in_thread(void *arg)
+static void serve_in_thread(void *arg)
 {
     pl_reactor *reactor;
     unsigned *calls = arg;
@@ -305,27 +305,29 @@ static void *serve_in_thread(void *arg)
                                                .log = &(pl_log_options){.level = PL_SILENT}},
                          &reactor),
           0);
-    pthread_barrier_wait(&all_are_there);
+    gate_come(&all_are_there);
+    gate_await(&all_are_there, 2);
     for (unsigned i = 0; i < 100; ++i) {
         PL_EQ(pl_call_from_thread(reactor, count_call, calls), 0);
         PL_EQ(pl_call_from_thread(reactor, stop_it, reactor), 0);
         PL_EQ(pl_reactor_run(reactor), 0);
     }
-    pthread_barrier_wait(&all_are_there);
+    gate_come(&all_are_done);
+    gate_await(&all_are_done, 2);
     pl_reactor_free(reactor);
-    return NULL;
 }
 
 PL_TEST_EACH_BACKEND(reactors_of_two_threads_share_nothing)
 {
     unsigned calls[2] = {0, 0};
-    pthread_t threads[2];
+    pli_thread threads[2];
 
-    PL_EQ(pthread_barrier_init(&all_are_there, NULL, 2), 0);
+    gate_init(&all_are_there);
+    gate_init(&all_are_done);
     for (int i = 0; i < 2; ++i)
-        PL_EQ(pthread_create(&threads[i], NULL, serve_in_thread, &calls[i]), 0);
+        thread_start(&threads[i], serve_in_thread, &calls[i]);
     for (int i = 0; i < 2; ++i)
-        PL_EQ(pthread_join(threads[i], NULL), 0);
+        pli_thread_join(threads[i]);
     PL_EQ(calls[0], 100);
     PL_EQ(calls[1], 100);
 }
@@ -341,30 +343,29 @@ static void count_atomic(void *arg)
     atomic_fetch_add((_Atomic unsigned *) arg, 1);
 }
 
-static void *call_a_lot(void *arg)
+static void call_a_lot(void *arg)
 {
     caller *c = arg;
 
     for (unsigned i = 0; i < 20000; ++i, ++c->asked)
         c->refused += pl_call_from_thread(c->reactor, count_atomic, &c->run) < 0;
-    return NULL;
 }
 
 /* Whatever comes while it does not run is done when it runs again. */
 PL_TEST_EACH_BACKEND(calls_from_a_thread_survive_stops_and_restarts)
 {
     caller c = {0};
-    pthread_t thread;
+    pli_thread thread;
     kit k;
 
     kit_open_reactor(&k);
     c.reactor = k.reactor;
-    PL_EQ(pthread_create(&thread, NULL, call_a_lot, &c), 0);
+    thread_start(&thread, call_a_lot, &c);
     for (int i = 0; i < 200; ++i) {
         PL_EQ(pl_call_when_running(k.reactor, stop_it, k.reactor), 0);
         PL_EQ(pl_reactor_run(k.reactor), 0);
     }
-    PL_EQ(pthread_join(thread, NULL), 0);
+    pli_thread_join(thread);
     KIT_UNTIL(&k, c.run == 20000);
     PL_EQ(c.refused, 0);
     kit_done(&k);

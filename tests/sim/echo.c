@@ -95,7 +95,8 @@ static const pl_factory_ops server_ops = {PL_FACTORY(echo), .protocol = &served_
 
 static int serve(void *arg)
 {
-    static const pl_marks marks = {.queue_bytes_low = 1000, .queue_bytes_high = 5000, .queue_bytes_max = QUEUE_MAX};
+    static const pl_marks marks = {
+        .queue_bytes_low = 1000, .queue_bytes_high = 5000, .queue_bytes_max = QUEUE_MAX};
     pl_swarm_run *run = arg;
     echo_server factory = {.base = {.ops = &server_ops}, .run = run};
     pl_reactor *reactor;
@@ -164,7 +165,8 @@ static int client_made(pl_protocol *self)
 static void check_heard(client *c, const char *bytes, size_t n)
 {
     if (c->heard + n > c->sent)
-        pl_swarm_fail(c->run, "client %u: heard %zu bytes and said %u", c->number, c->heard + n, c->sent);
+        pl_swarm_fail(c->run, "client %u: heard %zu bytes and said %u", c->number, c->heard + n,
+                      c->sent);
     for (size_t i = 0; i < n; ++i)
         if (bytes[i] != byte_at(c, c->heard + (unsigned) i)) {
             pl_swarm_fail(c->run, "client %u: byte %zu is wrong", c->number, c->heard + i);
@@ -191,7 +193,8 @@ static void client_ended(pl_protocol *self)
     c->whole = c->half_closed && c->heard && pl_host(self->transport, &host) == 0 &&
                !((echo_state *) c->run->state)->cut_short[host.port];
     if (c->whole && c->heard != c->to_send)
-        pl_swarm_fail(c->run, "client %u: said %u bytes, the stream ended after %u", c->number, c->to_send, c->heard);
+        pl_swarm_fail(c->run, "client %u: said %u bytes, the stream ended after %u", c->number,
+                      c->to_send, c->heard);
     pl_close(self->transport);
 }
 
@@ -207,12 +210,9 @@ static void client_lost(pl_protocol *self, const pl_failure *reason)
 }
 
 static const pl_protocol_ops client_ops = {
-    PL_PROTOCOL(echo_client),
-    .connection_made = client_made,
-    .data_received = client_data,
-    .read_connection_lost = client_ended,
-    .drained = say_more,
-    .connection_lost = client_lost,
+    PL_PROTOCOL(echo_client),     .connection_made = client_made,
+    .data_received = client_data, .read_connection_lost = client_ended,
+    .drained = say_more,          .connection_lost = client_lost,
 };
 static const pl_factory_ops client_factory_ops = {PL_FACTORY(echo_client), .protocol = &client_ops};
 
@@ -331,8 +331,9 @@ static void echo_build(pl_swarm_run *run)
         bool script = roll(run, 2);
 
         *c = (client){.run = run, .number = i};
-        c->process = pl_sim_spawn(pl_sim_host_new(run->sim, script ? "script" : "client", NULL),
-                                  script ? "script" : "client", script ? script_main : client_main, c);
+        c->process =
+            pl_sim_spawn(pl_sim_host_new(run->sim, script ? "script" : "client", NULL),
+                         script ? "script" : "client", script ? script_main : client_main, c);
     }
 }
 

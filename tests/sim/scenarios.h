@@ -5,7 +5,15 @@
 #include <plait/plait.h>
 #include <plait/swarm.h>
 
-extern const pl_scenario echo_scenario, weblog_scenario;
+extern const pl_scenario datagrams_scenario;
+extern const pl_scenario echo_scenario;
+extern const pl_scenario fib_scenario;
+extern const pl_scenario lifecycle_scenario;
+extern const pl_scenario reconnect_scenario;
+extern const pl_scenario threads_scenario;
+extern const pl_scenario timers_scenario;
+extern const pl_scenario trees_scenario;
+extern const pl_scenario weblog_scenario;
 
 /* A process has come to its end, with nothing left. */
 static inline void check_ended(pl_swarm_run *run, const pl_sim_process *process, const char *name)
@@ -19,6 +27,22 @@ static inline void check_ended(pl_swarm_run *run, const pl_sim_process *process,
         pl_swarm_fail(run, "%s goes on: %s", name, pl_sim_report(run->sim, report, sizeof report));
     else if (pl_sim_memory(process))
         pl_swarm_fail(run, "%s has left %zu bytes of memory", name, pl_sim_memory(process));
+}
+
+/* For a process to call when it is done: no descriptor is left, and no memory. */
+static inline void check_nothing_left(pl_swarm_run *run, const pl_sim_process *process,
+                                      const char *name)
+{
+    if (pl_sim_descriptors(process))
+        pl_swarm_fail(run, "%s has left %u descriptors", name, pl_sim_descriptors(process));
+    if (pl_sim_memory(process))
+        pl_swarm_fail(run, "%s has left %zu bytes of memory", name, pl_sim_memory(process));
+}
+
+/* Seconds of the world's time. */
+static inline double now_s(const pl_swarm_run *run)
+{
+    return (double) pl_sim_now(run->sim) / 1e9;
 }
 
 /* 0 <= n < `n`, from the world's dice. */

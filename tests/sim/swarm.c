@@ -4,9 +4,11 @@
 int main(int argc, char **argv)
 {
     static const pl_scenario *const scenarios[] = {
-        &echo_scenario,
-        &weblog_scenario,
-        NULL,
+        &datagrams_scenario, &echo_scenario,
+        &fib_scenario,       &lifecycle_scenario,
+        &reconnect_scenario, &threads_scenario,
+        &timers_scenario,    &trees_scenario,
+        &weblog_scenario,    NULL,
     };
 
     return pl_swarm_main(argc, argv, scenarios);

@@ -36,7 +36,7 @@ typedef struct weblog_state {
     pl_sim_host *host;
     pl_sim_process *server, *writer;
     reader readers[CLIENTS];
-    unsigned written; /* hits, with their newlines */
+    unsigned written;    /* hits, with their newlines */
     unsigned rotated_at; /* hits that were written when the log was last rotated */
 } weblog_state;
 
@@ -45,8 +45,10 @@ typedef struct weblog_state {
 static int serve(void *arg)
 {
     static const pl_plugin *const plugins[] = {&pli_weblog_plugin, NULL};
-    static const pl_application_kind plaitd = {PL_APPLICATION("plaitd"), .plugins = plugins, .named = true};
-    char *argv[] = {"plaitd", "-n", "weblog", "--log", LOG, "--listen", "tcp:8888", "--interval", "0", "--backlog", "65536", NULL};
+    static const pl_application_kind plaitd = {PL_APPLICATION("plaitd"), .plugins = plugins,
+                                               .named = true};
+    char *argv[] = {"plaitd",   "-n",         "weblog", "--log",     LOG,     "--listen",
+                    "tcp:8888", "--interval", "0",      "--backlog", "65536", NULL};
 
     (void) arg;
     return pl_application_main(11, argv, &plaitd);
@@ -63,11 +65,13 @@ static void write_hit(pl_swarm_run *run)
 {
     weblog_state *state = run->state;
     char line[400];
-    size_t n = (size_t) snprintf(line, sizeof line,
-                                 "10.1.2.3 - - [01/Jan/2026:00:00:%02u +0000] \"GET /%u HTTP/1.1\" 200 %u \"-\" \"%.*s\"\n",
-                                 state->written % 60, state->written, roll(run, 100000), (int) roll(run, 200),
-                                 "an agent with a long name an agent with a long name an agent with a long name an agent with a long name "
-                                 "an agent with a long name an agent with a long name an agent with a long name");
+    size_t n = (size_t) snprintf(
+        line, sizeof line,
+        "10.1.2.3 - - [01/Jan/2026:00:00:%02u +0000] \"GET /%u HTTP/1.1\" 200 %u \"-\" \"%.*s\"\n",
+        state->written % 60, state->written, roll(run, 100000), (int) roll(run, 200),
+        "an agent with a long name an agent with a long name an agent with a long name an agent "
+        "with a long name "
+        "an agent with a long name an agent with a long name an agent with a long name");
     size_t half = roll(run, 4) ? n : roll(run, (unsigned) n);
 
     append(state, line, half);
@@ -141,7 +145,8 @@ static void see_hit(reader *r, unsigned n)
     if (n >= state->written + 1)
         pl_swarm_fail(r->run, "hit %u was seen, and %u were written", n, state->written);
     if (!r->any && n > r->first_due && !r->run->for_ever)
-        pl_swarm_fail(r->run, "connected before hit %u, and the first one seen is %u", r->first_due, n);
+        pl_swarm_fail(r->run, "connected before hit %u, and the first one seen is %u", r->first_due,
+                      n);
     /* A file that can't be read for as long as that is given up. */
     if (r->any && (r->run->for_ever ? n < r->next : n != r->next))
         pl_swarm_fail(r->run, "hit %u came where %u was due", n, r->next);
@@ -152,7 +157,8 @@ static void see_hit(reader *r, unsigned n)
 /* A server that can't accept for a while does not know of those who wait: for them it counts when it said <hits>. */
 static void see_beginning(reader *r)
 {
-    static const pl_sim_fault faults[] = {PL_SIM_EMFILE, PL_SIM_ENFILE, PL_SIM_ENOBUFS, PL_SIM_ENOMEM};
+    static const pl_sim_fault faults[] = {PL_SIM_EMFILE, PL_SIM_ENFILE, PL_SIM_ENOBUFS,
+                                          PL_SIM_ENOMEM};
     const weblog_state *state = r->run->state;
 
     r->begun = true;
@@ -293,9 +299,11 @@ static void weblog_check(pl_swarm_run *run)
         if (run->for_ever)
             continue;
         if (r->ended && (r->any || r->lost) && r->next != state->written)
-            pl_swarm_fail(run, "a reader has seen the end after hit %u of %u", r->next, state->written);
+            pl_swarm_fail(run, "a reader has seen the end after hit %u of %u", r->next,
+                          state->written);
         if (r->ended && !r->any && !r->lost && r->first_due < state->written)
-            pl_swarm_fail(run, "a reader that connected before hit %u has seen none of %u", r->first_due, state->written);
+            pl_swarm_fail(run, "a reader that connected before hit %u has seen none of %u",
+                          r->first_due, state->written);
     }
 }
 

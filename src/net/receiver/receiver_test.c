@@ -1,136 +1,76 @@
-/*
- * The receivers over a transport that is nothing but a note of what was asked of it. The sources are compiled into this file with the
- * transport's functions replaced, so that these tests need no loop and the library's own functions stay what they are.
- */
-#define pl_write           fake_write
-#define pl_write_buf       fake_write_buf
-#define pl_abort_with      fake_abort_with
-#define pl_closing         fake_closing
-#define pl_pause           fake_pause
-#define pl_resume          fake_resume
-#define pl_transport_scope fake_transport_scope
-#define pl_scope_on_end    fake_scope_on_end
-#define pl_call_later      fake_call_later
+/* The receivers over string transports (plait/testing.h): the peer is the test, and each step of the loop is its own. */
+#include <plait/plait.h>
+#include <plait/testing.h>
 
-/* NOLINTBEGIN(bugprone-suspicious-include): see above. */
-#include "net/receiver/line_receiver.c"
-#include "net/receiver/netstring_receiver.c"
-#include "net/receiver/prefixed_receiver.c"
-#include "net/receiver/receiver.c"
-/* NOLINTEND(bugprone-suspicious-include) */
+#include <errno.h>
 
+#include "base/memory.h"
+#include "net/receiver/receiver.h"
 #include "tests/check.h"
 
-struct pl_transport {
-    bool closing, paused, full;
-    pl_failure *reason;
-    pl_scope_fn *on_end;
-    void *on_end_arg;
-    pl_timer_fn *timer;
-    void *timer_arg;
-    unsigned writes;
-    char out[4096]; /* what was written, and what the callbacks note down */
-    size_t out_len;
-};
-
-static pl_transport transport;
+static pl_testing kit;
+static pl_string_transport *peer;
+static char notes[4096];
+static int lost_code;
+static char lost_detail[128];
 
 static void note(const char *before, pl_slice bytes, const char *after)
 {
-    transport.out_len += (size_t) snprintf(
-        transport.out + transport.out_len, sizeof transport.out - transport.out_len, "%s%.*s%s",
-        before, (int) bytes.len, bytes.ptr ? bytes.ptr : "", after);
+    size_t n = strlen(notes);
+
+    snprintf(notes + n, sizeof notes - n, "%s%.*s%s", before, (int) bytes.len,
+             bytes.ptr ? bytes.ptr : "", after);
 }
 
-int fake_write(pl_transport *t, pl_slice bytes)
-{
-    if (t->full)
-        return PL_E_LIMIT;
-    t->writes++;
-    note("", bytes, "");
-    return 0;
-}
-
-int fake_write_buf(pl_transport *t, pl_buf *take_buf)
-{
-    int r = fake_write(t, pl_buf_slice(take_buf));
-
-    pl_buf_unref(take_buf);
-    return r;
-}
-
-void fake_abort_with(pl_transport *t, pl_failure *take_reason)
-{
-    t->closing = true;
-    pl_failure_unref(t->reason);
-    t->reason = take_reason;
-}
-
-bool fake_closing(const pl_transport *t)
-{
-    return t->closing;
-}
-
-void fake_pause(pl_transport *t)
-{
-    t->paused = true;
-}
-
-void fake_resume(pl_transport *t)
-{
-    t->paused = false;
-}
-
-pl_scope *fake_transport_scope(pl_transport *t)
-{
-    return (pl_scope *) (void *) t;
-}
-
-int fake_scope_on_end(pl_scope *scope, pl_scope_fn *fn, void *arg)
-{
-    void *node = pli_alloc(1); /* it can fail, as the real one */
-
-    (void) scope;
-    PL_CHECK(!transport.on_end);
-    if (!node)
-        return -ENOMEM;
-    pli_free(node);
-    transport.on_end = fn;
-    transport.on_end_arg = arg;
-    return 0;
-}
-
-pl_timer fake_call_later(pl_scope *scope, double seconds, pl_timer_fn *fn, void *arg)
-{
-    (void) scope;
-    PL_CHECK(seconds == 0 && !transport.timer);
-    transport.timer = fn;
-    transport.timer_arg = arg;
-    return (pl_timer){1, 1};
-}
-
-static void run_timer(void)
-{
-    pl_timer_fn *fn = transport.timer;
-
-    PL_CHECK(fn);
-    transport.timer = NULL;
-    fn(transport.timer_arg);
-}
-
-static void end_scope(void)
-{
-    if (transport.on_end)
-        transport.on_end(transport.on_end_arg);
-    pl_failure_unref(transport.reason);
-}
-
-/* What has been noted since the last look. */
+/* What the callbacks have noted since the last look. */
 static const char *noted(void)
 {
-    transport.out[transport.out_len] = '\0';
-    transport.out_len = 0;
-    return transport.out;
+    static char last[sizeof notes];
+
+    memcpy(last, notes, sizeof notes);
+    notes[0] = '\0';
+    return last;
+}
+
+/* What was sent since the last look. */
+static const char *sent(void)
+{
+    static char last[8192];
+
+    pl_testing_settle(&kit);
+    snprintf(last, sizeof last, "%s", pl_string_transport_written(peer));
+    pl_string_transport_clear(peer);
+    return last;
+}
+
+static void note_lost(pl_protocol *self, const pl_failure *reason)
+{
+    (void) self;
+    lost_code = pl_failure_code(reason);
+    snprintf(lost_detail, sizeof lost_detail, "%s",
+             pl_failure_detail(reason) ? pl_failure_detail(reason) : "");
+}
+
+static void begin(const pl_protocol_ops *ops)
+{
+    pl_testing_open(&kit, NULL);
+    peer = pl_string_transport_open(&kit, &(pl_string_options){.listen.protocol = ops});
+}
+
+/* Where nothing may be left: neither of lines that are not complete, nor of what was held. */
+static void finish(void)
+{
+    pl_testing_close(&kit);
+}
+
+static void settle(void)
+{
+    pl_testing_settle(&kit);
+}
+
+static void feed(const char *text)
+{
+    pl_string_transport_feed(peer, pl_str(text));
 }
 
 /* --- Lines ------------------------------------------------------------------------------------ */
@@ -140,7 +80,7 @@ typedef struct chat {
     unsigned lines;
 } chat;
 
-static chat talk;
+static chat *talk;
 
 /* A line is a command to the test: what the callback is to do. */
 static void chat_line_received(pl_line_receiver *self, pl_slice line)
@@ -155,9 +95,10 @@ static void chat_line_received(pl_line_receiver *self, pl_slice line)
         pl_line_pause(self);
         pl_line_resume(self);
     } else if (pl_slice_equal(line, pl_str("close")))
-        transport.closing = true;
+        pl_close(self->protocol.transport);
     else if (pl_slice_equal(line, pl_str("end"))) {
-        end_scope();
+        pl_scope_end(kit.scope);
+        kit.scope = NULL;
         note("", line, ""); /* which must still be there */
     }
 }
@@ -180,6 +121,7 @@ static void chat_line_length_exceeded(pl_line_receiver *self, pl_slice start)
 
 static const pl_line_ops chat_ops = {
     PL_LINE_RECEIVER(chat),
+    .protocol.connection_lost = note_lost,
     .line_received = chat_line_received,
     .raw_data_received = chat_raw_data_received,
     .line_length_exceeded = chat_line_length_exceeded,
@@ -194,16 +136,8 @@ static const pl_line_ops strict_ops = {
 
 static void start(const pl_line_ops *ops)
 {
-    talk.base.protocol.ops = &ops->protocol;
-    talk.base.protocol.transport = &transport;
-}
-
-static void feed(const char *text)
-{
-    char *copy = strdup(text); /* freed at once, as the reactor's buffer would be used again */
-
-    talk.base.protocol.ops->data_received(&talk.base.protocol, pl_slice_of(copy, strlen(text)));
-    free(copy);
+    begin(&ops->protocol);
+    talk = (chat *) pl_string_transport_protocol(peer);
 }
 
 PL_TEST(lines_reach_the_protocol_that_embeds_the_receiver)
@@ -214,27 +148,28 @@ PL_TEST(lines_reach_the_protocol_that_embeds_the_receiver)
     feed("one\r\ntw");
     feed("o\r\n");
     PL_STR_EQ(noted(), "[one][two]");
-    PL_EQ(talk.lines, 2);
-    end_scope();
+    PL_EQ(talk->lines, 2);
+    finish();
 }
 
 PL_TEST(a_connection_that_never_splits_a_line_costs_no_memory_and_no_hook)
 {
-    uint64_t before = pli_alloc_count();
+    uint64_t before;
 
     start(&chat_ops);
+    before = pli_alloc_count();
     feed("one\r\ntwo\r\n");
     PL_EQ(pli_alloc_count() - before, 0);
-    PL_CHECK(!transport.on_end);
+    PL_CHECK(!talk->base.receiver.hooked);
+    finish();
 }
 
 PL_TEST(a_partial_line_is_given_back_when_the_connection_ends)
 {
     start(&chat_ops);
     feed("partial");
-    PL_CHECK(talk.base.receiver.parser.ptr);
-    end_scope();
-    PL_CHECK(!talk.base.receiver.parser.ptr);
+    PL_CHECK(talk->base.receiver.parser.ptr);
+    finish();
 }
 
 PL_TEST(raw_mode_begins_behind_the_line_and_ends_with_what_is_handed_back)
@@ -248,34 +183,34 @@ PL_TEST(raw_mode_begins_behind_the_line_and_ends_with_what_is_handed_back)
     feed(".");
     feed("three\r\n");
     PL_STR_EQ(noted(), "[raw]{x}{y}{}[three]");
-    end_scope();
+    finish();
 }
 
 PL_TEST(a_partial_line_becomes_raw_data_from_the_loop)
 {
     start(&chat_ops);
     feed("half");
-    PL_EQ(pl_line_set_raw_mode(&talk.base), 0);
-    PL_CHECK(transport.paused);
-    feed(" whole.line\r\n");
+    PL_EQ(pl_line_set_raw_mode(&talk->base), 0);
     PL_STR_EQ(noted(), "");
-    run_timer();
-    PL_STR_EQ(noted(), "{half whole}[line]");
-    PL_CHECK(!transport.paused);
-    end_scope();
+    settle();
+    PL_STR_EQ(noted(), "{half}");
+    feed(" whole.line\r\n");
+    PL_STR_EQ(noted(), "{ whole}[line]");
+    finish();
 }
 
 PL_TEST(line_mode_from_outside_takes_any_bytes_and_delivers_them_from_the_loop)
 {
     start(&chat_ops);
-    PL_EQ(pl_line_set_raw_mode(&talk.base), 0);
-    PL_EQ(pl_line_set_line_mode(&talk.base, pl_str("one\r\ntw")), 0);
-    feed("o\r\n");
+    PL_EQ(pl_line_set_raw_mode(&talk->base), 0);
+    PL_EQ(pl_line_set_line_mode(&talk->base, pl_str("one\r\ntw")), 0);
     PL_STR_EQ(noted(), "");
-    run_timer();
-    PL_STR_EQ(noted(), "[one][two]");
-    PL_CHECK(!talk.base.receiver.held && !transport.paused);
-    end_scope();
+    settle();
+    PL_STR_EQ(noted(), "[one]");
+    feed("o\r\n");
+    PL_STR_EQ(noted(), "[two]");
+    PL_CHECK(!talk->base.receiver.held);
+    finish();
 }
 
 static void foreign_raw_data_received(pl_line_receiver *self, pl_slice in)
@@ -294,9 +229,10 @@ PL_TEST(bytes_that_are_not_the_end_of_the_slice_are_refused_within_a_callback)
     };
 
     start(&ops);
-    talk.base.raw = true;
+    talk->base.raw = true;
     feed("abc");
     PL_STR_EQ(noted(), "{abc}");
+    finish();
 }
 
 PL_TEST(a_pause_stops_at_once_and_a_resume_goes_on_from_the_loop)
@@ -304,20 +240,17 @@ PL_TEST(a_pause_stops_at_once_and_a_resume_goes_on_from_the_loop)
     start(&chat_ops);
     feed("one\r\npause\r\ntwo\r\npause\r\nthree\r\nfo");
     PL_STR_EQ(noted(), "[one][pause]");
-    PL_CHECK(transport.paused);
-    feed("ur\r\n"); /* a transport that had it in hand already */
+    feed("ur\r\n");
     PL_STR_EQ(noted(), "");
-    pl_line_resume(&talk.base);
+    pl_line_resume(&talk->base);
     PL_STR_EQ(noted(), "");
-    PL_CHECK(transport.paused);
-    run_timer();
+    settle();
     PL_STR_EQ(noted(), "[two][pause]");
-    PL_CHECK(transport.paused);
-    pl_line_resume(&talk.base);
-    run_timer();
+    pl_line_resume(&talk->base);
+    settle();
     PL_STR_EQ(noted(), "[three][four]");
-    PL_CHECK(!transport.paused && !talk.base.receiver.held);
-    end_scope();
+    PL_CHECK(!talk->base.receiver.held);
+    finish();
 }
 
 PL_TEST(a_resume_within_the_callback_that_paused_goes_on_at_once)
@@ -325,13 +258,14 @@ PL_TEST(a_resume_within_the_callback_that_paused_goes_on_at_once)
     start(&chat_ops);
     feed("pause and resume\r\none\r\n");
     PL_STR_EQ(noted(), "[pause and resume][one]");
-    PL_CHECK(!transport.paused && !transport.timer);
     feed("pause\r\npause and resume\r\ntwo\r\n");
-    pl_line_resume(&talk.base);
-    run_timer();
+    pl_line_resume(&talk->base);
+    settle();
     PL_STR_EQ(noted(), "[pause][pause and resume][two]");
-    PL_CHECK(!transport.paused && !transport.timer && !talk.base.receiver.held);
-    end_scope();
+    PL_CHECK(!talk->base.receiver.held);
+    feed("three\r\n");
+    PL_STR_EQ(noted(), "[three]");
+    finish();
 }
 
 PL_TEST(a_pause_before_the_loop_comes_to_the_resume_wins)
@@ -339,26 +273,29 @@ PL_TEST(a_pause_before_the_loop_comes_to_the_resume_wins)
     start(&chat_ops);
     feed("pause\r\none\r\n");
     noted();
-    pl_line_resume(&talk.base);
-    pl_line_pause(&talk.base);
-    pl_line_resume(&talk.base);
-    pl_line_pause(&talk.base);
-    run_timer();
+    pl_line_resume(&talk->base);
+    pl_line_pause(&talk->base);
+    pl_line_resume(&talk->base);
+    pl_line_pause(&talk->base);
+    settle();
     PL_STR_EQ(noted(), "");
-    PL_CHECK(transport.paused);
-    pl_line_resume(&talk.base);
-    run_timer();
+    pl_line_resume(&talk->base);
+    settle();
     PL_STR_EQ(noted(), "[one]");
-    end_scope();
+    finish();
 }
 
 PL_TEST(a_pause_at_the_end_of_a_slice_holds_nothing)
 {
     start(&chat_ops);
     feed("pause\r\n");
-    PL_CHECK(transport.paused && !talk.base.receiver.held);
-    pl_line_resume(&talk.base);
-    PL_CHECK(!transport.paused && !transport.timer);
+    PL_CHECK(!talk->base.receiver.held);
+    feed("one\r\n");
+    PL_STR_EQ(noted(), "[pause]");
+    pl_line_resume(&talk->base);
+    settle();
+    PL_STR_EQ(noted(), "[one]");
+    finish();
 }
 
 PL_TEST(nothing_is_delivered_after_a_close_and_nothing_is_kept)
@@ -367,21 +304,21 @@ PL_TEST(nothing_is_delivered_after_a_close_and_nothing_is_kept)
     feed("par");
     feed("t\r\nclose\r\none\r\ntwo");
     PL_STR_EQ(noted(), "[part][close]");
-    PL_CHECK(!talk.base.receiver.parser.ptr && !talk.base.receiver.held);
+    PL_EQ(lost_code, PL_E_CLEAN);
     feed("three\r\n");
     PL_STR_EQ(noted(), "");
-    end_scope();
+    finish();
 }
 
 PL_TEST(a_close_while_paused_delivers_nothing_afterwards)
 {
     start(&chat_ops);
     feed("pause\r\none\r\n");
-    transport.closing = true;
-    pl_line_resume(&talk.base);
-    run_timer();
+    pl_close(talk->base.protocol.transport);
+    pl_line_resume(&talk->base);
+    settle();
     PL_STR_EQ(noted(), "[pause]");
-    end_scope();
+    finish();
 }
 
 PL_TEST(a_scope_that_ends_within_a_callback_leaves_the_line_until_it_returns)
@@ -390,7 +327,7 @@ PL_TEST(a_scope_that_ends_within_a_callback_leaves_the_line_until_it_returns)
     feed("e");
     feed("nd\r\none\r\n");
     PL_STR_EQ(noted(), "[end]end");
-    PL_CHECK(!talk.base.receiver.parser.ptr);
+    finish();
 }
 
 PL_TEST(a_line_that_is_too_long_is_reported_and_the_next_one_received)
@@ -399,21 +336,20 @@ PL_TEST(a_line_that_is_too_long_is_reported_and_the_next_one_received)
     feed("1234567890123456789012345");
     feed("67890\r\none\r\n");
     PL_STR_EQ(noted(), "<12345678901234567890>[one]");
-    PL_CHECK(!transport.closing);
-    end_scope();
+    PL_EQ(lost_code, 0);
+    finish();
 }
 
 PL_TEST(a_line_that_is_too_long_aborts_by_default)
 {
-    static const pl_line_ops ops = {PL_LINE_RECEIVER(chat), .line_bytes_max = 3,
-                                    .line_received = chat_line_received};
+    static const pl_line_ops ops = {PL_LINE_RECEIVER(chat), .protocol.connection_lost = note_lost,
+                                    .line_bytes_max = 3, .line_received = chat_line_received};
 
     start(&ops);
     feed("abcd\r\none\r\n");
     PL_STR_EQ(noted(), "");
-    PL_CHECK(transport.closing);
-    PL_EQ(pl_failure_code(transport.reason), PL_E_LIMIT);
-    end_scope();
+    PL_EQ(lost_code, PL_E_LIMIT);
+    finish();
 }
 
 PL_TEST(bare_newlines_are_received_and_sent)
@@ -421,40 +357,41 @@ PL_TEST(bare_newlines_are_received_and_sent)
     start(&strict_ops);
     feed("one\r\ntwo\n");
     PL_STR_EQ(noted(), "[one][two]");
-    PL_EQ(pl_line_send(&talk.base, pl_str("three")), 0);
-    PL_STR_EQ(noted(), "three\n");
+    PL_EQ(pl_line_send(&talk->base, pl_str("three")), 0);
+    PL_STR_EQ(sent(), "three\n");
+    finish();
 }
 
-PL_TEST(a_line_is_sent_with_its_end_in_one_write_however_long)
+PL_TEST(a_line_is_sent_with_its_end_or_not_at_all_however_long)
 {
+    static const pl_marks marks = {.queue_bytes_max = 2002, .queue_bytes_high = 2002};
     char line[2000];
 
     memset(line, 'x', sizeof line);
     start(&chat_ops);
-    PL_EQ(pl_line_send(&talk.base, pl_str("one")), 0);
-    PL_STR_EQ(noted(), "one\r\n");
-    PL_EQ(pl_line_send(&talk.base, pl_slice_of(line, sizeof line)), 0);
-    PL_EQ(strlen(noted()), sizeof line + 2);
-    PL_EQ(transport.writes, 2);
-    transport.full = true;
-    PL_EQ(pl_line_send(&talk.base, pl_slice_of(line, sizeof line)), PL_E_LIMIT);
-    PL_STR_EQ(noted(), "");
+    PL_EQ(pl_line_send(&talk->base, pl_str("one")), 0);
+    PL_STR_EQ(sent(), "one\r\n");
+    PL_EQ(pl_set_marks(talk->base.protocol.transport, &marks), 0);
+    PL_EQ(pl_line_send(&talk->base, pl_slice_of(line, sizeof line)), PL_FULL);
+    PL_EQ(pl_line_send(&talk->base, pl_str("")), PL_E_LIMIT);
+    PL_EQ(strlen(sent()), sizeof line + 2);
+    finish();
 }
 
-/* Everything that can need memory, once. */
+/* Everything that can need memory, once. The connection may be gone after each step. */
 static void use_memory(void)
 {
     feed("par");
     feed("tial\r\npause\r\nthis has to be held\r\nha");
-    pl_line_resume(&talk.base);
-    if (transport.timer)
-        run_timer();
-    pl_ignore(pl_line_set_raw_mode(&talk.base));
-    if (transport.timer)
-        run_timer();
-    pl_ignore(pl_line_set_line_mode(&talk.base, pl_str("one\r\n")));
-    if (transport.timer)
-        run_timer();
+    if (!pl_string_transport_lost(peer))
+        pl_line_resume(&talk->base);
+    settle();
+    if (!pl_string_transport_lost(peer))
+        pl_ignore(pl_line_set_raw_mode(&talk->base));
+    settle();
+    if (!pl_string_transport_lost(peer))
+        pl_ignore(pl_line_set_line_mode(&talk->base, pl_str("one\r\n")));
+    settle();
 }
 
 PL_TEST(out_of_memory_aborts_the_connection_and_loses_nothing)
@@ -462,18 +399,16 @@ PL_TEST(out_of_memory_aborts_the_connection_and_loses_nothing)
     bool failed = true;
 
     for (unsigned n = 1; failed; n++) {
-        talk = (chat){0};
-        transport = (pl_transport){0};
+        lost_code = 0;
         start(&chat_ops);
         pli_alloc_fail_at(n, false);
         use_memory();
         pli_alloc_fail_at(0, false);
         failed = strcmp(noted(), "[partial][pause][this has to be held]{ha}[one]") != 0;
-        if (failed && transport.closing)
-            PL_EQ(pl_failure_code(transport.reason), -ENOMEM);
+        if (failed && lost_code)
+            PL_EQ(lost_code, -ENOMEM);
         PL_CHECK(n > 1 || failed);
-        end_scope();
-        PL_CHECK(!talk.base.receiver.held && !talk.base.receiver.parser.ptr);
+        finish();
     }
 }
 
@@ -492,33 +427,35 @@ static void strings_received(pl_netstring_receiver *self, pl_slice string)
 
 static const pl_netstring_ops strings_ops = {
     PL_NETSTRING_RECEIVER(strings),
+    .protocol.connection_lost = note_lost,
     .string_received = strings_received,
 };
 
 PL_TEST(netstrings_are_received_paused_and_sent)
 {
-    strings s = {.base = {.protocol = {&strings_ops.protocol, &transport, NULL}}};
+    pl_netstring_receiver *s;
 
-    s.base.protocol.ops->data_received(&s.base.protocol, pl_str("3:one,5:pause,3:two,"));
+    begin(&strings_ops.protocol);
+    s = (pl_netstring_receiver *) pl_string_transport_protocol(peer);
+    feed("3:one,5:pause,3:two,");
     PL_STR_EQ(noted(), "[one][pause]");
-    pl_netstring_resume(&s.base);
-    run_timer();
+    pl_netstring_resume(s);
+    settle();
     PL_STR_EQ(noted(), "[two]");
-    PL_EQ(pl_netstring_send(&s.base, pl_str("hello")), 0);
-    PL_EQ(pl_netstring_send(&s.base, pl_str("")), 0);
-    PL_STR_EQ(noted(), "5:hello,0:,");
-    end_scope();
+    PL_EQ(pl_netstring_send(s, pl_str("hello")), 0);
+    PL_EQ(pl_netstring_send(s, pl_str("")), 0);
+    PL_STR_EQ(sent(), "5:hello,0:,");
+    finish();
 }
 
 PL_TEST(a_bad_netstring_aborts_and_says_what_was_found)
 {
-    strings s = {.base = {.protocol = {&strings_ops.protocol, &transport, NULL}}};
-
-    pl_netstring_data_received(&s.base.protocol, pl_str("3:one,03:two,"));
+    begin(&strings_ops.protocol);
+    feed("3:one,03:two,");
     PL_STR_EQ(noted(), "[one]");
-    PL_EQ(pl_failure_code(transport.reason), PL_E_PROTOCOL);
-    PL_STR_EQ(pl_failure_detail(transport.reason), "a netstring's length with a leading zero");
-    end_scope();
+    PL_EQ(lost_code, PL_E_PROTOCOL);
+    PL_STR_EQ(lost_detail, "a netstring's length with a leading zero");
+    finish();
 }
 
 typedef struct packets {
@@ -539,32 +476,41 @@ static const pl_prefixed_ops packets_ops = {
 
 PL_TEST(prefixed_strings_are_received_and_paused)
 {
-    packets p = {.base = {.protocol = {&packets_ops.protocol, &transport, NULL}}};
-
-    pl_prefixed_data_received(&p.base.protocol, pl_slice_of("\0\5pause\0\1x", 10));
+    begin(&packets_ops.protocol);
+    pl_string_transport_feed(peer, pl_slice_of("\0\5pause\0\1x", 10));
     PL_STR_EQ(noted(), "[pause]");
-    pl_prefixed_resume(&p.base);
-    run_timer();
+    pl_prefixed_resume((pl_prefixed_receiver *) pl_string_transport_protocol(peer));
+    settle();
     PL_STR_EQ(noted(), "[x]");
-    pl_prefixed_data_received(&p.base.protocol, pl_slice_of("\377\377", 2));
-    PL_CHECK(!transport.closing); /* 65535 is within the default limit */
-    end_scope();
+    pl_string_transport_feed(peer, pl_slice_of("\377\377", 2));
+    PL_EQ(pl_string_transport_lost(peer), 0); /* 65535 is within the default limit */
+    finish();
+}
+
+static void send_one(const pl_prefixed_ops *ops, size_t len, int expected)
+{
+    static char long_string[256];
+
+    begin(&ops->protocol);
+    PL_EQ(pl_prefixed_send((pl_prefixed_receiver *) pl_string_transport_protocol(peer),
+                           pl_slice_of(long_string, len)),
+          expected);
+    settle();
 }
 
 PL_TEST(a_string_that_its_prefix_cannot_count_is_not_sent)
 {
     static const pl_prefixed_ops byte_ops = {PL_PREFIXED_RECEIVER(packets, 1)};
-    static char long_string[256];
-    packets p = {.base = {.protocol = {&byte_ops.protocol, &transport, NULL}}};
 
-    PL_EQ(pl_prefixed_send(&p.base, pl_slice_of(long_string, 256)), PL_E_LIMIT);
-    PL_EQ(transport.out_len, 0);
-    PL_EQ(pl_prefixed_send(&p.base, pl_slice_of(long_string, 255)), 0);
-    PL_EQ((unsigned char) transport.out[0], 255);
-    p.base.protocol.ops = &packets_ops.protocol;
-    transport.out_len = 0;
-    PL_EQ(pl_prefixed_send(&p.base, pl_slice_of(long_string, 256)), 0);
-    PL_EQ(transport.out[0], 1);
+    send_one(&byte_ops, 256, PL_E_LIMIT);
+    PL_EQ(pl_string_transport_bytes(peer).len, 0);
+    finish();
+    send_one(&byte_ops, 255, 0);
+    PL_EQ((unsigned char) pl_string_transport_bytes(peer).ptr[0], 255);
+    finish();
+    send_one(&packets_ops, 256, 0);
+    PL_EQ(pl_string_transport_bytes(peer).ptr[0], 1);
+    finish();
 }
 
 PL_TEST_MAIN

@@ -35,9 +35,9 @@ typedef struct place {
     pli_link leaves; /* in the backend's `leaving`, or in none */
     struct sim_backend *backend;
     pli_io *io;
-    unsigned late;          /* wants that were withdrawn and are served once more */
-    int connect_error;      /* to be told; 1: none */
-    int64_t gone_at;        /* when the kernel lets go */
+    unsigned late;     /* wants that were withdrawn and are served once more */
+    int connect_error; /* to be told; 1: none */
+    int64_t gone_at;   /* when the kernel lets go */
     bool close_fd, removed;
 } place;
 
@@ -49,7 +49,7 @@ typedef struct sim_backend {
     uint32_t n_places;
     pli_link ready, sends, leaving;
     unsigned n_ready;
-    bool news; /* a send was short or failed: the turn must not wait */
+    bool news;               /* a send was short or failed: the turn must not wait */
     pli_sim_thread *waiting; /* NULL: nobody */
 } sim_backend;
 
@@ -127,10 +127,10 @@ static int sim_add(pli_backend *base, pli_io *io)
         return error;
     if (io->slot >= self->n_places) {
         uint32_t n = io->slot * 2 + 16;
-        place **grown = pli_sim_owned_alloc(n * sizeof *grown);
+        place **grown = pli_sim_owned_alloc(n * sizeof(void *));
 
         if (self->n_places)
-            memcpy(grown, self->places, self->n_places * sizeof *grown);
+            memcpy(grown, self->places, self->n_places * sizeof(void *));
         pli_sim_owned_free(self->places);
         self->places = grown;
         self->n_places = n;
@@ -405,7 +405,8 @@ static void serve_accept(sim_backend *self, place *p)
         if (fd == -EAGAIN)
             return;
         io->ops->accepted(io, fd, fd < 0 || self->ring ? NULL : (struct sockaddr *) &address, size);
-        if (!pli_slots_get(&self->base.ios, slot, gen) || p->removed || !(io->wants & PLI_WANT_ACCEPT))
+        if (!pli_slots_get(&self->base.ios, slot, gen) || p->removed ||
+            !(io->wants & PLI_WANT_ACCEPT))
             return;
     }
 }
@@ -427,7 +428,8 @@ static void serve_watch(place *p, unsigned ready)
 
 static void serve(sim_backend *self, place *p, unsigned step)
 {
-    unsigned ready = p->watcher.object ? p->watcher.object->ops->ready(p->watcher.object) : 0, wants = p->io->wants | p->late;
+    unsigned ready = p->watcher.object ? p->watcher.object->ops->ready(p->watcher.object) : 0,
+             wants = p->io->wants | p->late;
 
     if (wants & PLI_WANT_CONNECT) {
         if (step == 0)
@@ -543,6 +545,13 @@ static int sim_open(pli_backend *base)
     pli_list_init(&self->sends);
     pli_list_init(&self->leaving);
     return 0;
+}
+
+bool pli_sim_backend_is_ready(const pli_backend *base)
+{
+    const sim_backend *self = (const sim_backend *) base;
+
+    return self->n_ready || !pli_list_empty(&self->sends);
 }
 
 static void sim_close(pli_backend *base)

@@ -86,16 +86,25 @@ static bool takes(const pli_sim_socket *socket, const flying *d)
     return pli_sim_socket_is_at(socket, &d->to);
 }
 
+/* Of those that share a port for that, each sender has one of its own. */
+static bool is_next_sharer(const pli_sim_socket *socket, const pli_sim_socket *last, unsigned nth,
+                           const flying *d)
+{
+    return socket->reuse_port && last->reuse_port && !last->connected &&
+           (d->from.port * 40503u >> 8) % nth != 0;
+}
+
 /* Of those that share an address the last one, as Linux has it; of a group all. Returns: whether there was one. */
 static bool give(const flying *d)
 {
     bool to_group = d->to.family != AF_UNIX && pli_sim_ip_is_multicast(d->to.ip);
     pli_sim_socket *last = NULL;
+    unsigned n = 0;
 
     for (pli_link *at = d->to_host->sockets.next; at != &d->to_host->sockets; at = at->next) {
         pli_sim_socket *socket = pl_container_of(at, pli_sim_socket, named);
 
-        if (!takes(socket, d))
+        if (!takes(socket, d) || (last && is_next_sharer(socket, last, ++n + 1, d)))
             continue;
         if (to_group)
             put_in_inbox(socket, d);
@@ -113,7 +122,7 @@ static void tell_unreachable(const flying *d)
         pli_sim_socket *socket = pl_container_of(at, pli_sim_socket, named);
 
         if (socket->type != SOCK_DGRAM || !socket->connected ||
-            !pli_sim_name_equal(&socket->remote, &d->from))
+            !pli_sim_name_equal(&socket->remote, &d->from) || socket->local.port != d->to.port)
             continue;
         socket->error = ECONNREFUSED;
         pli_sim_object_changed(&socket->base);
@@ -158,8 +167,9 @@ static void fly(flying *d, int64_t at)
 
 /* ---- sending ---- */
 
+/* One that does not say from where it comes comes from the socket's address. */
 static flying *flying_new(pli_sim_socket *socket, pl_sim_host *host, const pli_sim_name *to,
-                          pl_slice bytes)
+                          pl_slice bytes, const pli_source *source)
 {
     flying *d = pli_sim_kalloc(sizeof *d + bytes.len);
 
@@ -169,6 +179,10 @@ static flying *flying_new(pli_sim_socket *socket, pl_sim_host *host, const pli_s
     d->from = socket->local;
     if (socket->family != AF_UNIX && pli_sim_ip_is_any(d->from.ip))
         memcpy(d->from.ip, pli_sim_ip_is_loopback(to->ip) ? to->ip : socket->host->ip, 16);
+    if (source && source->size == 4)
+        memcpy(d->from.ip + 12, source->ip, 4);
+    else if (source && source->size == 16)
+        memcpy(d->from.ip, source->ip, 16);
     d->to = *to;
     d->len = bytes.len;
     if (bytes.len)
@@ -177,70 +191,106 @@ static flying *flying_new(pli_sim_socket *socket, pl_sim_host *host, const pli_s
     return d;
 }
 
+/* Those of one socket arrive in order, but those that are late. */
 static void send_to_host(pli_sim_socket *socket, pl_sim_host *host, const pli_sim_name *to,
-                         pl_slice bytes)
+                         pl_slice bytes, const pli_source *source)
 {
     pl_sim *sim = host->sim;
     pl_sim_process *process = socket->base.process;
+    uint64_t delays = sim->injected[PL_SIM_DELAY];
     int64_t at = pli_sim_arrival(socket->host, host, bytes.len);
+    bool late = sim->injected[PL_SIM_DELAY] != delays;
 
     if (pli_sim_strikes(sim, process, PL_SIM_LOSS))
         return;
     if (pli_sim_strikes(sim, process, PL_SIM_REORDER))
         at += (at - sim->now) * (int64_t) (1 + pli_sim_below(sim, 8));
-    fly(flying_new(socket, host, to, bytes), at);
+    else if (!late && at <= socket->last_at)
+        at = ++socket->last_at;
+    else if (!late)
+        socket->last_at = at;
+    fly(flying_new(socket, host, to, bytes, source), at);
     if (pli_sim_strikes(sim, process, PL_SIM_DUPLICATE))
-        fly(flying_new(socket, host, to, bytes), pli_sim_arrival(socket->host, host, bytes.len));
+        fly(flying_new(socket, host, to, bytes, source),
+            pli_sim_arrival(socket->host, host, bytes.len));
 }
 
-static void send_to_group(pli_sim_socket *socket, const pli_sim_name *to, pl_slice bytes)
+static void send_to_group(pli_sim_socket *socket, const pli_sim_name *to, pl_slice bytes,
+                          const pli_source *source)
 {
     pl_sim *sim = socket->host->sim;
 
-    for (pli_link *at = sim->hosts.next; at != &sim->hosts; at = at->next)
-        send_to_host(socket, pl_container_of(at, pl_sim_host, link), to, bytes);
+    for (pli_link *at = sim->hosts.next; at != &sim->hosts; at = at->next) {
+        pl_sim_host *host = pl_container_of(at, pl_sim_host, link);
+
+        if (host != socket->host || !socket->deaf_to_itself)
+            send_to_host(socket, host, to, bytes, source);
+    }
+}
+
+/* Who takes what the socket sends to that name of its own host; NULL: nobody. */
+static pli_sim_socket *taker_of(const pli_sim_socket *socket, const pli_sim_name *to)
+{
+    flying d = {.to_host = socket->host, .from = socket->local, .to = *to};
+
+    for (pli_link *at = socket->host->sockets.next; at != &socket->host->sockets; at = at->next) {
+        pli_sim_socket *other = pl_container_of(at, pli_sim_socket, named);
+
+        if (takes(other, &d))
+            return other;
+    }
+    return NULL;
 }
 
 /* Within a host nothing is lost, and what has no room waits. */
 static int send_unix(pli_sim_socket *socket, const pli_sim_name *to, pl_slice bytes)
 {
-    flying d = {.to_host = socket->host, .from = socket->local, .to = *to};
+    pli_sim_socket *found = taker_of(socket, to);
     flying *copy;
-    pli_sim_socket *found = NULL;
 
-    for (pli_link *at = socket->host->sockets.next; at != &socket->host->sockets && !found;
-         at = at->next) {
-        pli_sim_socket *other = pl_container_of(at, pli_sim_socket, named);
-
-        if (takes(other, &d))
-            found = other;
-    }
     if (!found)
-        return to->path[0] ? -ENOENT : -ECONNREFUSED;
+        return socket->connected ? -ECONNREFUSED : pli_sim_socket_refusal(socket->host, to);
     if (found->inbox_bytes + bytes.len > INBOX_BYTES)
         return -EAGAIN;
-    copy = flying_new(socket, socket->host, to, bytes);
+    copy = flying_new(socket, socket->host, to, bytes, NULL);
     put_in_inbox(found, copy);
     flying_free(copy);
     return 0;
 }
 
-static int send_one(pli_sim_socket *socket, const pli_sim_name *to, pl_slice bytes)
+static size_t longest(const pli_sim_socket *socket, const pli_sim_name *to)
+{
+    if (socket->family == AF_UNIX)
+        return INBOX_BYTES;
+    return to->family == AF_INET ? 65507 : 65527;
+}
+
+static bool is_everybody(const pli_sim_name *to)
+{
+    static const uint8_t all[] = {255, 255, 255, 255};
+
+    return to->family == AF_INET && memcmp(to->ip + 12, all, 4) == 0;
+}
+
+static int send_one(pli_sim_socket *socket, const pli_sim_name *to, pl_slice bytes,
+                    const pli_source *source)
 {
     pl_sim_host *host;
 
-    if (bytes.len > 65507)
+    if (bytes.len > longest(socket, to))
         return -EMSGSIZE;
+    if (is_everybody(to) && !socket->broadcast)
+        return -EACCES;
     if (socket->family == AF_UNIX)
         return send_unix(socket, to, bytes);
     pli_sim_socket_autobind(socket, to);
     if (pli_sim_ip_is_multicast(to->ip)) {
-        send_to_group(socket, to, bytes);
+        send_to_group(socket, to, bytes, source);
         return 0;
     }
     host = pli_sim_host_for(socket->host, to);
     if (host)
-        send_to_host(socket, host, to, bytes);
+        send_to_host(socket, host, to, bytes, source);
     return 0; /* nobody is there, and nobody says so */
 }
 
@@ -258,8 +308,10 @@ int pli_sim_datagram_send(pli_sim_socket *socket, const pli_sending *sending)
         error = -EDESTADDRREQ;
     if (error == 0 && pli_sim_strikes(socket->host->sim, socket->base.process, PL_SIM_ENOBUFS))
         error = -ENOBUFS;
+    if (error == 0 && pli_sim_strikes(socket->host->sim, socket->base.process, PL_SIM_SHORT_WRITE))
+        error = -EAGAIN; /* what was sent before has not left yet */
     while (error == 0) {
-        error = send_one(socket, &to, pl_slice_first(rest, segment));
+        error = send_one(socket, &to, pl_slice_first(rest, segment), sending->source);
         if (rest.len <= segment)
             break;
         rest = pl_slice_from(rest, segment);
@@ -269,14 +321,34 @@ int pli_sim_datagram_send(pli_sim_socket *socket, const pli_sending *sending)
 
 int pli_sim_datagram_connect(pli_sim_socket *socket, const pli_sim_name *to)
 {
-    if (socket->family != AF_UNIX)
+    if (socket->family == AF_UNIX && !taker_of(socket, to))
+        return pli_sim_socket_refusal(socket->host, to);
+    if (socket->family != AF_UNIX) {
         pli_sim_socket_autobind(socket, to);
+        if (pli_sim_ip_is_any(socket->local.ip))
+            memcpy(socket->local.ip, pli_sim_ip_is_loopback(to->ip) ? to->ip : socket->host->ip,
+                   16);
+    }
     socket->remote = *to;
     socket->connected = true;
     return 0;
 }
 
 /* ---- receiving ---- */
+
+/* Those who are connected to a UNIX socket wait for room in its inbox. */
+static void tell_room(const pli_sim_socket *socket)
+{
+    const pli_link *head = &socket->host->sockets;
+
+    for (pli_link *at = head->next; at != head; at = at->next) {
+        pli_sim_socket *other = pl_container_of(at, pli_sim_socket, named);
+
+        if (other->type == SOCK_DGRAM && other->connected &&
+            pli_sim_name_equal(&other->remote, &socket->local))
+            pli_sim_object_changed(&other->base);
+    }
+}
 
 ssize_t pli_sim_datagram_receive(pli_sim_socket *socket, void *bytes, size_t size,
                                  struct sockaddr_storage *ret_from, socklen_t *ret_from_size,
@@ -304,12 +376,24 @@ ssize_t pli_sim_datagram_receive(pli_sim_socket *socket, void *bytes, size_t siz
         memcpy(ret_to->ip, d->to.ip + 16 - ret_to->size, ret_to->size);
     }
     flying_free(d);
+    if (socket->family == AF_UNIX)
+        tell_room(socket);
     return (ssize_t) n;
+}
+
+/* A datagram of some size can be sent; one that finds too little room is refused all the same, and told when there is more. */
+static bool is_writable(const pli_sim_socket *socket)
+{
+    const pli_sim_socket *peer =
+        socket->family == AF_UNIX && socket->connected ? taker_of(socket, &socket->remote) : NULL;
+
+    return !peer || peer->inbox_bytes < INBOX_BYTES / 2;
 }
 
 unsigned pli_sim_datagram_ready(const pli_sim_socket *socket)
 {
-    return (pli_list_empty(&socket->inbox) && !socket->error ? 0 : PLI_READABLE) | PLI_WRITABLE;
+    return (pli_list_empty(&socket->inbox) && !socket->error ? 0 : PLI_READABLE) |
+           (is_writable(socket) ? PLI_WRITABLE : 0);
 }
 
 void pli_sim_datagram_close(pli_sim_socket *socket)
@@ -330,6 +414,8 @@ int pli_sim_socket_group(int fd, const struct sockaddr *address, bool join)
 
     if (!socket || pli_sim_name_read(address, sizeof(struct sockaddr_in6), &name) < 0)
         return socket ? -EINVAL : -EBADF;
+    if (!pli_sim_ip_is_multicast(name.ip))
+        return -EINVAL;
     for (pli_link *at = socket->groups.next; at != &socket->groups; at = at->next) {
         group *old = pl_container_of(at, group, link);
 

@@ -3,7 +3,7 @@
  */
 #include "os/sim/sim.h"
 
-#include "os/sim/network.h"
+#include "os/sim/socket.h"
 #include "os/sim/world.h"
 
 static const char *const names[PL_SIM_FAULTS] = {
@@ -215,12 +215,14 @@ void pli_sim_go_on_by_itself(pl_sim *sim)
     double rate = rate_of_itself(sim);
 
     if (rate > 0 && !sim->by_itself.place && (sim->n_heap || sim->n_runnable))
-        pli_sim_schedule(sim, &sim->by_itself, sim->now + (int64_t) (some_time(sim, 1 / rate) * 1e9));
+        pli_sim_schedule(sim, &sim->by_itself,
+                         sim->now + (int64_t) (some_time(sim, 1 / rate) * 1e9));
 }
 
 void pl_sim_set_faults(pl_sim *sim, const pl_sim_faults *faults)
 {
     sim->faults = faults ? *faults : (pl_sim_faults){0};
+    pli_sim_streams_window_changed(sim);
     sim->by_itself.run = happens_by_itself;
     if (rate_of_itself(sim) <= 0)
         pli_sim_unschedule(sim, &sim->by_itself);

@@ -83,6 +83,11 @@ void pli_sim_leave(void)
     pli_sim_kfree(self);
 }
 
+pl_sim_process *pli_sim_running(void)
+{
+    return pli_sim_here ? pli_sim_process() : NULL;
+}
+
 void pli_sim_make_exact(pl_sim *sim)
 {
     sim->exact = true;

@@ -35,18 +35,31 @@ bool pli_sim_reaches(const pl_sim_host *from, const pl_sim_host *to)
     return from->up && to->up && !(link && link->cuts);
 }
 
+/* Whose fault it is when a packet of that host is late: by name in the story, and by hand (pl_sim_fault_at()). */
+static pl_sim_process *sender_at(const pl_sim_host *host)
+{
+    if (pli_sim_here && pli_sim_host() == host)
+        return pli_sim_process();
+    for (pli_link *at = host->processes.next; at != &host->processes; at = at->next) {
+        pl_sim_process *process = pl_container_of(at, pl_sim_process, link);
+
+        if (!process->ended)
+            return process;
+    }
+    return NULL;
+}
+
 static int64_t latency(pl_sim_host *from, pl_sim_host *to)
 {
     pl_sim *sim = from->sim;
     const pl_sim_faults *faults = &sim->faults;
     double u = sim->exact && from == to ? 0 : pli_rand_unit(&sim->rand);
-    int64_t ns = from == to ? (sim->exact ? 0 : LATENCY_LOCAL_NS)
+    int64_t ns = from == to              ? (sim->exact ? 0 : LATENCY_LOCAL_NS)
                  : faults->latency_s > 0 ? (int64_t) (faults->latency_s * 1e9)
                                          : LATENCY_NS;
 
     ns += (int64_t) (u * u * u * (from == to ? 2e4 : faults->latency_spread_s * 1e9));
-    if (from != to && pli_sim_chance(sim, faults->rate[PL_SIM_DELAY])) {
-        pli_sim_count(sim, PL_SIM_DELAY);
+    if (from != to && sender_at(from) && pli_sim_strikes(sim, sender_at(from), PL_SIM_DELAY)) {
         ns *= 10 + (int64_t) pli_sim_below(sim, 991);
     }
     return ns;

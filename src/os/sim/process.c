@@ -43,8 +43,8 @@ static int put_object(pl_sim_process *process, pli_sim_object *object)
         ++at;
     if (at == process->fds_size) {
         process->fds_size = at ? at * 2 : 16;
-        process->fds = pli_sim_krealloc(process->fds, process->fds_size * sizeof *process->fds);
-        memset(process->fds + at, 0, (process->fds_size - at) * sizeof *process->fds);
+        process->fds = pli_sim_krealloc(process->fds, process->fds_size * sizeof(void *));
+        memset(process->fds + at, 0, (process->fds_size - at) * sizeof(void *));
     }
     process->fds[at] = object;
     ++process->n_fds;
@@ -184,7 +184,8 @@ void pli_sim_stderr_write(pl_slice bytes)
 {
     while (bytes.len && (bytes.ptr[bytes.len - 1] == '\n'))
         --bytes.len;
-    pli_sim_tell(pli_sim_world(), pli_sim_process(), bytes.len, "says: %.*s", (int) bytes.len, bytes.ptr);
+    pli_sim_tell(pli_sim_world(), pli_sim_process(), bytes.len, "says: %.*s", (int) bytes.len,
+                 bytes.ptr);
 }
 
 int pl_sim_setenv(pl_sim_host *host, const char *name, const char *value)
@@ -328,6 +329,7 @@ pl_sim_process *pli_sim_process_new(pl_sim_host *host, const char *name)
     process->name = pli_sim_kstrdup(name);
     process->stall_over.run = stall_over;
     pli_list_init(&process->threads);
+    pli_list_init(&process->handles);
     pli_list_init(&process->mappings);
     pli_list_init(&process->signal_objects);
     pli_list_push_back(&host->processes, &process->link);
@@ -378,7 +380,8 @@ void pli_sim_process_end(pl_sim_process *process, int status, bool crash)
     process->ended = true;
     process->status = status;
     pli_sim_tell(sim, process, (uint64_t) (int64_t) status,
-                 status < 0 ? "is ended by signal %d" : "ends with status %d", status < 0 ? -status : status);
+                 status < 0 ? "is ended by signal %d" : "ends with status %d",
+                 status < 0 ? -status : status);
     pli_sim_threads_kill(process);
     for (size_t i = 0; i < process->fds_size; ++i)
         if (process->fds[i])
@@ -492,7 +495,8 @@ int pli_sim_resolve_host(const char *name, int family, struct sockaddr_storage *
     if (fill_address(name, family, addresses))
         return 1;
     for (pli_sim_text *at = pli_sim_world()->resolved; at && n < max; at = at->next)
-        if (strcmp(at->name, name) == 0 && at->value && fill_address(at->value, family, &addresses[n]))
+        if (strcmp(at->name, name) == 0 && at->value &&
+            fill_address(at->value, family, &addresses[n]))
             ++n;
     for (size_t i = 0; strcmp(name, "localhost") == 0 && i < 2 && n < max; ++i)
         n += fill_address(local[i], family, &addresses[n]);
@@ -589,8 +593,8 @@ static void rebase(pl_sim_host *host)
 
 void pl_sim_clock_step(pl_sim_host *host, double seconds)
 {
-    pli_sim_tell(host->sim, NULL, (uint64_t) (int64_t) (seconds * 1e3), "%s: the clock is set by %g s", host->name,
-                 seconds);
+    pli_sim_tell(host->sim, NULL, (uint64_t) (int64_t) (seconds * 1e3),
+                 "%s: the clock is set by %g s", host->name, seconds);
     pli_sim_count(host->sim, PL_SIM_CLOCK_STEP);
     rebase(host);
     host->wall_base_ns += (int64_t) (seconds * 1e9);
@@ -608,7 +612,8 @@ static size_t report_threads(const pl_sim_process *process, char *text, size_t s
 {
     size_t len = 0;
 
-    for (pli_link *at = process->threads.next; at != &process->threads && len < size; at = at->next) {
+    for (pli_link *at = process->threads.next; at != &process->threads && len < size;
+         at = at->next) {
         const pli_sim_thread *thread = pl_container_of(at, pli_sim_thread, of_process);
 
         len += (size_t) snprintf(text + len, size - len, "%s/%s: thread %s %s%s\n",

@@ -52,6 +52,7 @@ typedef enum pli_sim_state { PLI_SIM_RUNNABLE, PLI_SIM_BLOCKED, PLI_SIM_OVER } p
 
 /* What who started a thread has of it; stays until it has been joined. */
 typedef struct pli_sim_handle {
+    pli_link link;          /* of the process */
     pli_sim_thread *thread; /* NULL: it is over */
     pli_link joining;       /* threads that wait for that */
 } pli_sim_handle;
@@ -160,6 +161,7 @@ struct pl_sim_process {
     pl_sim_main_fn *main;
     void *arg;
     pli_link threads;
+    pli_link handles; /* of those that nobody has joined */
     pli_sim_object **fds;
     size_t fds_size;
     unsigned n_fds;
@@ -184,10 +186,10 @@ struct pl_sim_host {
     int64_t wall_base_ns; /* at `wall_at` of the world's time, going wrong by `wall_drift` */
     int64_t wall_at;
     double wall_drift;
-    pli_disk *disk; /* made when it is first asked for (os/sim/disk.h) */
-    pli_link sockets;            /* that have a name (os/sim/socket.c) */
-    uint16_t last_port;          /* that was given by itself */
-    struct pli_sim_text *files;  /* names of UNIX sockets in the file system */
+    pli_disk *disk;             /* made when it is first asked for (os/sim/disk.h) */
+    pli_link sockets;           /* that have a name (os/sim/socket.c) */
+    uint16_t last_port;         /* that was given by itself */
+    struct pli_sim_text *files; /* names of UNIX sockets in the file system */
     struct pli_sim_text *environment;
 };
 
@@ -202,10 +204,12 @@ struct pl_sim {
     pli_link hosts;
     unsigned n_hosts;
     pli_context context; /* of who called pl_sim_run(); or of the world's own stack, for a guest */
-    struct pli_sim_guest *guest; /* a thread of the system's that has come in (os/sim/guest.c); NULL: none */
-    struct pli_fiber *fiber_outside; /* what the thread outside had, while one of the world's runs */
+    struct pli_sim_guest
+        *guest; /* a thread of the system's that has come in (os/sim/guest.c); NULL: none */
+    struct pli_fiber
+        *fiber_outside; /* what the thread outside had, while one of the world's runs */
     pli_memory_watch *watch_outside;
-    bool exact; /* nothing takes time by itself (os/sim/guest.h) */
+    bool exact;       /* nothing takes time by itself (os/sim/guest.h) */
     uint64_t threads; /* so far */
     bool stopped;
     uint64_t events, events_max, hash;
@@ -247,7 +251,7 @@ bool pli_sim_strikes(pl_sim *sim, pl_sim_process *process, pl_sim_fault fault);
 /* Counts a fault that was injected by other means. */
 void pli_sim_count(pl_sim *sim, pl_sim_fault fault);
 /* A line of the story, into the hash too; `where` may be NULL. Free when nobody listens, but for the hash of its format and of `number`. */
-void pli_sim_tell(pl_sim *sim, const pl_sim_process *where, uint64_t number, const char *format, ...)
-    __attribute__((format(printf, 4, 5)));
+void pli_sim_tell(pl_sim *sim, const pl_sim_process *where, uint64_t number, const char *format,
+                  ...) __attribute__((format(printf, 4, 5)));
 
 #endif

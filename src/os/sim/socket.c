@@ -235,9 +235,11 @@ static int name_socket(pli_sim_socket *socket)
 {
     int error = 0;
 
-    if (socket->family == AF_UNIX && socket->local.path_len == 0) /* an abstract name of the system's choice */
-        socket->local.path_len = (uint8_t) (1 + snprintf(socket->local.path + 1, 6, "%05x",
-                                                         (unsigned) pli_sim_below(socket->host->sim, 1 << 20)));
+    if (socket->family == AF_UNIX &&
+        socket->local.path_len == 0) /* an abstract name of the system's choice */
+        socket->local.path_len =
+            (uint8_t) (1 + snprintf(socket->local.path + 1, 6, "%05x",
+                                    (unsigned) pli_sim_below(socket->host->sim, 1 << 20)));
     else if (socket->family == AF_UNIX && socket->local.path[0])
         error = make_file(socket->host, &socket->local);
     else if (socket->family != AF_UNIX && !is_own(socket->host, socket->local.ip))
@@ -298,6 +300,17 @@ bool pli_sim_socket_unlink(const char *path)
     found->next = NULL;
     pli_sim_texts_free(&found);
     return true;
+}
+
+int pli_sim_socket_refusal(const pl_sim_host *host, const pli_sim_name *name)
+{
+    char path[sizeof name->path + 1] = "";
+
+    memcpy(path, name->path, name->path_len);
+    for (const pli_sim_text *at = host->files; at && path[0]; at = at->next)
+        if (strcmp(at->name, path) == 0)
+            return -ECONNREFUSED;
+    return path[0] ? -ENOENT : -ECONNREFUSED;
 }
 
 static bool somebody_is_at(pl_sim_host *host, const pli_sim_name *name)
@@ -387,14 +400,63 @@ int pli_sim_socket_adopt_surely(pli_sim_socket *socket)
     return pli_sim_fd_open_surely(&socket->base, &socket_ops);
 }
 
+static void keep_option(pli_sim_socket *socket, int level, int name, int value)
+{
+    unsigned i = 0;
+
+    while (i < socket->n_options &&
+           (socket->options[i].level != level || socket->options[i].name != name))
+        ++i;
+    if (i == sizeof socket->options / sizeof *socket->options)
+        return;
+    socket->options[i].level = level;
+    socket->options[i].name = name;
+    socket->options[i].value = value;
+    if (i == socket->n_options)
+        ++socket->n_options;
+}
+
+/* Of which the kernel gives, and tells of, twice as much. */
+static bool is_buffer(int level, int name)
+{
+    return level == SOL_SOCKET && (name == SO_RCVBUF || name == SO_SNDBUF);
+}
+
+static bool is_ttl(int level, int name)
+{
+    if (level == IPPROTO_IP)
+        return name == IP_TTL || name == IP_MULTICAST_TTL;
+    return level == IPPROTO_IPV6 && (name == IPV6_UNICAST_HOPS || name == IPV6_MULTICAST_HOPS);
+}
+
+static int kept_option(const pli_sim_socket *socket, int level, int name)
+{
+    for (unsigned i = 0; i < socket->n_options; ++i)
+        if (socket->options[i].level == level && socket->options[i].name == name)
+            return socket->options[i].value * (is_buffer(level, name) ? 2 : 1);
+    if (level == IPPROTO_IP)
+        return name == IP_MULTICAST_TTL || name == IP_MULTICAST_LOOP;
+    return level == IPPROTO_IPV6 && (name == IPV6_MULTICAST_HOPS || name == IPV6_MULTICAST_LOOP);
+}
+
 int pli_sim_socket_set(int fd, int level, int name, int value)
 {
     pli_sim_socket *socket = pli_sim_socket_of(fd);
 
     if (!socket)
         return -EBADF;
+    if (level == IPPROTO_TCP && socket->family == AF_UNIX)
+        return -EOPNOTSUPP;
+    if (is_ttl(level, name) && (value < -1 || value > 255))
+        return -EINVAL;
+    keep_option(socket, level, name, value);
     if (level == SOL_SOCKET && name == SO_REUSEADDR)
         socket->reuse_address = value;
+    else if (level == SOL_SOCKET && name == SO_BROADCAST)
+        socket->broadcast = value;
+    else if ((level == IPPROTO_IP && name == IP_MULTICAST_LOOP) ||
+             (level == IPPROTO_IPV6 && name == IPV6_MULTICAST_LOOP))
+        socket->deaf_to_itself = !value;
     else if (level == SOL_SOCKET && name == SO_REUSEPORT)
         socket->reuse_port = value;
     else if (level == IPPROTO_IPV6 && name == IPV6_V6ONLY)
@@ -415,6 +477,7 @@ int pli_sim_socket_get(int fd, int level, int name, int *ret_value)
     *ret_value = 0;
     if (!socket)
         return -EBADF;
+    *ret_value = kept_option(socket, level, name);
     if (level != SOL_SOCKET)
         return 0;
     if (name == SO_ERROR) {

@@ -44,8 +44,14 @@ typedef struct pli_sim_socket {
     pli_link inbox;
     size_t inbox_bytes;
     uint64_t drops;
-    bool connected;
+    bool connected, broadcast,
+        deaf_to_itself; /* the last: its host gets none of what it sends to groups */
+    int64_t last_at;    /* when the last that it has sent arrives */
     pli_link groups;
+    struct {
+        int level, name, value;
+    } options[32]; /* as they were set */
+    unsigned n_options;
 } pli_sim_socket;
 
 /* socket.c */
@@ -73,13 +79,16 @@ pli_sim_socket *pli_sim_socket_new(int family, int type);
 PL_MUST int pli_sim_socket_adopt(pli_sim_socket *socket);
 /* The same when pli_sim_fd_room() has been asked. */
 PL_MUST int pli_sim_socket_adopt_surely(pli_sim_socket *socket);
-PL_MUST int pli_sim_name_read(const struct sockaddr *address, socklen_t size, pli_sim_name *ret_name);
+PL_MUST int pli_sim_name_read(const struct sockaddr *address, socklen_t size,
+                              pli_sim_name *ret_name);
 void pli_sim_name_write(const pli_sim_name *name, int family, struct sockaddr_storage *ret_address,
                         socklen_t *ret_size);
 bool pli_sim_name_equal(const pli_sim_name *a, const pli_sim_name *b);
 bool pli_sim_ip_is_any(const uint8_t ip[16]);
 bool pli_sim_ip_is_loopback(const uint8_t ip[16]);
 bool pli_sim_ip_is_multicast(const uint8_t ip[16]);
+/* Why nobody is found at a UNIX name: its file is there and stale, or is not. */
+int pli_sim_socket_refusal(const pl_sim_host *host, const pli_sim_name *name);
 /* Whether a socket that has that name is meant by what goes to `to`. */
 bool pli_sim_socket_is_at(const pli_sim_socket *socket, const pli_sim_name *to);
 /* Gives it an address and a port of its own, for a way to `to`. */
@@ -92,6 +101,10 @@ const char *pli_sim_name_format(const pli_sim_name *name, char *text, size_t siz
 PL_MUST int pli_sim_listen(int fd, int backlog);
 /* Two UNIX sockets that are connected with each other. */
 PL_MUST int pli_sim_stream_pair(int ret_fds[2]);
+/* Gives one of a pair an address of its own, also one that is not its host's. */
+void pli_sim_stream_set_name(int fd, const struct sockaddr *address, socklen_t size);
+/* How much the other end may have under way or unread by this one; SIZE_MAX: what the world allows. */
+void pli_sim_stream_set_window(int fd, size_t bytes);
 /* Returns: a descriptor, -EAGAIN, -EMFILE, ... `ret_address` may be NULL. */
 PL_MUST int pli_sim_accept(int fd, struct sockaddr_storage *ret_address, socklen_t *ret_size);
 /* Returns: 0, -EINPROGRESS, or why not. */
@@ -106,6 +119,8 @@ void pli_sim_stream_close(pli_sim_socket *socket, bool crash);
 void pli_sim_stream_keepalive(pli_sim_socket *socket);
 /* From now on neither side hears the other: it has gone without a word. */
 void pli_sim_stream_vanish(pli_sim_socket *socket);
+/* There may be room now where there was none. */
+void pli_sim_streams_window_changed(pl_sim *sim);
 void pli_sim_streams_free(pl_sim *sim);
 
 /* datagram.c */
@@ -113,8 +128,8 @@ PL_MUST int pli_sim_datagram_connect(pli_sim_socket *socket, const pli_sim_name 
 PL_MUST int pli_sim_datagram_send(pli_sim_socket *socket, const pli_sending *sending);
 /* Takes the oldest. `ret_bytes` has room for any. Returns: its size, or an errno. */
 PL_MUST ssize_t pli_sim_datagram_receive(pli_sim_socket *socket, void *bytes, size_t size,
-                                         struct sockaddr_storage *ret_from, socklen_t *ret_from_size,
-                                         pli_source *ret_to);
+                                         struct sockaddr_storage *ret_from,
+                                         socklen_t *ret_from_size, pli_source *ret_to);
 unsigned pli_sim_datagram_ready(const pli_sim_socket *socket);
 void pli_sim_datagram_close(pli_sim_socket *socket);
 void pli_sim_datagrams_free(pl_sim *sim);

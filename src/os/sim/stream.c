@@ -15,15 +15,16 @@
 #include "os/readiness.h"
 #include "os/sim/world.h"
 
-#define WINDOW_BYTES    65536u
-#define SECOND_NS       1000000000
-#define RETRY_NS        200000000 /* the first one; each takes twice as long, up to */
-#define RETRY_NS_MAX    60000000000
-#define GIVE_UP_NS      900000000000 /* what is sent and not heard */
-#define SYN_NS          SECOND_NS    /* the first one; doubles */
-#define SYN_GIVE_UP_NS  127000000000
-#define PROBE_NS        75000000000
-#define PROBES          9
+#define WINDOW_BYTES   65536u
+#define SECOND_NS      1000000000
+#define RETRY_NS       200000000 /* the first one; each takes twice as long, up to */
+#define RETRY_NS_MAX   60000000000
+#define GIVE_UP_NS     900000000000 /* what is sent and not heard */
+#define SYN_NS         SECOND_NS    /* the first one; doubles */
+#define SYN_GIVE_UP_NS 127000000000
+#define PROBE_NS       75000000000
+#define PROBES         9
+#define PERSISTS       20 /* about as long */
 
 typedef enum packet_kind { DATA, FIN, RST } packet_kind;
 
@@ -62,6 +63,7 @@ struct pli_sim_end {
     /* Sent */
     pli_link flying;
     size_t outstanding; /* under way, or not read yet */
+    size_t window;      /* of its own; SIZE_MAX: the world's */
     bool fin_sent;
     pli_sim_event arrival; /* of the first that flies */
     unsigned tries;
@@ -69,6 +71,8 @@ struct pli_sim_end {
     size_t credit; /* room that is being given back */
     pli_sim_event credit_event;
     pli_sim_event probe;
+    pli_sim_event persist; /* while there is no room */
+    unsigned persisted;
     int64_t heard_at;
     unsigned probes;
 };
@@ -113,6 +117,7 @@ static void end_done(pli_sim_end *end)
     pli_sim_unschedule(sim, &end->arrival);
     pli_sim_unschedule(sim, &end->credit_event);
     pli_sim_unschedule(sim, &end->probe);
+    pli_sim_unschedule(sim, &end->persist);
     pli_list_remove(&end->queued);
     drop_packets(&end->received);
     drop_packets(&end->flying);
@@ -321,7 +326,52 @@ static void give_credit(pli_sim_end *reader, size_t n)
 
     end->credit += n;
     if (!end->credit_event.place)
-        pli_sim_schedule(sim_of(end), &end->credit_event, pli_sim_arrival(reader->host, end->host, 0));
+        pli_sim_schedule(sim_of(end), &end->credit_event,
+                         pli_sim_arrival(reader->host, end->host, 0));
+}
+
+static size_t room(const pli_sim_end *end)
+{
+    size_t window = end->window < SIZE_MAX ? end->window : window_of(sim_of(end));
+
+    return end->outstanding < window ? window - end->outstanding : 0;
+}
+
+/* Whoever has no room asks now and then whether there is any. Here only when the other has forgotten it, as nothing else comes of it. */
+static void persist_later(pli_sim_end *end)
+{
+    int64_t delay = (int64_t) RETRY_NS << (end->persisted < 9 ? end->persisted : 9);
+
+    ++end->persisted;
+    pli_sim_schedule(sim_of(end), &end->persist,
+                     sim_of(end)->now + (delay < RETRY_NS_MAX ? delay : RETRY_NS_MAX));
+}
+
+static void persist(pli_sim_event *event)
+{
+    pli_sim_end *end = pl_container_of(event, pli_sim_end, persist);
+
+    if (end->error || !end->socket || room(end))
+        return; /* what it sends now is answered with a reset */
+    if (pli_sim_reaches(end->host, end->other->host))
+        break_end(end, ECONNRESET);
+    else if (end->persisted >= PERSISTS)
+        break_end(end, ETIMEDOUT);
+    else
+        persist_later(end);
+}
+
+void pli_sim_streams_window_changed(pl_sim *sim)
+{
+    pli_link *next;
+
+    for (pli_link *at = sim->connections.next; at != &sim->connections; at = next) {
+        connection *c = pl_container_of(at, connection, link);
+
+        next = at->next;
+        tell_changed(&c->ends[0]);
+        tell_changed(&c->ends[1]);
+    }
 }
 
 /* ---- keepalive ---- */
@@ -377,9 +427,11 @@ static void end_init(connection *c, int side, pl_sim_host *host, const pli_sim_n
     end->host = host;
     end->name = *name;
     end->heard_at = c->sim->now;
+    end->window = SIZE_MAX;
     end->arrival.run = arrival;
     end->credit_event.run = credit_arrives;
     end->probe.run = probe;
+    end->persist.run = persist;
     pli_list_init(&end->queued);
     pli_list_init(&end->received);
     pli_list_init(&end->flying);
@@ -418,7 +470,8 @@ static pli_sim_socket *listener_at(pl_sim_host *host, const pli_sim_name *to)
     for (pli_link *at = host->sockets.next; at != &host->sockets; at = at->next) {
         pli_sim_socket *socket = pl_container_of(at, pli_sim_socket, named);
 
-        if (!socket->listening || !pli_sim_socket_is_at(socket, to) || (best && is_better(best, socket)))
+        if (!socket->listening || !pli_sim_socket_is_at(socket, to) ||
+            (best && is_better(best, socket)))
             continue;
         n = best && is_better(socket, best) ? 1 : n + 1;
         if (n == 1 || pli_sim_below(host->sim, n) == 0)
@@ -486,7 +539,9 @@ static int connect_unix(pli_sim_socket *socket)
     pl_sim *sim = socket->host->sim;
     pli_sim_socket *listener = listener_at(socket->host, &socket->remote);
 
-    if (!listener || pli_sim_strikes(sim, socket->base.process, PL_SIM_REFUSED))
+    if (!listener)
+        return pli_sim_socket_refusal(socket->host, &socket->remote);
+    if (pli_sim_strikes(sim, socket->base.process, PL_SIM_REFUSED))
         return -ECONNREFUSED;
     if (listener->n_queued > listener->backlog ||
         pli_sim_strikes(sim, socket->base.process, PL_SIM_BACKLOG_FULL))
@@ -520,9 +575,10 @@ int pli_sim_connect(int fd, const struct sockaddr *address, socklen_t size)
     socket->syn.run = syn_arrives;
     socket->syn_first = socket->host->sim->now;
     pli_sim_schedule(socket->host->sim, &socket->syn,
-                     pli_sim_arrival(socket->host, pli_sim_host_for(socket->host, &socket->remote)
-                                                       ? pli_sim_host_for(socket->host, &socket->remote)
-                                                       : socket->host,
+                     pli_sim_arrival(socket->host,
+                                     pli_sim_host_for(socket->host, &socket->remote)
+                                         ? pli_sim_host_for(socket->host, &socket->remote)
+                                         : socket->host,
                                      0));
     return -EINPROGRESS;
 }
@@ -550,6 +606,25 @@ int pli_sim_stream_pair(int ret_fds[2])
             return i == 0 ? ret_fds[0] : (pli_sim_fd_close(ret_fds[0]), ret_fds[1]);
     }
     return 0;
+}
+
+void pli_sim_stream_set_name(int fd, const struct sockaddr *address, socklen_t size)
+{
+    pli_sim_socket *socket = pli_sim_socket_of(fd);
+    pli_sim_name name;
+
+    if (pli_sim_name_read(address, size, &name) < 0)
+        return;
+    socket->family = address->sa_family;
+    socket->local = socket->end->name = name;
+}
+
+void pli_sim_stream_set_window(int fd, size_t bytes)
+{
+    pli_sim_end *end = pli_sim_socket_of(fd)->end;
+
+    end->other->window = bytes;
+    tell_changed(end->other);
 }
 
 /* ---- accepting ---- */
@@ -650,13 +725,6 @@ static int told_error(pli_sim_end *end, int otherwise)
     return error;
 }
 
-static size_t room(const pli_sim_end *end)
-{
-    size_t window = window_of(sim_of(end));
-
-    return end->outstanding < window ? window - end->outstanding : 0;
-}
-
 static int cannot_send(const pli_sim_socket *socket)
 {
     if (!socket)
@@ -687,7 +755,9 @@ ssize_t pli_sim_send(int fd, const struct iovec *pieces, size_t n)
     if (size > most)
         size = most;
     if (size > 1 && pli_sim_strikes(pli_sim_world(), NULL, PL_SIM_SHORT_WRITE))
-        size = 1 + (pli_sim_chance(pli_sim_world(), 0.3) ? 0 : pli_sim_below(pli_sim_world(), size - 1));
+        size =
+            1 +
+            (pli_sim_chance(pli_sim_world(), 0.3) ? 0 : pli_sim_below(pli_sim_world(), size - 1));
     if (!size)
         return 0;
     socket->end->outstanding += size;
@@ -781,9 +851,12 @@ static void close_end(pli_sim_end *end, bool reset, bool crash)
         else if (!end->fin_sent)
             push_packet(end, FIN, 0);
     }
+    if (crash && !c->local && end->other->socket)
+        persist_later(end->other);
     end->state = crash ? DEAD : CLOSED;
     end->socket = NULL;
     pli_sim_unschedule(c->sim, &end->probe);
+    pli_sim_unschedule(c->sim, &end->persist);
     free_when_over(c);
 }
 

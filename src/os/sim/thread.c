@@ -251,6 +251,10 @@ void pli_sim_threads_kill(pl_sim_process *process)
         else if (thread != pli_sim_here)
             thread_free(thread);
     }
+    while ((at = pli_list_pop_front(&process->handles)))
+        pli_sim_kfree(pl_container_of(at, pli_sim_handle, link));
+    if (pli_sim_here && pli_sim_process() == process)
+        pli_sim_here->handle = NULL;
 }
 
 int pli_sim_thread_start(void (*fn)(void *arg), void *arg, const char *name,
@@ -262,6 +266,7 @@ int pli_sim_thread_start(void (*fn)(void *arg), void *arg, const char *name,
         return -EAGAIN;
     handle = pli_sim_kalloc(sizeof *handle);
     pli_list_init(&handle->joining);
+    pli_list_push_back(&pli_sim_process()->handles, &handle->link);
     handle->thread = pli_sim_thread_new(pli_sim_process(), fn, arg, name);
     handle->thread->handle = handle;
     *ret_handle = handle;
@@ -275,6 +280,7 @@ void pli_sim_thread_join(pli_sim_handle *handle)
         pli_list_push_back(&handle->joining, &pli_sim_here->link);
         pli_sim_block(INT64_MAX, "the end of a thread");
     }
+    pli_list_remove(&handle->link);
     pli_sim_kfree(handle);
 }
 
@@ -284,6 +290,8 @@ uintptr_t pli_sim_thread_number(void)
 }
 
 /* ---- mutexes and conditions ---- */
+
+#define SPURIOUS_NS_MAX 1000000
 
 void pli_sim_mutex_init(pli_sim_mutex *mutex)
 {
@@ -313,12 +321,16 @@ void pli_sim_mutex_unlock(pli_sim_mutex *mutex)
 
 void pli_sim_condition_wait(pli_link *condition, pli_sim_mutex *mutex)
 {
+    int64_t until = INT64_MAX;
     PLI_ASSERT(mutex->owner == pli_sim_here);
     mutex->owner = NULL;
     if (!pli_list_empty(&mutex->waiting))
         pli_sim_wake(pl_container_of(mutex->waiting.next, pli_sim_thread, link));
     pli_list_push_back(condition, &pli_sim_here->link);
-    pli_sim_block(INT64_MAX, "a condition");
+    if (pli_sim_strikes(pli_sim_world(), NULL, PL_SIM_EINTR)) /* it may wake for no reason */
+        until =
+            pli_sim_world()->now + 1 + (int64_t) pli_sim_below(pli_sim_world(), SPURIOUS_NS_MAX);
+    pli_sim_block(until, "a condition");
     pli_sim_mutex_lock(mutex);
 }
 

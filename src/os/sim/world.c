@@ -95,7 +95,8 @@ static void tell(pl_sim *sim, const pl_sim_process *where, const char *format, v
     sim->trace(sim->trace_arg, sim->now, place, what);
 }
 
-void pli_sim_tell(pl_sim *sim, const pl_sim_process *where, uint64_t number, const char *format, ...)
+void pli_sim_tell(pl_sim *sim, const pl_sim_process *where, uint64_t number, const char *format,
+                  ...)
 {
     va_list ap;
 
@@ -164,7 +165,7 @@ void pli_sim_schedule(pl_sim *sim, pli_sim_event *event, int64_t at)
     event->order = pli_rand_next(&sim->rand);
     if (sim->n_heap + 2 > sim->heap_size) {
         sim->heap_size = sim->heap_size ? sim->heap_size * 2 : 64;
-        sim->heap = pli_sim_krealloc(sim->heap, sim->heap_size * sizeof *sim->heap);
+        sim->heap = pli_sim_krealloc(sim->heap, sim->heap_size * sizeof(void *));
     }
     heap_rise(sim, ++sim->n_heap, event);
 }
@@ -305,6 +306,7 @@ static void forget_timed_calls(pl_sim *sim)
     while (sim->n_heap) {
         pli_sim_event *event = sim->heap[1];
 
+        /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): what was freed is not on the heap any more */
         pli_sim_unschedule(sim, event);
         if (event->run == timed_call_run)
             pli_sim_kfree(pl_container_of(event, timed_call, event));

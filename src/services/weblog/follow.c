@@ -17,7 +17,8 @@
 #include "os/file.h"
 
 enum {
-    SEEN = 512,       /* bytes before the offset that are compared: most often the whole last line, since ends of lines are alike */
+    SEEN =
+        512, /* bytes before the offset that are compared: most often the whole last line, since ends of lines are alike */
     CHUNK = 64 << 10, /* read at one go */
     OLD_MAX = 8,      /* files that were rotated away */
 };
@@ -35,8 +36,9 @@ typedef struct log_file {
     int64_t grown_ns;    /* when it was seen to have grown */
     int64_t stuck_ns;    /* since when it can't be read, 0: it can */
     bool stuck;          /* since the survey */
-    bool unplaced;       /* where to begin could not be read yet: behind the last newline before `offset` */
-    char *buf;           /* `have` bytes of a line without its newline, and room */
+    bool
+        unplaced; /* where to begin could not be read yet: behind the last newline before `offset` */
+    char *buf;    /* `have` bytes of a line without its newline, and room */
     size_t have, room;
     bool skipping; /* the rest of a line that is too long */
     unsigned seen_len;

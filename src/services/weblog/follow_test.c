@@ -346,7 +346,8 @@ PL_TEST(truncation_is_seen_although_the_file_is_as_long_as_before)
 }
 
 /* As the lines of one browser end. */
-#define LONG_END " of an agent whose name is longer than sixty-four bytes, as most of them are by now\n"
+#define LONG_END                                                                                   \
+    " of an agent whose name is longer than sixty-four bytes, as most of them are by now\n"
 
 PL_TEST(truncation_is_seen_although_what_was_written_since_ends_alike)
 {

@@ -1,0 +1,56 @@
+#include "os/descriptors.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "os/sim/sim.h"
+
+static size_t list_of_world(int *fds, size_t max)
+{
+    const pl_sim_process *process = pli_sim_process();
+    size_t n = 0;
+
+    for (size_t i = 0; i < process->fds_size; ++i)
+        if (process->fds[i] && ++n <= max)
+            fds[n - 1] = PLI_SIM_FD + (int) i;
+    return n;
+}
+
+size_t pli_descriptors(int *fds, size_t max)
+{
+    struct dirent *entry;
+    DIR *folder;
+    size_t n = 0;
+
+    if (pli_sim_here)
+        return list_of_world(fds, max);
+    folder = opendir("/proc/self/fd");
+    while (folder && (entry = readdir(folder))) {
+        int fd = entry->d_name[0] == '.' ? -1 : (int) strtol(entry->d_name, NULL, 10);
+
+        if (fd >= 0 && fd != dirfd(folder) && ++n <= max)
+            fds[n - 1] = fd;
+    }
+    if (folder)
+        closedir(folder);
+    return n;
+}
+
+char *pli_descriptor_describe(int fd, char *text, size_t size)
+{
+    const pli_sim_object *object = pli_sim_here ? pli_sim_fd_get(fd, NULL) : NULL;
+    char path[64], target[256];
+    ssize_t n;
+
+    if (object) {
+        snprintf(text, size, "%d (%s)", fd - PLI_SIM_FD, object->ops->name);
+        return text;
+    }
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    n = readlink(path, target, sizeof target);
+    snprintf(text, size, "%d (%.*s)", fd, n > 0 ? (int) n : 1, n > 0 ? target : "?");
+    return text;
+}

@@ -1,0 +1,12 @@
+/* Which descriptors a process has: for tests that look for those that were left open. */
+#ifndef PLI_OS_DESCRIPTORS_H
+#define PLI_OS_DESCRIPTORS_H
+
+#include <plait/base.h>
+
+/* Lists them, in no order. Returns: how many there are; those beyond `max` are not listed. */
+size_t pli_descriptors(int *fds, size_t max);
+/* What a descriptor stands for, as text. Returns: `text`. */
+char *pli_descriptor_describe(int fd, char *text, size_t size);
+
+#endif

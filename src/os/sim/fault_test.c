@@ -1,0 +1,219 @@
+#include "os/thread.h"
+#include "tests/sim_stage.h"
+
+/* ---- a program that meets nearly every fault ---- */
+
+static void echo_data(pl_protocol *self, pl_slice in)
+{
+    pl_ignore(pl_write(self->transport, in));
+}
+
+/* Pauses with what has been received in the air, and goes on a little later. */
+static void resume(void *arg)
+{
+    pl_resume(arg);
+}
+
+static void halting_data(pl_protocol *self, pl_slice in)
+{
+    echo_data(self, in);
+    pl_pause(self->transport);
+    pl_ignore((int) pl_call_later(pl_transport_scope(self->transport), 0.5, resume, self->transport)
+                  .slot);
+}
+
+static int work(void *arg, void **ret_value)
+{
+    (void) arg;
+    (void) ret_value;
+    return 0;
+}
+
+static pl_result worked(void *value, void *arg)
+{
+    (void) arg;
+    return pl_value(value);
+}
+
+static pl_result did_not_work(const pl_failure *failure, void *arg)
+{
+    (void) failure;
+    (void) arg;
+    return pl_value(NULL);
+}
+
+static void heard(pl_datagram_protocol *self, pl_slice in, const pl_address *from)
+{
+    pl_ignore(pl_send_to(self->port, in, from));
+}
+
+static void do_all(pl_scope *scope)
+{
+    static const pl_protocol_ops ops = {PL_PROTOCOL(pl_protocol), .data_received = halting_data};
+    static const pl_datagram_ops datagram_ops = {PL_DATAGRAM(pl_datagram_protocol),
+                                                 .datagram_received = heard};
+    pl_deferred *working;
+
+    pl_ignore(pl_listen(scope, "tcp:7", &(pl_listen_options){.protocol = &ops}, NULL, NULL));
+    pl_ignore(pl_listen_datagram(scope, "udp:7", &(pl_datagram_options){.protocol = &datagram_ops},
+                                 NULL, NULL));
+    working = pl_defer_to_thread(scope, work, NULL);
+    if (working)
+        pl_ignore(pl_add_callbacks(working, worked, did_not_work, NULL));
+}
+
+static int serves_all(void *arg)
+{
+    pl_reactor *reactor;
+
+    (void) arg;
+    pl_sim_sleep(0.1); /* until it is known what will strike */
+    if (pl_reactor_new(NULL, &reactor) < 0)
+        return 0;
+    do_all(pl_reactor_scope(reactor));
+    pl_reactor_run(reactor);
+    pl_reactor_free(reactor);
+    return 0;
+}
+
+static int speak_datagrams(pl_datagram_protocol *self)
+{
+    return pl_datagram_send(self->port, pl_str("hello"));
+}
+
+static void stop(void *arg)
+{
+    pl_ignore(pl_reactor_stop(arg));
+}
+
+static int made(pl_protocol *self)
+{
+    return pl_write_str(self->transport, "hello, hello, hello");
+}
+
+static void say_again(pl_protocol *self, pl_slice in)
+{
+    pl_ignore(pl_write(self->transport, in));
+}
+
+static int calls_all(void *arg)
+{
+    static const pl_protocol_ops ops = {PL_PROTOCOL(pl_protocol), .connection_made = made,
+                                        .data_received = say_again};
+    static const pl_datagram_ops datagram_ops = {PL_DATAGRAM(pl_datagram_protocol),
+                                                 .started = speak_datagrams};
+    pl_deferred *both[2];
+    pl_reactor *reactor;
+
+    (void) arg;
+    pl_sim_sleep(1);
+    if (pl_reactor_new(NULL, &reactor) < 0)
+        return 0;
+    both[0] = pl_connect(pl_reactor_scope(reactor), "tcp:10.0.0.1:7",
+                         &(pl_connect_options){.protocol = &ops});
+    both[1] = pl_connect_datagram(pl_reactor_scope(reactor), "udp:10.0.0.1:7",
+                                  &(pl_datagram_options){.protocol = &datagram_ops});
+    for (int i = 0; i < 2; ++i)
+        if (both[i])
+            pl_ignore(pl_add_callbacks(both[i], worked, did_not_work, NULL));
+    if (pl_call_later(pl_reactor_scope(reactor), 20, stop, reactor).slot)
+        pl_reactor_run(reactor);
+    pl_reactor_free(reactor);
+    return 0;
+}
+
+/* Lets the first occasion of a fault strike in both, or all of the first seconds. Returns: how often it struck. */
+static uint64_t struck(pl_sim_fault fault, uint64_t seed, bool for_ever)
+{
+    uint64_t n;
+    stage s;
+
+    stage_open(&s, seed, NULL, serves_all, calls_all);
+    pl_sim_fault_at(s.serves, fault, 1, for_ever);
+    pl_sim_fault_at(s.calls, fault, 1, for_ever);
+    stage_run(&s, 5);
+    if (for_ever) {
+        pl_sim_fault_at(s.serves, fault, 0, false);
+        pl_sim_fault_at(s.calls, fault, 0, false);
+    }
+    stage_run(&s, 300);
+    pl_sim_signal(s.serves, SIGTERM);
+    stage_run(&s, 60);
+    PL_EQ(pl_sim_memory(s.serves), 0);
+    PL_EQ(pl_sim_memory(s.calls), 0);
+    n = pl_sim_injected(s.sim, fault);
+    stage_close(&s);
+    return n;
+}
+
+/* Some only strike reactors that are rings: so some seeds are tried. */
+static void check_strikes(pl_sim_fault fault)
+{
+    uint64_t n = 0;
+
+    for (uint64_t seed = 0; seed < 20 && !n; ++seed)
+        n = struck(fault, seed, false);
+    if (n < 1 || n > 2)
+        check_fail(__FILE__, __LINE__, "%s struck %lu times", pl_sim_fault_name(fault),
+                   (unsigned long) n);
+    for (uint64_t seed = 0; seed < 4; ++seed)
+        pl_ignore(struck(fault, seed, true) ==
+                  0); /* for seconds: nothing breaks, nothing is left */
+}
+
+PL_TEST(each_fault_of_an_occasion_can_be_caused_and_is_counted)
+{
+    static const pl_sim_fault faults[] = {
+        PL_SIM_PARTIAL_READ, PL_SIM_SHORT_WRITE,     PL_SIM_LOSS,       PL_SIM_DUPLICATE,
+        PL_SIM_REORDER,      PL_SIM_DELAY,           PL_SIM_RESET,      PL_SIM_REFUSED,
+        PL_SIM_EMFILE,       PL_SIM_CONNECT_TIMEOUT, PL_SIM_ENFILE,     PL_SIM_BACKLOG_FULL,
+        PL_SIM_ENOBUFS,      PL_SIM_ENOMEM,          PL_SIM_EINTR,      PL_SIM_ACCEPT_ABORTED,
+        PL_SIM_STARVED,      PL_SIM_LATE_CANCEL,     PL_SIM_PREEMPTION, PL_SIM_ALLOCATION,
+        PL_SIM_THREAD,       PL_SIM_LATE_COMPLETION};
+
+    for (size_t i = 0; i < sizeof faults / sizeof *faults; ++i)
+        check_strikes(faults[i]);
+}
+
+PL_TEST(each_fault_of_a_world_can_be_caused_and_is_counted)
+{
+    stage s;
+
+    stage_open(&s, 1, NULL, serves_all, calls_all);
+    pl_sim_stall(s.serves, 1);
+    pl_sim_cut(s.server, s.client, false);
+    pl_sim_clock_step(s.server, 5);
+    pl_sim_crash(s.client);
+    PL_EQ(pl_sim_injected(s.sim, PL_SIM_STALL), 1);
+    PL_EQ(pl_sim_injected(s.sim, PL_SIM_PARTITION), 1);
+    PL_EQ(pl_sim_injected(s.sim, PL_SIM_CLOCK_STEP), 1);
+    PL_EQ(pl_sim_injected(s.sim, PL_SIM_CRASH), 1);
+    stage_run(&s, 10);
+    pl_sim_signal(s.serves, SIGTERM);
+    stage_close(&s);
+}
+
+/* At a rate of 1 each occasion is struck, at 0 none. */
+PL_TEST(rates_are_heeded)
+{
+    for (int on = 0; on < 2; ++on) {
+        pl_sim_faults faults = {.rate = {[PL_SIM_DUPLICATE] = on, [PL_SIM_REFUSED] = on}};
+        stage s;
+
+        stage_open(&s, 1, &faults, serves_all, calls_all);
+        stage_run(&s, 60);
+        PL_EQ(pl_sim_injected(s.sim, PL_SIM_DUPLICATE),
+              on ? 3 : 0); /* the question, and its answers: to each of two one */
+        PL_EQ(pl_sim_injected(s.sim, PL_SIM_REFUSED), on ? 1 : 0);
+        pl_sim_signal(s.serves, SIGTERM);
+        stage_close(&s);
+    }
+}
+
+PL_TEST(every_fault_has_a_name)
+{
+    for (int i = 0; i < PL_SIM_FAULTS; ++i)
+        PL_CHECK(pl_sim_fault_name((pl_sim_fault) i));
+}
+
+PL_TEST_MAIN

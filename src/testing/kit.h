@@ -1,0 +1,47 @@
+/* The kit, seen from inside. What it has is malloc()'s: it is not of the program that it looks at. */
+#ifndef PLI_TESTING_KIT_H
+#define PLI_TESTING_KIT_H
+
+#include <plait/testing.h>
+
+#include "base/list.h"
+#include "base/rand.h"
+#include "reactor/reactor.h"
+
+/* Text that grows. */
+typedef struct pli_text {
+    char *bytes; /* a NUL stands behind them; NULL: none */
+    size_t len, size;
+} pli_text;
+
+void pli_text_add(pli_text *text, pl_slice bytes);
+void pli_text_format(pli_text *text, const char *format, ...) PL_PRINTF(2, 3);
+void pli_text_take(pli_text *text, size_t n); /* off its beginning */
+void pli_text_free(pli_text *text);
+
+/* Zeroed; aborts when there is none. */
+void *pli_testing_alloc(size_t size);
+
+typedef struct pli_testing {
+    pl_testing *kit;
+    pl_sim *sim; /* NULL: on a real backend */
+    pl_sim_process *process;
+    pl_left *left;
+    int64_t opened_at;
+    pli_rand rand;
+    pli_text log;
+    pli_link strings;
+} pli_testing;
+
+/* string.c: moves what can be moved between the test and its connections, between two turns. Returns: whether there was any. */
+bool pli_strings_move(pli_testing *own);
+/* Ends the peers' sides, and then their memory. */
+void pli_strings_close(pli_testing *own);
+void pli_strings_free(pli_testing *own);
+
+/* left.c: what the running process of a world has, which is to have nothing. Returns: how many things. */
+unsigned pli_left_in_world(const pli_testing *own, pli_text *text);
+/* The name of the function that an address is in, as far as it is known. */
+void pli_left_add_code(pli_text *text, const void *code);
+
+#endif

@@ -1,0 +1,293 @@
+/*
+ * What was left behind: what there is now and was not before. Nothing is counted on the way but memory; all else is found by looking: into the scopes, the wheel, the backend's slots and the
+ * list of descriptors. So a program that is not looked at pays nothing.
+ *
+ * Memory is only compared over the whole life of a reactor: while it lives it keeps what it will need again (spare Deferreds, stacks, slabs), which is not lost.
+ */
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/memory.h"
+#include "flow/fiber.h"
+#include "net/connection.h"
+#include "os/blocks.h"
+#include "os/descriptors.h"
+#include "os/sim/guest.h"
+#include "os/sim/world.h"
+#include "testing/kit.h"
+
+#define FDS_MAX 65536
+
+/* An id or an address of what was there. */
+typedef struct seen {
+    uint64_t *ids;
+    size_t n, size;
+} seen;
+
+struct pl_left {
+    pl_reactor *reactor; /* NULL: memory is watched */
+    seen fds, timers, ios, things;
+    uint64_t blocks_before; /* of the world */
+    pli_memory_watch watch, *before;
+    pli_blocks blocks;
+    bool ending; /* what is found is reported */
+    unsigned n;
+    pli_text text;
+};
+
+/* ---- what was seen ---- */
+
+static void see(seen *self, uint64_t id)
+{
+    if (self->n == self->size) {
+        self->size = self->size ? self->size * 2 : 64;
+        self->ids = realloc(self->ids, self->size * sizeof *self->ids);
+        if (!self->ids)
+            abort();
+    }
+    self->ids[self->n++] = id;
+}
+
+/* Whether it is new, when that is asked for; else it is remembered. */
+static bool is_new(pl_left *self, seen *before, uint64_t id)
+{
+    if (!self->ending) {
+        see(before, id);
+        return false;
+    }
+    for (size_t i = 0; i < before->n; ++i)
+        if (before->ids[i] == id)
+            return false;
+    ++self->n;
+    return true;
+}
+
+static uint64_t id_of(uint32_t slot, uint32_t gen)
+{
+    return (uint64_t) slot << 32 | gen;
+}
+
+/* ---- names ---- */
+
+void pli_left_add_code(pli_text *text, const void *code)
+{
+    Dl_info info;
+
+    if (!dladdr(code, &info))
+        pli_text_format(text, "%p", code);
+    else if (info.dli_sname)
+        pli_text_format(text, "%s+0x%zx", info.dli_sname,
+                        (size_t) ((const char *) code - (const char *) info.dli_saddr));
+    else
+        pli_text_format(text, "%s+0x%zx", info.dli_fname,
+                        (size_t) ((const char *) code - (const char *) info.dli_fbase));
+}
+
+/* ---- looking ---- */
+
+static void look_at_timers(pl_left *self)
+{
+    const pli_wheel *wheel = &self->reactor->wheel;
+    pl_timer timer = {0, 0};
+    pli_wheel_fn *fn;
+
+    while ((timer = pli_wheel_after(wheel, timer, &fn)).slot) {
+        if (!is_new(self, &self->timers, id_of(timer.slot, timer.gen)))
+            continue;
+        pli_text_format(&self->text, "a timer due in %.1f s, of ",
+                        (double) (pli_wheel_due(wheel, timer) - wheel->now) / 1e3);
+        pli_left_add_code(&self->text, (const void *) (uintptr_t) fn);
+        pli_text_add(&self->text, pl_str("\n"));
+    }
+}
+
+static void look_at_ios(pl_left *self)
+{
+    const pli_slots *slots = &self->reactor->backend->ios;
+    char text[256];
+
+    for (uint32_t i = 0; i < slots->size; ++i) {
+        const pli_io *io = pli_slots_at(slots, i);
+
+        if (io && is_new(self, &self->ios, id_of(i, slots->slots[i].gen)))
+            pli_text_format(&self->text, "the reactor's descriptor %s\n",
+                            pli_descriptor_describe(io->fd, text, sizeof text));
+    }
+}
+
+static pli_thing thing_of(const pli_owned *owned)
+{
+    pli_thing thing;
+
+    if (pli_deferred_knows(owned, &thing) || pli_scope_knows(owned, &thing) ||
+        pli_fiber_knows(owned, &thing) || pli_connection_knows(owned, &thing))
+        return thing;
+    return (pli_thing){.kind = "another thing, that ends by",
+                       .code = (const void *) (uintptr_t) owned->end};
+}
+
+static void report_thing(pl_left *self, const pli_thing *thing)
+{
+    pli_text_format(&self->text, "%s %s", strchr("aeiou", thing->kind[0]) ? "an" : "a",
+                    thing->kind);
+    if (thing->name)
+        pli_text_format(&self->text, " (%s)", thing->name);
+    if (thing->code) {
+        pli_text_add(&self->text, pl_str(" "));
+        pli_left_add_code(&self->text, thing->code);
+    }
+    pli_text_add(&self->text, pl_str("\n"));
+}
+
+static void look_at_scope(pl_left *self, const pl_scope *scope)
+{
+    for (const pli_owned *at = scope->things; at; at = at->next) {
+        pli_thing thing = thing_of(at);
+
+        if (is_new(self, &self->things, (uintptr_t) at))
+            report_thing(self, &thing);
+        if (thing.inner)
+            look_at_scope(self, thing.inner);
+    }
+}
+
+static bool is_of_new_io(const pl_left *self, int fd)
+{
+    const pli_slots *slots = &self->reactor->backend->ios;
+
+    for (uint32_t i = 0; i < slots->size; ++i) {
+        const pli_io *io = pli_slots_at(slots, i);
+
+        if (io && io->fd == fd)
+            return true; /* it has been told of */
+    }
+    return false;
+}
+
+static void look_at_descriptors(pl_left *self)
+{
+    int *fds = pli_testing_alloc(FDS_MAX * sizeof *fds);
+    size_t n = pli_descriptors(fds, FDS_MAX);
+    char text[256];
+
+    for (size_t i = 0; i < n && i < FDS_MAX; ++i) {
+        if (self->ending && self->reactor && is_of_new_io(self, fds[i]))
+            continue;
+        if (is_new(self, &self->fds, (uint64_t) fds[i]))
+            pli_text_format(&self->text, "descriptor %s\n",
+                            pli_descriptor_describe(fds[i], text, sizeof text));
+    }
+    free(fds);
+}
+
+static void look(pl_left *self)
+{
+    if (self->reactor) {
+        look_at_timers(self);
+        look_at_ios(self);
+        look_at_scope(self, &self->reactor->scope);
+    }
+    look_at_descriptors(self);
+}
+
+/* ---- memory ---- */
+
+static bool watch_refuse(pli_memory_watch *watch, size_t size)
+{
+    pli_memory_watch *before = pl_container_of(watch, pl_left, watch)->before;
+
+    return before && before->refuse && before->refuse(before, size);
+}
+
+static void watch_made(pli_memory_watch *watch, void *memory, size_t size, const void *site)
+{
+    pl_left *self = pl_container_of(watch, pl_left, watch);
+
+    pli_blocks_add(&self->blocks, memory, NULL, size, site);
+    if (self->before)
+        self->before->made(self->before, memory, size, site);
+}
+
+static void watch_gone(pli_memory_watch *watch, void *memory)
+{
+    pl_left *self = pl_container_of(watch, pl_left, watch);
+    pli_block block;
+
+    pli_blocks_take(&self->blocks, memory, &block);
+    if (self->before)
+        self->before->gone(self->before, memory);
+}
+
+static unsigned report_memory(pli_text *text, const pli_blocks *blocks, const void *owner,
+                              uint64_t after)
+{
+    const pli_block *block;
+    unsigned n = 0;
+
+    for (; (block = pli_blocks_next(blocks, owner, after)); after = block->number, ++n) {
+        pli_text_format(text, "%zu bytes of memory, asked for by ", block->size);
+        pli_left_add_code(text, block->site);
+        pli_text_add(text, pl_str("\n"));
+    }
+    return n;
+}
+
+/* ---- from begin to end ---- */
+
+pl_left *pl_left_begin(pl_reactor *reactor)
+{
+    pl_left *self = pli_testing_alloc(sizeof *self);
+
+    self->reactor = reactor;
+    pli_text_add(&self->text, pl_str(""));
+    look(self);
+    if (reactor)
+        return self;
+    if (pl_sim_here()) {
+        self->blocks_before = pli_sim_memory_blocks(pl_sim_here())->last;
+        return self;
+    }
+    self->watch = (pli_memory_watch){watch_refuse, watch_made, watch_gone};
+    self->before = pli_memory_set_watch(&self->watch);
+    return self;
+}
+
+unsigned pl_left_end(pl_left *take_left, char *text, size_t size)
+{
+    pl_left *self = take_left;
+    unsigned n;
+
+    self->ending = true;
+    look(self);
+    if (!self->reactor && pl_sim_here()) {
+        self->n += report_memory(&self->text, pli_sim_memory_blocks(pl_sim_here()),
+                                 pli_sim_running(), self->blocks_before);
+    } else if (!self->reactor) {
+        pli_memory_set_watch(self->before);
+        self->n += report_memory(&self->text, &self->blocks, NULL, 0);
+        pli_blocks_done(&self->blocks);
+    }
+    if (size)
+        snprintf(text, size, "%s", self->text.bytes);
+    n = self->n;
+    free(self->fds.ids);
+    free(self->timers.ids);
+    free(self->ios.ids);
+    free(self->things.ids);
+    pli_text_free(&self->text);
+    free(self);
+    return n;
+}
+
+unsigned pli_left_in_world(const pli_testing *own, pli_text *text)
+{
+    int fds[16];
+    size_t n = pli_descriptors(fds, 16);
+    char name[256];
+
+    for (size_t i = 0; i < n && i < 16; ++i)
+        pli_text_format(text, "descriptor %s\n",
+                        pli_descriptor_describe(fds[i], name, sizeof name));
+    return (unsigned) n + report_memory(text, pli_sim_memory_blocks(own->sim), own->process, 0);
+}

@@ -1,0 +1,209 @@
+/*
+ * Fib: no number is given twice, and none that somebody has seen is given again, whatever becomes of the server.
+ *
+ * The server is plaitd with its state on the host's disk. It is killed, stopped in good order, and loses its power; a supervisor starts it again. Clients ask one number after the
+ * other. A number that is asked for after another one was seen, by whomever, comes after it in the sequence.
+ */
+#include "tests/sim/scenarios.h"
+
+#include <plait/application.h>
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "services/fib/fib.h"
+
+enum { CLIENTS = 4, NUMBERS_MAX = 4000, DIGITS_MAX = 1200, ORDERLY_S = 1000 };
+
+typedef struct fib_state {
+    pl_sim_host *host;
+    pl_sim_process *server;
+    bool peace;
+    bool seen[NUMBERS_MAX];
+    unsigned next; /* behind the highest that was seen */
+    unsigned seen_in_peace;
+} fib_state;
+
+/* The numbers modulo 2^64, which is enough to tell which one it is. The first that is given is 2. */
+static uint64_t *numbers(void)
+{
+    static uint64_t table[NUMBERS_MAX];
+
+    if (!table[0]) {
+        table[0] = 2;
+        table[1] = 3;
+        for (int i = 2; i < NUMBERS_MAX; ++i)
+            table[i] = table[i - 1] + table[i - 2];
+    }
+    return table;
+}
+
+/* Which of them a text is; NUMBERS_MAX: none. */
+static unsigned number_of(const char *text)
+{
+    uint64_t value = 0;
+    unsigned i = 0;
+
+    for (; *text >= '0' && *text <= '9'; ++text)
+        value = value * 10 + (uint64_t) (*text - '0');
+    if (*text != '\n')
+        return NUMBERS_MAX;
+    while (i < NUMBERS_MAX && numbers()[i] != value)
+        ++i;
+    return i;
+}
+
+/* ---- the server and who looks after it ---- */
+
+static int serve(void *arg)
+{
+    static const pl_plugin *const plugins[] = {&pli_fib_plugin, NULL};
+    static const pl_application_kind plaitd = {PL_APPLICATION("plaitd"), .plugins = plugins,
+                                               .named = true};
+    char *argv[] = {"plaitd", "-n", "-o", "fib", "--listen", "tcp:8888", NULL};
+
+    (void) arg;
+    return pl_application_main(6, argv, &plaitd);
+}
+
+static void look_after(void *arg)
+{
+    pl_swarm_run *run = arg;
+    fib_state *state = run->state;
+
+    if (!pl_sim_is_up(state->host) && (state->peace || roll(run, 4) == 0))
+        pl_sim_boot(state->host);
+    if (pl_sim_is_up(state->host) && (!state->server || pl_sim_ended(state->server, NULL)))
+        state->server = pl_sim_spawn(state->host, "plaitd", serve, run);
+    if (!state->peace || pl_sim_now(run->sim) < (int64_t) (ORDERLY_S + 500) * 1000000000)
+        pl_ignore(pl_sim_at(run->sim, 1, look_after, run));
+}
+
+static void harm(void *arg)
+{
+    pl_swarm_run *run = arg;
+    fib_state *state = run->state;
+
+    if (state->peace)
+        return;
+    switch (roll(run, 4)) {
+    case 0:
+        pl_sim_signal(state->server, SIGKILL);
+        break;
+    case 1:
+        pl_sim_signal(state->server, SIGTERM);
+        break;
+    default:
+        pl_sim_crash(state->host);
+    }
+    pl_ignore(pl_sim_at(run->sim, roll(run, 20000) / 1000.0, harm, run));
+}
+
+/* ---- clients ---- */
+
+static void see_number(pl_swarm_run *run, const char *text, unsigned least)
+{
+    fib_state *state = run->state;
+    unsigned n = number_of(text);
+
+    if (n == NUMBERS_MAX)
+        pl_swarm_fail(run, "this is no number of the sequence: %s", text);
+    else if (state->seen[n])
+        pl_swarm_fail(run, "number %u is given twice", n);
+    else if (n < least)
+        pl_swarm_fail(run, "number %u is given after number %u was seen", n, least - 1);
+    else
+        state->seen[n] = true;
+    if (n < NUMBERS_MAX && n >= state->next)
+        state->next = n + 1;
+    state->seen_in_peace += state->peace;
+}
+
+static bool hear_line(pl_sim_peer *peer, char *text, size_t size)
+{
+    size_t n = 0;
+
+    while (n < size - 1 && pl_sim_hear(peer, text + n, 1) == 1)
+        if (text[n++] == '\n') {
+            text[n] = '\0';
+            return true;
+        }
+    return false;
+}
+
+static void ask_for_some(pl_swarm_run *run, pl_sim_peer *peer)
+{
+    fib_state *state = run->state;
+    char text[DIGITS_MAX];
+
+    for (unsigned i = 1 + roll(run, 30); i && state->next < NUMBERS_MAX / 2; --i) {
+        unsigned least = state->next;
+
+        pl_sim_deadline(peer, 30);
+        if (pl_sim_say(peer, pl_str("?")) < 0 || !hear_line(peer, text, sizeof text))
+            return;
+        see_number(run, text, least);
+        if (roll(run, 3) == 0)
+            pl_sim_sleep(roll(run, 100) / 100.0);
+    }
+}
+
+static int ask(void *arg)
+{
+    pl_swarm_run *run = arg;
+    fib_state *state = run->state;
+    pl_sim_peer *peer;
+
+    while (!state->peace || pl_sim_now(run->sim) < (int64_t) ORDERLY_S * 1000000000) {
+        pl_sim_sleep(roll(run, state->peace ? 20000 : 500) / 100.0);
+        if (pl_sim_dial("10.0.0.1:8888", &peer) < 0)
+            continue;
+        ask_for_some(run, peer);
+        pl_sim_hang_up(peer);
+    }
+    return 0;
+}
+
+/* ---- the scenario ---- */
+
+static void fib_build(pl_swarm_run *run)
+{
+    fib_state *state = run->state;
+
+    state->host = pl_sim_host_new(run->sim, "server", "10.0.0.1");
+    look_after(run);
+    pl_ignore(pl_sim_at(run->sim, 1 + roll(run, 10000) / 1000.0, harm, run));
+    for (unsigned i = 0; i < CLIENTS; ++i)
+        pl_sim_spawn(pl_sim_host_new(run->sim, "client", NULL), "client", ask, run);
+}
+
+/* A server whose disk has failed it commits nothing any more, until somebody who has read its log starts it again. */
+static void fib_calm(pl_swarm_run *run)
+{
+    fib_state *state = run->state;
+
+    state->peace = true;
+    pl_sim_signal(state->server, SIGTERM);
+}
+
+static void fib_check(pl_swarm_run *run)
+{
+    fib_state *state = run->state;
+    char report[1024];
+
+    if (!state->seen_in_peace)
+        pl_swarm_fail(run, "in peace nobody is given a number: %s",
+                      pl_sim_report(run->sim, report, sizeof report));
+}
+
+const pl_scenario fib_scenario = {
+    .name = "fib",
+    .claim = "no number is given twice, also over kills and losses of power",
+    .state_size = sizeof(fib_state),
+    .build = fib_build,
+    .faults_s = 60,
+    .calm = fib_calm,
+    .calm_s = 2000,
+    .check = fib_check,
+};
