@@ -543,6 +543,24 @@ PL_TEST_EACH_BACKEND(waiting_for_a_peer_that_does_not_read_rests)
     kit_done_with(&k, peer);
 }
 
+PL_TEST_EACH_BACKEND(when_what_waited_for_room_is_all_out_it_rests)
+{
+    static char sink[1 << 16];
+    kit k;
+    int peer;
+
+    kit_open(&k);
+    k.server.count_only = true;
+    peer = kit_dial_made(&k);
+    fill_up(&k);
+    while (pl_queued(k.server.transport)) {
+        pl_ignore((int) peer_hear(peer, sink, sizeof sink));
+        PL_EQ(pl_reactor_turn(k.reactor, 0), 0);
+    }
+    PL_CHECK(kit_rests(&k));
+    kit_done_with(&k, peer);
+}
+
 PL_TEST_EACH_BACKEND(reading_pauses_while_the_queue_is_full)
 {
     kit k;
@@ -744,6 +762,34 @@ PL_TEST_EACH_BACKEND(marks_below_what_is_queued_refuse_all)
     pl_set_marks(k.server.transport, &marks);
     PL_EQ(pl_write(k.server.transport, pl_slice_of(bytes, 1)), PL_E_LIMIT);
     kit_done_with(&k, peer);
+}
+
+/* What is received is sent on from where it lies, and nothing may come to lie there before it is out. */
+PL_TEST_EACH_BACKEND(two_that_are_echoed_in_one_turn_get_their_own_bytes)
+{
+    static char said[2][8192], heard[8192];
+    int peers[2];
+    kit k;
+
+    kit_open(&k);
+    k.server.echo = k.server.count_only = true;
+    for (int i = 0; i < 2; ++i) {
+        memset(said[i], 'a' + i, sizeof said[i]);
+        peers[i] = kit_dial_made(&k);
+    }
+    for (int i = 0; i < 2; ++i)
+        PL_EQ(peer_send(peers[i], said[i], sizeof said[i], 0), sizeof said[i]);
+    for (int i = 0; i < 2; ++i) {
+        for (size_t at = 0; at < sizeof heard;) {
+            ssize_t n = kit_hear(&k, peers[i], heard + at, sizeof heard - at);
+
+            PL_CHECK(n > 0);
+            at += (size_t) n;
+        }
+        PL_EQ(memcmp(heard, said[i], sizeof heard), 0);
+    }
+    peer_close(peers[0]);
+    kit_done_with(&k, peers[1]);
 }
 
 /* ---- how bytes are written ---- */
