@@ -278,6 +278,20 @@ PL_TEST_EACH_BACKEND(after_close_write_the_peer_can_still_talk)
     kit_done(&k);
 }
 
+PL_TEST_EACH_BACKEND(half_close_is_over_in_the_turn_in_which_its_last_bytes_go)
+{
+    kit k;
+    int peer;
+
+    peer = kit_open_made(&k);
+    PL_EQ(pl_write_str(k.server.transport, "last"), 0);
+    PL_EQ(pl_close_write(k.server.transport), 0);
+    PL_EQ(pl_reactor_turn(k.reactor, 0), 0);
+    PL_STR_EQ(k.server.trace, "made fin");
+    kit_expect(&k, peer, "last");
+    kit_done_with(&k, peer);
+}
+
 PL_TEST_EACH_BACKEND(after_the_peers_half_close_it_can_still_be_talked_to)
 {
     kit k;
