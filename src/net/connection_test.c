@@ -21,6 +21,23 @@ PL_TEST_EACH_BACKEND(bytes_come_and_go)
     kit_done(&k);
 }
 
+PL_TEST_EACH_BACKEND(each_piece_is_heard_as_it_was_said)
+{
+    static const char *const pieces[] = {"one", "two and more", "3"};
+    kit k;
+    int peer;
+
+    kit_open(&k);
+    k.server.echo = true;
+    peer = kit_dial(&k);
+    for (int i = 0; i < 3; ++i) {
+        peer_say(peer, pieces[i]);
+        kit_expect(&k, peer, pieces[i]);
+    }
+    PL_STR_EQ(k.server.trace, "made data(one) data(two and more) data(3)");
+    kit_done_with(&k, peer);
+}
+
 PL_TEST_EACH_BACKEND(without_an_opinion_on_half_close_the_end_of_the_peer_closes)
 {
     kit k;
