@@ -1,6 +1,7 @@
 #include <malloc.h>
 
 #include "tests/net_kit.h"
+#include "tests/sim_stage.h"
 
 /* ---- the plain way ---- */
 
@@ -1208,6 +1209,97 @@ PL_TEST_EACH_BACKEND(three_thousand_are_answered_at_once)
         peer_close(peers[i]);
     k.server.trace[0] = '\0';
     kit_done(&k);
+}
+
+/* ---- a pause that the system hears of too late ---- */
+
+static pl_transport *halting;
+static char next_said;
+
+/* The first connection pauses whenever it has heard something; what the second one hears lets it go on. */
+static int halting_made(pl_protocol *self)
+{
+    if (!halting)
+        halting = self->transport;
+    return 0;
+}
+
+static void halting_data(pl_protocol *self, pl_slice in)
+{
+    if (self->transport != halting) {
+        pl_resume(halting);
+        return;
+    }
+    for (size_t i = 0; i < in.len; ++i)
+        PL_EQ(in.ptr[i], next_said++);
+    pl_pause(halting);
+}
+
+static void halting_lost(pl_protocol *self, const pl_failure *reason)
+{
+    (void) reason;
+    if (self->transport == halting)
+        pl_ignore(pl_reactor_stop(pl_scope_reactor(pl_transport_scope(self->transport))));
+}
+
+static int serve_halting(void *arg)
+{
+    static const pl_protocol_ops ops = {PL_PROTOCOL(pl_protocol), .connection_made = halting_made,
+                                        .data_received = halting_data,
+                                        .connection_lost = halting_lost};
+    pl_reactor *reactor;
+
+    (void) arg;
+    halting = NULL;
+    next_said = 'a';
+    PL_EQ(pl_reactor_new(NULL, &reactor), 0);
+    PL_EQ(pl_listen(pl_reactor_scope(reactor), "tcp:80", &(pl_listen_options){.protocol = &ops},
+                    NULL, NULL),
+          0);
+    PL_EQ(pl_reactor_run(reactor), 0);
+    pl_reactor_free(reactor);
+    return 0;
+}
+
+static void say_and_wait(pl_sim_peer *peer, char said)
+{
+    pl_ignore(pl_sim_say(peer, pl_slice_of(&said, 1)));
+    pl_sim_sleep(0.01);
+}
+
+/* Of each three the first is heard, the second held, and the third comes together with what lets both be heard. */
+static int say_to_halting(void *arg)
+{
+    pl_sim_peer *first = stage_dial("10.0.0.1:80"), *second = stage_dial("10.0.0.1:80");
+
+    (void) arg;
+    for (char said = 'a'; said <= 'x'; said = (char) (said + 3)) {
+        char third = (char) (said + 2);
+
+        say_and_wait(first, said);
+        say_and_wait(first, (char) (said + 1));
+        pl_ignore(pl_sim_say(second, pl_str("on")));
+        say_and_wait(first, third);
+        for (int i = 0; i < 3; ++i)
+            say_and_wait(second, '.');
+    }
+    pl_sim_hang_up(first);
+    pl_sim_sleep(0.1);
+    pl_sim_hang_up(second);
+    return 0;
+}
+
+PL_TEST(what_comes_too_late_to_be_paused_does_not_overtake_what_is_held)
+{
+    pl_sim_faults faults = {.rate = {[PL_SIM_LATE_CANCEL] = 1}, .latency_s = 0.001};
+
+    for (uint64_t seed = 1; seed <= 50; ++seed) {
+        stage s;
+
+        stage_open(&s, seed, &faults, serve_halting, say_to_halting);
+        stage_close(&s);
+        PL_EQ(next_said, 'x' + 1);
+    }
 }
 
 PL_TEST_MAIN

@@ -5,6 +5,7 @@
 #include <plait/sim.h>
 
 #include "base/memory.h"
+#include "os/sim/world.h"
 #include "tests/check.h"
 
 /* ---- what is the same for the same seed ---- */
@@ -41,7 +42,8 @@ static int serve_echo(void *arg)
     (void) arg;
     if (r < 0)
         return 1;
-    r = pl_listen(pl_reactor_scope(reactor), "tcp:7", &(pl_listen_options){.protocol = &ops}, NULL, NULL);
+    r = pl_listen(pl_reactor_scope(reactor), "tcp:7", &(pl_listen_options){.protocol = &ops}, NULL,
+                  NULL);
     if (r == 0)
         r = pl_reactor_run(reactor);
     pl_reactor_free(reactor);
@@ -130,6 +132,42 @@ PL_TEST(what_is_to_happen_happens_in_order_at_its_time)
     PL_EQ(n.at[2], 86400000000000);
     PL_EQ(pl_sim_events(n.sim), 3);
     pl_sim_free(n.sim);
+}
+
+static int64_t last_happened;
+static unsigned n_happened;
+
+static void check_in_order(pli_sim_event *event)
+{
+    PL_CHECK(event->at >= last_happened);
+    last_happened = event->at;
+    ++n_happened;
+}
+
+static void call_off_some(uint64_t seed)
+{
+    enum { EVENTS = 100 };
+    static pli_sim_event events[EVENTS];
+    pl_sim *sim;
+
+    last_happened = 0;
+    n_happened = 0;
+    PL_EQ(pl_sim_new(&(pl_sim_options){.seed = seed}, &sim), 0);
+    for (int i = 0; i < EVENTS; ++i) {
+        events[i].run = check_in_order;
+        pli_sim_schedule(sim, &events[i], (int64_t) (pl_sim_random(sim) % 1000000));
+    }
+    for (int i = 0; i < EVENTS; i += 2)
+        pli_sim_unschedule(sim, &events[i]);
+    PL_EQ(pl_sim_run(sim, -1), 0);
+    PL_EQ(n_happened, EVENTS / 2);
+    pl_sim_free(sim);
+}
+
+PL_TEST(what_is_called_off_leaves_the_others_in_their_order)
+{
+    for (uint64_t seed = 1; seed <= 300; ++seed)
+        call_off_some(seed);
 }
 
 static void stop_world(void *arg)
