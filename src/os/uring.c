@@ -27,6 +27,7 @@
 #include "base/buf.h"
 #include "base/memory.h"
 #include "os/backend.h"
+#include "os/fault.h"
 #include "os/socket.h"
 
 /* Newer than the headers that some systems have. */
@@ -349,7 +350,11 @@ static void io_adjust(uring_backend *self, pli_io *io)
 
 static int uring_want(pli_backend *base, pli_io *io, unsigned wants)
 {
+    int error = pli_fault(PLI_CALL_WATCH);
+
     PLI_ASSERT(!(io->state & REMOVED));
+    if (error < 0)
+        return error;
     io->wants = (uint8_t) (wants | (io->wants & (PLI_WANT_SEND | PLI_WANT_CONNECT)));
     io_adjust(uring_of(base), io);
     return 0;
@@ -365,8 +370,12 @@ static int uring_connect(pli_backend *base, pli_io *io, const struct sockaddr *a
                          socklen_t size)
 {
     uring_backend *self = uring_of(base);
-    struct io_uring_sqe *sqe = ring_sqe(self);
+    struct io_uring_sqe *sqe;
+    int error = pli_fault(PLI_CALL_CONNECT);
 
+    if (error < 0)
+        return error;
+    sqe = ring_sqe(self);
     io_uring_prep_connect(sqe, io->fd, address, size);
     io_armed(io, sqe, OP_CONNECT);
     /* The address is the caller's: it is read at submission. */
@@ -430,10 +439,12 @@ static void batch_add(uring_backend *self, pli_io *io, struct io_uring_sqe *sqe)
     uring_message *message = &self->messages[self->n_messages];
     size_t n = io->ops->gather(io, message->pieces, PIECES_MAX);
     int32_t size = (int32_t) pieces_size(message->pieces, n);
-    int flags = MSG_DONTWAIT | MSG_WAITALL | MSG_NOSIGNAL;
+    int flags = MSG_DONTWAIT | MSG_WAITALL | MSG_NOSIGNAL, error = pli_fault(PLI_CALL_SEND);
 
     PLI_ASSERT(n > 0 && self->n_batch < SQ_ENTRIES);
-    if (n == 1) {
+    if (error < 0) {
+        io_uring_prep_nop(sqe);
+    } else if (n == 1) {
         io_uring_prep_send(sqe, io->fd, message->pieces->iov_base, (size_t) size, flags);
     } else {
         message->head = (struct msghdr){.msg_iov = message->pieces, .msg_iovlen = n};
@@ -443,7 +454,7 @@ static void batch_add(uring_backend *self, pli_io *io, struct io_uring_sqe *sqe)
     }
     sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
     io_uring_sqe_set_data64(sqe, pack(OP_SEND, self->n_batch, 0));
-    self->batch[self->n_batch++] = (uring_send){io->slot, io->gen, size, size};
+    self->batch[self->n_batch++] = (uring_send){io->slot, io->gen, size, error < 0 ? error : size};
     io->state |= BATCHED;
 }
 
@@ -543,12 +554,28 @@ static void uring_flush(pli_backend *base)
 
 static void done_accept(pli_io *io, const struct io_uring_cqe *cqe)
 {
+    int error = pli_fault(PLI_CALL_ACCEPT);
+
     if (cqe->res == -ECANCELED)
         return;
-    if (io->wants & PLI_WANT_ACCEPT)
+    if (io->wants & PLI_WANT_ACCEPT && error == 0)
         io->ops->accepted(io, cqe->res, NULL, 0);
     else if (cqe->res >= 0)
         pli_socket_close(cqe->res);
+    if (io->wants & PLI_WANT_ACCEPT && error < 0)
+        io->ops->accepted(io, error, NULL, 0);
+}
+
+/* Whether a test lets this receive fail. */
+static bool receive_failed(pli_io *io)
+{
+    int error = pli_fault(PLI_CALL_RECEIVE);
+
+    if (error == 0)
+        return false;
+    io->wants &= (uint8_t) ~PLI_WANT_RECEIVE;
+    io->ops->receive_ended(io, error);
+    return true;
 }
 
 /* Takes the bytes of a completion out of its buffer. */
@@ -561,7 +588,7 @@ static void take_bytes(uring_backend *self, pli_io *io, const struct io_uring_cq
 
     PLI_ASSERT(i < BUFFERS && self->heads[i] + in.len <= BUFFER_BYTES && buf->refs > 0);
     self->heads[i] += (uint32_t) cqe->res;
-    if (io && !(io->state & REMOVED))
+    if (io && !(io->state & REMOVED) && !receive_failed(io))
         io->ops->received(io, buf, in);
     if (kernel_done) {
         /* The next holder is the kernel again, but only once all others have let go: see buffer_recycle. */
@@ -735,6 +762,8 @@ static int uring_wait(pli_backend *base, int64_t timeout_ns)
     struct io_uring_cqe *cqe;
     int r;
 
+    if (pli_fault(PLI_CALL_WAIT) < 0)
+        timeout_ns = 0; /* as one that is interrupted at once */
     buffers_publish(self);
     if (self->starved)
         feed_starved(self);
