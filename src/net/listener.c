@@ -385,16 +385,24 @@ static int open_unix(pl_port *port, const pl_endpoint *endpoint)
 }
 
 /* A descriptor that somebody has opened, bound and handed to this process; the original stays the caller's. */
-static int open_fd(const pl_endpoint *endpoint)
+static int open_fd(int fd)
 {
-    int type = pli_socket_type(endpoint->fd), listening = 0;
+    int type = pli_socket_type(fd), listening = 0;
 
     if (type < 0)
         return type;
-    if (type != SOCK_STREAM ||
-        pli_socket_get(endpoint->fd, SOL_SOCKET, SO_ACCEPTCONN, &listening) < 0 || !listening)
+    if (type != SOCK_STREAM || pli_socket_get(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening) < 0 ||
+        !listening)
         return -EINVAL;
-    return pli_fd_dup(endpoint->fd);
+    return pli_fd_dup(fd);
+}
+
+/* One that systemd has opened, by its place or its name. */
+static int open_systemd(const pl_endpoint *endpoint)
+{
+    int fd = pli_socket_activated(endpoint->host);
+
+    return fd < 0 ? fd : open_fd(fd);
 }
 
 static int open_endpoint(pl_port *port, const pl_endpoint *endpoint)
@@ -405,7 +413,9 @@ static int open_endpoint(pl_port *port, const pl_endpoint *endpoint)
     case PL_ENDPOINT_UNIX:
         return open_unix(port, endpoint);
     case PL_ENDPOINT_FD:
-        return open_fd(endpoint);
+        return open_fd(endpoint->fd);
+    case PL_ENDPOINT_SYSTEMD:
+        return open_systemd(endpoint);
     default:
         return PL_E_UNSUPPORTED; /* datagrams have no connections */
     }
