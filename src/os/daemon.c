@@ -330,9 +330,11 @@ int pli_identity_become(const pli_identity *self, bool effective)
 
 int pli_privileges_fix(void)
 {
-    int error = may_ask();
+    int error = pli_fault(PLI_CALL_PROCESS);
 
-    return error ? error : answer(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
+    if (error || pli_sim_here)
+        return error; /* a simulated process has none to gain */
+    return answer(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
 }
 
 int pli_file_give(int fd, const pli_identity *to)
