@@ -72,12 +72,21 @@ static void port_bury(pli_task *task)
     pli_free(port);
 }
 
-/* The last connection and the descriptor are gone: nobody looks at the factory any more. */
+/* Nobody looks at the factory any more: from here on it may be gone. */
+static void port_leave_factory(pl_port *port)
+{
+    pl_factory *factory = port->origin.factory;
+
+    port->origin.factory = NULL;
+    pli_factory_stop(factory);
+}
+
+/* The last connection and the descriptor are gone. */
 static void port_bury_when_over(pl_port *port)
 {
     if (!port->removed || port->connections || port->task.next)
         return;
-    pli_factory_stop(port->origin.factory);
+    port_leave_factory(port);
     pli_owned_remove(&port->owned);
     port->task.run = port_bury;
     pli_task_queue(&port->reactor->graves, &port->task);
@@ -130,6 +139,9 @@ static void port_scope_end(pli_owned *owned)
     port->stopped = pl_deferred_unref(port->stopped);
     port->drained = pl_deferred_unref(port->drained);
     port_close(port);
+    /* Its connections are younger, and have ended by now. The factory may be part of what ends next. */
+    if (!port->connections)
+        port_leave_factory(port);
 }
 
 /* Returns: the Deferred that is there, or a new one of which the port has a reference. */
