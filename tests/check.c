@@ -20,6 +20,7 @@
 #include <time.h>
 
 #include "os/sim/guest.h"
+#include "tests/coverage.h"
 #include "tests/torture.h"
 
 enum {
@@ -84,6 +85,7 @@ void check_fail(const char *file, int line, const char *format, ...)
     if (foreground)
         abort();
     torture_note();
+    coverage_dump();
     _exit(exit_failed);
 }
 
@@ -99,6 +101,7 @@ void check_skip(const char *reason)
     fflush(stderr);
     printf("\n#SKIP %s", reason);
     fflush(stdout);
+    coverage_dump();
     _exit(exit_skipped);
 }
 
