@@ -304,7 +304,8 @@ static void weblog_check(pl_swarm_run *run)
     int status = 0;
 
     check_ended(run, state->server, "plaitd");
-    if (pl_sim_ended(state->server, &status) && status != -SIGTERM && status != 0 && !any_fault(run))
+    if (pl_sim_ended(state->server, &status) && status != -SIGTERM && status != 0 &&
+        !any_fault(run))
         pl_swarm_fail(run, "nothing went wrong, and plaitd ended with status %d", status);
     for (unsigned i = 0; i < CLIENTS; ++i) {
         reader *r = &state->readers[i];
