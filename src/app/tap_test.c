@@ -6,7 +6,7 @@
 #include <sqlite3.h>
 #include <sys/stat.h>
 
-#include "tests/check.h"
+#include "tests/sim_stage.h"
 
 /* ---- the disk ---- */
 
@@ -326,6 +326,30 @@ PL_TEST(fields_that_a_new_version_has_no_more_are_gone)
     remove_disk();
 }
 
+PL_TEST(version_that_its_checksum_does_not_know_is_damage)
+{
+    pl_state_record *record = pli_record_new();
+    pl_failure *failure = NULL;
+    unsigned version;
+    sqlite3 *db;
+    pli_tap *tap;
+
+    make_disk();
+    save_new();
+    tap = open_tap(NULL);
+    PL_OK_(write_number(tap, 5));
+    pli_tap_close(tap);
+    PL_EQ(sqlite3_open(path, &db), SQLITE_OK);
+    PL_EQ(sqlite3_exec(db, "UPDATE state SET version = version + 1", NULL, NULL, NULL), SQLITE_OK);
+    PL_EQ(sqlite3_close(db), SQLITE_OK);
+    tap = open_tap(NULL);
+    PL_EQ(pli_tap_load(tap, "one:state", record, &version, &failure), PL_E_DAMAGED);
+    pl_failure_unref(failure);
+    pli_tap_close(tap);
+    pli_record_free(record);
+    remove_disk();
+}
+
 PL_TEST(each_write_is_counted_and_a_copy_is_of_the_same_lineage)
 {
     pl_application *application;
@@ -520,6 +544,38 @@ PL_TEST(failed_save_leaves_the_old_file)
     PL_CHECK(n > 5 && error == 0);
     pl_application_free(application);
     remove_disk();
+}
+
+/* ---- the power is cut ---- */
+
+static int save_in_world(void *arg)
+{
+    (void) arg;
+    save_new();
+    return 0;
+}
+
+static int open_in_world(void *arg)
+{
+    (void) arg;
+    pli_tap_close(open_tap(NULL));
+    return 0;
+}
+
+/* All that can be lost is. */
+PL_TEST(saved_application_is_there_after_a_power_cut)
+{
+    pl_sim_faults faults = {.rate = {[PL_SIM_WRITE_LOST] = 1, [PL_SIM_NAME_LOST] = 1}};
+    stage s;
+
+    snprintf(path, sizeof path, "/test.tap");
+    stage_open(&s, 1, &faults, save_in_world, NULL);
+    stage_run(&s, 1);
+    PL_CHECK(pl_sim_ended(s.serves, NULL));
+    pl_sim_crash(s.server);
+    pl_sim_boot(s.server);
+    s.serves = pl_sim_spawn(s.server, "again", open_in_world, NULL);
+    stage_close(&s);
 }
 
 PL_TEST_MAIN

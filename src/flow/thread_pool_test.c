@@ -144,6 +144,34 @@ PL_TEST_EACH_BACKEND(pool_works_at_as_many_things_as_it_has_threads)
     pl_reactor_free(reactor);
 }
 
+static uintptr_t begun[3];
+static unsigned n_begun;
+
+/* There is one thread only. */
+static int note_begun(void *arg, void **ret_value)
+{
+    (void) ret_value;
+    begun[n_begun++] = (uintptr_t) arg;
+    return 0;
+}
+
+PL_TEST_EACH_BACKEND(work_is_begun_in_the_order_of_asking)
+{
+    static gate g;
+
+    gate_init(&g);
+    make_reactor(1);
+    watch(pl_defer_to_thread(root(), pass_gate, &g));
+    gate_await(&g, 1);
+    for (uintptr_t i = 0; i < 3; ++i)
+        watch(pl_defer_to_thread(root(), note_begun, (void *) i));
+    gate_open(&g);
+    turn_until(&n_values, 4);
+    for (uintptr_t i = 0; i < 3; ++i)
+        PL_EQ(begun[i], i);
+    pl_reactor_free(reactor);
+}
+
 PL_TEST(work_beyond_the_queue_fails_with_limit)
 {
     static gate g;

@@ -398,6 +398,23 @@ PL_TEST_EACH_BACKEND(client_that_is_stopped_while_it_connects_or_waits_connects_
     }
 }
 
+PL_TEST_EACH_BACKEND(client_that_is_stopped_between_two_attempts_makes_no_more)
+{
+    pl_reconnect_options options = {.first_s = 0.01, .factor = 1, .jitter = -1};
+    unsigned made_before;
+
+    start();
+    breaks_left = 1;
+    reconnect(&options);
+    turn_until(&n_delays, 1);
+    made_before = n_made;
+    pl_client_stop(client);
+    for (int i = 0; i < 10; ++i)
+        PL_OK_(pl_reactor_turn(reactor, 0.01));
+    PL_EQ(n_made, made_before);
+    finish();
+}
+
 PL_TEST_EACH_BACKEND(client_ends_with_its_scope_in_any_state)
 {
     for (int turns = 0; turns < 5; ++turns) {

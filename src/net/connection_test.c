@@ -484,6 +484,52 @@ PL_TEST_EACH_BACKEND(drained_follows_a_full_queue)
     kit_done_with(&k, peer);
 }
 
+PL_TEST_EACH_BACKEND(drained_is_told_once_for_each_time_that_the_queue_was_full)
+{
+    kit k;
+    int peer;
+
+    kit_open(&k);
+    k.server.on[ON_MADE] = fill;
+    peer = kit_dial_made(&k);
+    KIT_UNTIL(&k, strstr(k.server.trace, "drained"));
+    for (int i = 0; i < 3; ++i) {
+        PL_EQ(pl_write_str(k.server.transport, "a little"), 0);
+        PL_CHECK(kit_rests(&k));
+    }
+    PL_STR_EQ(k.server.trace, "made drained");
+    kit_done_with(&k, peer);
+}
+
+static size_t queued_at_drained;
+
+static void note_queued(kit_side *side)
+{
+    queued_at_drained = pl_queued(side->transport);
+}
+
+PL_TEST_EACH_BACKEND(drained_waits_until_the_queue_is_down_to_the_low_mark)
+{
+    static const pl_marks marks = {.queue_bytes_low = 1000, .queue_bytes_high = 2 << 20};
+    static char sink[1 << 12];
+    kit k;
+    int peer;
+
+    kit_open(&k);
+    k.server.count_only = true;
+    k.server.on[ON_DRAINED] = note_queued;
+    queued_at_drained = SIZE_MAX;
+    peer = kit_dial_made(&k);
+    fill_up(&k);
+    pl_set_marks(k.server.transport, &marks);
+    while (queued_at_drained == SIZE_MAX) {
+        pl_ignore((int) peer_hear(peer, sink, sizeof sink));
+        PL_EQ(pl_reactor_turn(k.reactor, 0), 0);
+    }
+    PL_CHECK(queued_at_drained <= 1000);
+    kit_done_with(&k, peer);
+}
+
 PL_TEST_EACH_BACKEND(waiting_for_a_peer_that_does_not_read_rests)
 {
     kit k;
@@ -493,6 +539,24 @@ PL_TEST_EACH_BACKEND(waiting_for_a_peer_that_does_not_read_rests)
     k.server.count_only = true;
     peer = kit_dial_made(&k);
     fill_up(&k);
+    PL_CHECK(kit_rests(&k));
+    kit_done_with(&k, peer);
+}
+
+PL_TEST_EACH_BACKEND(when_what_waited_for_room_is_all_out_it_rests)
+{
+    static char sink[1 << 16];
+    kit k;
+    int peer;
+
+    kit_open(&k);
+    k.server.count_only = true;
+    peer = kit_dial_made(&k);
+    fill_up(&k);
+    while (pl_queued(k.server.transport)) {
+        pl_ignore((int) peer_hear(peer, sink, sizeof sink));
+        PL_EQ(pl_reactor_turn(k.reactor, 0), 0);
+    }
     PL_CHECK(kit_rests(&k));
     kit_done_with(&k, peer);
 }
@@ -597,6 +661,61 @@ PL_TEST_EACH_BACKEND(a_producer_whose_connection_closes_in_drained_is_stopped_an
     kit_done(&k);
 }
 
+/* Writes a piece each time that it is asked. */
+typedef struct pulled_producer {
+    pl_producer base;
+    pl_transport *transport;
+    size_t piece;
+    unsigned asked;
+} pulled_producer;
+
+static void write_a_piece(pl_producer *base)
+{
+    static const char bytes[1 << 16];
+    pulled_producer *self = (pulled_producer *) base;
+
+    ++self->asked;
+    PL_CHECK(pl_write(self->transport, pl_slice_of(bytes, self->piece)) >= 0);
+}
+
+PL_TEST_EACH_BACKEND(a_pull_producer_is_asked_for_more_only_when_there_is_room)
+{
+    static const pl_producer_ops ops = {sizeof ops, write_a_piece, NULL, NULL};
+    pulled_producer producer = {.base = {&ops}, .piece = 1 << 16};
+    kit k;
+    int peer;
+
+    kit_open(&k);
+    k.server.count_only = true;
+    peer = kit_dial_made(&k);
+    producer.transport = k.server.transport;
+    PL_EQ(pl_register_producer(k.server.transport, &producer.base, PL_PULL_PRODUCER), 0);
+    PL_CHECK(kit_rests(&k));
+    PL_CHECK(producer.asked > 1);
+    PL_CHECK(pl_queued(k.server.transport) <= (1 << 16) + (16 << 10));
+    kit_done_with(&k, peer);
+}
+
+static void count_release(void *arg)
+{
+    ++*(unsigned *) arg;
+}
+
+PL_TEST_EACH_BACKEND(a_buffer_that_is_refused_is_given_back)
+{
+    static const char bytes[] = "never sent";
+    unsigned released = 0;
+    kit k;
+    int peer;
+
+    peer = kit_open_made(&k);
+    pl_close(k.server.transport);
+    PL_EQ(pl_write_buf(k.server.transport, pl_buf_wrap(pl_str(bytes), count_release, &released)),
+          PL_E_CLOSED);
+    PL_EQ(released, 1);
+    kit_done_with(&k, peer);
+}
+
 PL_TEST_EACH_BACKEND(a_write_beyond_the_hard_mark_is_refused_whole)
 {
     static const pl_marks marks = {
@@ -643,6 +762,34 @@ PL_TEST_EACH_BACKEND(marks_below_what_is_queued_refuse_all)
     pl_set_marks(k.server.transport, &marks);
     PL_EQ(pl_write(k.server.transport, pl_slice_of(bytes, 1)), PL_E_LIMIT);
     kit_done_with(&k, peer);
+}
+
+/* What is received is sent on from where it lies, and nothing may come to lie there before it is out. */
+PL_TEST_EACH_BACKEND(two_that_are_echoed_in_one_turn_get_their_own_bytes)
+{
+    static char said[2][8192], heard[8192];
+    int peers[2];
+    kit k;
+
+    kit_open(&k);
+    k.server.echo = k.server.count_only = true;
+    for (int i = 0; i < 2; ++i) {
+        memset(said[i], 'a' + i, sizeof said[i]);
+        peers[i] = kit_dial_made(&k);
+    }
+    for (int i = 0; i < 2; ++i)
+        PL_EQ(peer_send(peers[i], said[i], sizeof said[i], 0), sizeof said[i]);
+    for (int i = 0; i < 2; ++i) {
+        for (size_t at = 0; at < sizeof heard;) {
+            ssize_t n = kit_hear(&k, peers[i], heard + at, sizeof heard - at);
+
+            PL_CHECK(n > 0);
+            at += (size_t) n;
+        }
+        PL_EQ(memcmp(heard, said[i], sizeof heard), 0);
+    }
+    peer_close(peers[0]);
+    kit_done_with(&k, peers[1]);
 }
 
 /* ---- how bytes are written ---- */

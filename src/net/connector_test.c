@@ -2,6 +2,7 @@
 #include <malloc.h>
 
 #include "tests/net_kit.h"
+#include "tests/sim_stage.h"
 
 /* ---- what comes of it ---- */
 
@@ -420,6 +421,64 @@ PL_TEST(select_does_not_connect_beyond_its_reach)
     KIT_UNTIL(&k, o.fired);
     PL_EQ(o.code, 0);
     kit_done(&k);
+}
+
+/* ---- more than one address ---- */
+
+static double connecting_took;
+
+static int answer_who_comes(void *arg)
+{
+    pl_sim_peer *peer = stage_answer("10.0.0.1:80");
+    char byte;
+
+    (void) arg;
+    PL_EQ(pl_sim_hear(peer, &byte, 1), 0);
+    pl_sim_hang_up(peer);
+    return 0;
+}
+
+static int connect_by_name(void *arg)
+{
+    outcome o;
+    double begin;
+    kit k;
+
+    (void) arg;
+    pl_sim_sleep(1);
+    kit_open_reactor(&k);
+    begin = stage_now();
+    connect_to(&k, "tcp:server.test:80", &o);
+    KIT_UNTIL(&k, o.fired);
+    PL_EQ(o.code, 0);
+    connecting_took = stage_now() - begin;
+    pl_close(k.client.transport);
+    KIT_UNTIL(&k, k.client.lost);
+    kit_done(&k);
+    return 0;
+}
+
+/* The server has two addresses, the first of which leads nowhere. */
+static void connect_with_first_address(const char *address)
+{
+    stage s;
+
+    stage_open(&s, 1, NULL, answer_who_comes, connect_by_name);
+    PL_EQ(pl_sim_resolve(s.sim, "server.test", address), 0);
+    PL_EQ(pl_sim_resolve(s.sim, "server.test", "10.0.0.1"), 0);
+    stage_close(&s);
+}
+
+PL_TEST(when_one_address_refuses_the_next_is_tried_at_once)
+{
+    connect_with_first_address("10.0.0.2");
+    PL_CHECK(connecting_took < 0.3);
+}
+
+PL_TEST(when_one_address_does_not_answer_the_next_is_tried_after_a_third_of_a_second)
+{
+    connect_with_first_address("10.9.9.9");
+    PL_CHECK(connecting_took >= 0.3 && connecting_took < 0.5);
 }
 
 PL_TEST_MAIN

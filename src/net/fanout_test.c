@@ -24,6 +24,7 @@ static pl_fanout *fanout;
 static pl_port *port;
 static peer peers[PEERS_MAX];
 static unsigned n_made, n_lost;
+static pl_transport *last_made;
 static int lost_code;
 static uint64_t replay;
 static bool pulls;
@@ -35,6 +36,7 @@ static int subscriber_connection_made(pl_protocol *self)
                       : pl_fanout_join(fanout, self->transport, replay);
 
     ++n_made;
+    last_made = self->transport;
     return error;
 }
 
@@ -212,6 +214,20 @@ PL_TEST_EACH_BACKEND(slow_member_is_told_exactly_how_many_it_missed)
     PL_EQ(check_sequence(slow, 0), 40000);
     pl_fanout_get_stats(fanout, &stats);
     PL_CHECK(stats.skipped > 0);
+    stop();
+}
+
+/* Two chunks of the backlog at most: the one that made it full, and what was there before. */
+PL_TEST_EACH_BACKEND(member_that_does_not_read_has_no_more_queued_than_makes_it_full)
+{
+    start(NULL);
+    dial(0);
+    for (int i = 0; i < 30000; ++i) {
+        PL_EQ(publish(500), 0);
+        if (i % 1000 == 0)
+            turns(1);
+        PL_CHECK(pl_queued(last_made) <= 2 * 65536);
+    }
     stop();
 }
 

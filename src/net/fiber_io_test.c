@@ -538,12 +538,17 @@ PL_TEST_EACH_BACKEND(many_fibers_may_send_at_once)
 
 /* ---- a fiber that does not read ---- */
 
+static bool first_read_late; /* it reads a byte before it lets the others wait */
+
 static int read_late(pl_transport *t, void *arg)
 {
     pl_deferred **start = arg;
     pl_slice in;
     size_t at = 0;
-    int n = pl_await(*start, NULL, NULL);
+    int n = first_read_late ? pl_read_exactly(t, 1, &in) : 0;
+
+    at = n > 0;
+    n = pl_await(*start, NULL, NULL);
 
     while (n >= 0 && (n = pl_read(t, &in)) > 0) {
         PL_CHECK(at + in.len <= BULK && memcmp(in.ptr, bulk + at, in.len) == 0);
@@ -554,7 +559,7 @@ static int read_late(pl_transport *t, void *arg)
     return n;
 }
 
-PL_TEST_EACH_BACKEND(what_arrives_while_the_fiber_does_not_read_waits_in_the_kernel)
+static void check_waits_in_the_kernel(void)
 {
     pl_deferred *start;
     size_t sent = 0;
@@ -579,6 +584,17 @@ PL_TEST_EACH_BACKEND(what_arrives_while_the_fiber_does_not_read_waits_in_the_ker
         turn();
     PL_CHECK(start == NULL);
     end();
+}
+
+PL_TEST_EACH_BACKEND(what_arrives_before_the_fiber_reads_waits_in_the_kernel)
+{
+    check_waits_in_the_kernel();
+}
+
+PL_TEST_EACH_BACKEND(what_arrives_when_the_fiber_has_read_waits_in_the_kernel)
+{
+    first_read_late = true;
+    check_waits_in_the_kernel();
 }
 
 /* ---- the end of the connection ---- */

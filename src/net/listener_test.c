@@ -677,4 +677,23 @@ PL_TEST_EACH_BACKEND(ten_thousand_come_and_go)
     kit_done(&k);
 }
 
+PL_TEST_EACH_BACKEND(who_comes_as_the_port_stops_is_not_kept_by_nobody)
+{
+    for (int i = 0; i < 20; ++i) {
+        kit k;
+        int peer;
+
+        kit_open(&k);
+        if (i % 2)
+            PL_CHECK(kit_rests(&k));
+        peer = kit_dial(&k);
+        pl_port_stop(k.port);
+        PL_CHECK(kit_rests(&k));
+        if (k.server.made)
+            pl_close(k.server.transport);
+        PL_CHECK(kit_hear(&k, peer, (char[1]){0}, 1) <= 0);
+        kit_done_with(&k, peer);
+    }
+}
+
 PL_TEST_MAIN

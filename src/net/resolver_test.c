@@ -2,7 +2,7 @@
 
 #include <plait/plait.h>
 
-#include "tests/check.h"
+#include "tests/sim_stage.h"
 
 /* A reactor, and what came of the one thing that a test waits for. */
 static pl_reactor *reactor;
@@ -61,6 +61,37 @@ PL_TEST(resolver_of_one_family_gives_no_other)
     for (size_t i = 0; i < found->n; ++i)
         PL_EQ(found->at[i].family, PL_IPV4);
     pl_reactor_free(reactor);
+}
+
+static int look_up_many(void *arg)
+{
+    static const char *const expected[] = {"10.0.0.9", "fd00::1", "10.0.0.8", "fd00::2",
+                                           "10.0.0.7"};
+
+    (void) arg;
+    look_up("many.test", PL_NO_ADDRESS);
+    PL_EQ(failed, 0);
+    PL_EQ(found->n, 5);
+    for (size_t i = 0; i < 5; ++i) {
+        pl_address address;
+
+        PL_OK_(pl_address_parse(expected[i], 4711, &address));
+        PL_CHECK(pl_address_equal(&found->at[i], &address));
+    }
+    pl_reactor_free(reactor);
+    return 0;
+}
+
+PL_TEST(resolver_gives_the_families_in_turn)
+{
+    static const char *const addresses[] = {"10.0.0.9", "10.0.0.8", "10.0.0.7", "fd00::1",
+                                            "fd00::2"};
+    stage s;
+
+    stage_open(&s, 1, NULL, look_up_many, NULL);
+    for (size_t i = 0; i < 5; ++i)
+        PL_EQ(pl_sim_resolve(s.sim, "many.test", addresses[i]), 0);
+    stage_close(&s);
 }
 
 PL_TEST_EACH_BACKEND(resolver_fails_for_a_name_that_does_not_exist)

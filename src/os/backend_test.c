@@ -5,6 +5,7 @@
 
 #include "base/memory.h"
 #include "os/backend.h"
+#include "os/clock.h"
 #include "os/socket.h"
 #include "tests/check.h"
 #include "tests/peer.h"
@@ -245,6 +246,18 @@ PL_TEST_EACH_BACKEND(a_short_send_goes_on_when_there_is_room)
     }
     PL_EQ(e.out_left, 0);
     ends_close(&e, 1);
+}
+
+PL_TEST_EACH_BACKEND(a_wait_is_never_shorter_than_it_may_be)
+{
+    open_backend();
+    for (int i = 0; i < 10; ++i) {
+        int64_t begin = pli_clock_now();
+
+        turn(1900000);
+        PL_CHECK(pli_clock_now() - begin >= 1900000);
+    }
+    backend = pli_backend_close(backend);
 }
 
 PL_TEST_EACH_BACKEND(what_is_removed_hears_only_that)

@@ -468,6 +468,35 @@ PL_TEST(faults_of_a_disk_strike_where_they_are_told_to)
     pl_sim_free(self.sim);
 }
 
+/* The disk is full in the middle of a write, and has room again when the rest is to be written. */
+static int write_with_a_break(void *arg)
+{
+    static const pl_slice pieces[] = {{"one ", 4}, {"two ", 4}, {"three", 5}};
+    int fd = pli_file_open_as("/broken", PLI_FILE_READ | PLI_FILE_WRITE | PLI_FILE_CREATE, 0600);
+    char text[16] = "";
+    int error;
+
+    (void) arg;
+    do {
+        pl_sim_fault_at(pli_sim_process(), PL_SIM_DISK_FULL, 3, false);
+        error = pli_file_write_pieces_at(fd, 0, pieces, 3);
+    } while (error == -ENOSPC); /* nothing was left of that piece */
+    PL_EQ(error, 0);
+    PL_EQ(pli_file_read_at(fd, 0, text, sizeof text, NULL, 0), 13);
+    PL_STR_EQ(text, "one two three");
+    pli_file_close(fd);
+    return 0;
+}
+
+PL_TEST(pieces_go_on_where_a_write_was_short)
+{
+    world self = world_new(NULL);
+
+    for (int i = 0; i < 20; ++i)
+        run(&self, write_with_a_break, NULL);
+    pl_sim_free(self.sim);
+}
+
 /* How long "/unsafe" is after a crash; -ENOENT. */
 static int64_t crash_with(const pl_sim_faults *faults, int throws)
 {

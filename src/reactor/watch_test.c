@@ -75,6 +75,30 @@ PL_TEST_EACH_BACKEND(what_stays_readable_is_told_again)
     bench_close(&b);
 }
 
+PL_TEST_EACH_BACKEND(a_watch_can_be_changed_after_an_older_one_has_ended)
+{
+    seen others[2] = {{.empty = -1}, {.empty = -1}};
+    int fds[2];
+    bench b;
+
+    bench_open(&b, PL_READABLE);
+    PL_EQ(peer_pair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
+    for (int i = 0; i < 2; ++i)
+        PL_EQ(pl_watch_fd(b.k.scope, fds[i], PL_READABLE, see, &others[i], &others[i].watch), 0);
+    PL_CHECK(kit_rests(&b.k));
+    pl_watch_end(b.seen.watch);
+    PL_EQ(pl_watch_set(others[1].watch, PL_WRITABLE), 0);
+    KIT_UNTIL(&b.k, others[1].calls);
+    PL_EQ(others[1].events, PL_WRITABLE);
+    PL_EQ(others[0].calls, 0);
+    kit_end(&b.k);
+    peer_close(fds[0]);
+    peer_close(fds[1]);
+    peer_close(b.near);
+    peer_close(b.far);
+    kit_done(&b.k);
+}
+
 PL_TEST_EACH_BACKEND(room_to_write_is_told)
 {
     bench b;

@@ -51,6 +51,14 @@ PL_TEST(a_length_above_the_limit_is_refused_before_its_string_arrives)
     check("1:a,4294967297:x", "[a]!-5007");
 }
 
+PL_TEST(a_length_above_the_largest_limit_there_is_does_not_wrap)
+{
+    static const uint32_t most = UINT32_MAX;
+
+    check_every_split(run_netstring, &most, pl_str("4294967296:"), "!-5007");
+    check_every_split(run_netstring, &most, pl_str("42949672980:"), "!-5007");
+}
+
 PL_TEST(random_input_comes_out_the_same_however_it_is_split)
 {
     uint64_t seed = check_seed();
