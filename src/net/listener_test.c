@@ -412,7 +412,7 @@ PL_TEST_EACH_BACKEND(a_factory_may_be_freed_when_the_scope_of_its_port_has_ended
     int peer;
     kit k;
 
-    *f = (test_factory) {.base.ops = &test_factory_ops, .answer = &kit_server_ops};
+    *f = (test_factory){.base.ops = &test_factory_ops, .answer = &kit_server_ops};
     kit_open_reactor(&k);
     kit_listen(&k, LOOPBACK, &(pl_listen_options){.factory = &f->base});
     peer = kit_dial_made(&k);

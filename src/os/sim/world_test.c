@@ -41,7 +41,8 @@ static int serve_echo(void *arg)
     (void) arg;
     if (r < 0)
         return 1;
-    r = pl_listen(pl_reactor_scope(reactor), "tcp:7", &(pl_listen_options){.protocol = &ops}, NULL, NULL);
+    r = pl_listen(pl_reactor_scope(reactor), "tcp:7", &(pl_listen_options){.protocol = &ops}, NULL,
+                  NULL);
     if (r == 0)
         r = pl_reactor_run(reactor);
     pl_reactor_free(reactor);
