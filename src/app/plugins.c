@@ -27,7 +27,7 @@ typedef struct gathering {
 
 static int add_plugin(gathering *self, const pl_plugin *plugin)
 {
-    const pl_plugin **grown = pli_realloc(self->plugins, (self->n + 2) * sizeof *grown);
+    const pl_plugin **grown = pli_realloc(self->plugins, (self->n + 2) * sizeof(void *));
 
     if (!grown)
         return -ENOMEM;
@@ -43,7 +43,7 @@ static int check(const gathering *self, const pl_plugin *plugin, const char *pat
     if (plugin->abi != PL_PLUGIN_ABI || plugin->size != sizeof *plugin)
         snprintf(self->text, self->size,
                  "%s: built for plugins of ABI %u, and this program has %u: build it anew", path,
-                 plugin->abi, PL_PLUGIN_ABI);
+                 (unsigned) plugin->abi, (unsigned) PL_PLUGIN_ABI);
     else if (!plugin->name || !pli_service_name_ok(plugin->name) || !plugin->summary ||
              !plugin->make)
         snprintf(self->text, self->size, "%s: a plugin has no name, summary or make()", path);
@@ -132,8 +132,7 @@ static int add_folder(gathering *self, const char *folder)
 int pli_plugins_gather(const pl_plugin *const *own, const pl_texts *folders,
                        const pl_plugin ***ret_plugins, char *reterr_text, size_t size)
 {
-    gathering self = {
-        .plugins = pli_alloc_zero(sizeof *self.plugins), .text = reterr_text, .size = size};
+    gathering self = {.plugins = pli_alloc_zero(sizeof(void *)), .text = reterr_text, .size = size};
     int error = self.plugins ? 0 : -ENOMEM;
 
     for (; error == 0 && *own; ++own)

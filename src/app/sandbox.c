@@ -338,16 +338,20 @@ static int allow_threads(scmp_filter_ctx filter)
     return error;
 }
 
+/* The rule is for calls whose n-th argument is that. */
+static struct scmp_arg_cmp argument_is(unsigned n, uint64_t value)
+{
+    return (struct scmp_arg_cmp){.arg = n, .op = SCMP_CMP_EQ, .datum_a = value};
+}
+
 /* Signals to nobody but itself. */
 static int allow_own_signals(scmp_filter_ctx filter)
 {
-    scmp_datum_t self = pli_process_id();
-    int error =
-        seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1, SCMP_A0(SCMP_CMP_EQ, self));
+    struct scmp_arg_cmp self = argument_is(0, pli_process_id());
+    int error = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1, self);
 
     if (error == 0)
-        error =
-            seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(kill), 1, SCMP_A0(SCMP_CMP_EQ, self));
+        error = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(kill), 1, self);
     return error;
 }
 
@@ -359,10 +363,10 @@ static int allow_sockets(scmp_filter_ctx filter)
 
     for (size_t i = 0; error == 0 && i < sizeof families / sizeof *families; ++i)
         error = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1,
-                                 SCMP_A0(SCMP_CMP_EQ, families[i]));
+                                 argument_is(0, families[i]));
     if (error == 0)
         error = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 2,
-                                 SCMP_A0(SCMP_CMP_EQ, AF_NETLINK), SCMP_A2(SCMP_CMP_EQ, 0));
+                                 argument_is(0, AF_NETLINK), argument_is(2, 0));
     return error;
 }
 
@@ -376,13 +380,12 @@ static int allow_some(scmp_filter_ctx filter)
 
     for (size_t i = 0; error == 0 && i < sizeof requests / sizeof *requests; ++i)
         error = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1,
-                                 SCMP_A1(SCMP_CMP_EQ, requests[i]));
+                                 argument_is(1, requests[i]));
     for (size_t i = 0; error == 0 && i < sizeof options / sizeof *options; ++i)
         error = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(prctl), 1,
-                                 SCMP_A0(SCMP_CMP_EQ, options[i]));
+                                 argument_is(0, options[i]));
     if (error == 0) /* asking, of oneself */
-        error = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 1,
-                                 SCMP_A2(SCMP_CMP_EQ, 0));
+        error = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 1, argument_is(2, 0));
     return error;
 }
 
@@ -409,7 +412,7 @@ static int calls_close(void)
         return 0;
     filter = seccomp_init(SCMP_ACT_ERRNO(EPERM));
     if (filter) {
-        error = seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2); /* a tree, not a list */
+        pl_ignore(seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2)); /* a tree, not a list */
         error = allow_calls(filter);
     }
     if (error == 0)
