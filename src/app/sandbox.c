@@ -342,12 +342,12 @@ static int allow_threads(scmp_filter_ctx filter)
 static int allow_own_signals(scmp_filter_ctx filter)
 {
     scmp_datum_t self = pli_process_id();
-    int error =
-        seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1, SCMP_A0(SCMP_CMP_EQ, self));
+    int error = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1,
+                                 SCMP_A0(SCMP_CMP_EQ, self, 0));
 
     if (error == 0)
-        error =
-            seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(kill), 1, SCMP_A0(SCMP_CMP_EQ, self));
+        error = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(kill), 1,
+                                 SCMP_A0(SCMP_CMP_EQ, self, 0));
     return error;
 }
 
@@ -359,10 +359,10 @@ static int allow_sockets(scmp_filter_ctx filter)
 
     for (size_t i = 0; error == 0 && i < sizeof families / sizeof *families; ++i)
         error = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1,
-                                 SCMP_A0(SCMP_CMP_EQ, families[i]));
+                                 SCMP_A0(SCMP_CMP_EQ, families[i], 0));
     if (error == 0)
         error = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 2,
-                                 SCMP_A0(SCMP_CMP_EQ, AF_NETLINK), SCMP_A2(SCMP_CMP_EQ, 0));
+                                 SCMP_A0(SCMP_CMP_EQ, AF_NETLINK, 0), SCMP_A2(SCMP_CMP_EQ, 0, 0));
     return error;
 }
 
@@ -376,13 +376,13 @@ static int allow_some(scmp_filter_ctx filter)
 
     for (size_t i = 0; error == 0 && i < sizeof requests / sizeof *requests; ++i)
         error = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1,
-                                 SCMP_A1(SCMP_CMP_EQ, requests[i]));
+                                 SCMP_A1(SCMP_CMP_EQ, requests[i], 0));
     for (size_t i = 0; error == 0 && i < sizeof options / sizeof *options; ++i)
         error = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(prctl), 1,
-                                 SCMP_A0(SCMP_CMP_EQ, options[i]));
+                                 SCMP_A0(SCMP_CMP_EQ, options[i], 0));
     if (error == 0) /* asking, of oneself */
         error = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 1,
-                                 SCMP_A2(SCMP_CMP_EQ, 0));
+                                 SCMP_A2(SCMP_CMP_EQ, 0, 0));
     return error;
 }
 
