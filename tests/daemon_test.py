@@ -283,13 +283,14 @@ def log_that_cannot_be_rotated_goes_on_and_says_so(folder):
 
 
 def wait_for_text(path, text):
-    """Of a file that somebody writes: follows it with inotify's poor relative, a FIFO of tail."""
+    """Of a file that somebody writes, and that need not be there yet."""
     with subprocess.Popen(["tail", "-n", "+1", "-F", path], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as follower:
-        for line in follower.stdout:
-            if text in line:
-                follower.kill()
-                return
-    raise AssertionError(f"{path} never had {text!r}")
+        patience = threading.Timer(PATIENCE_S, follower.kill)
+        patience.start()
+        found = any(text in line for line in follower.stdout)
+        patience.cancel()
+        follower.kill()
+    assert found, f"{path} never had {text!r}"
 
 
 def hangup_opens_the_log_anew(folder):
