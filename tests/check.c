@@ -120,6 +120,7 @@ __attribute__((noreturn)) static void abort_into(int output, void (*run)(void))
 {
     setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
     dup2(output, STDERR_FILENO);
+    coverage_dump_at_abort();
     run();
     _exit(0);
 }

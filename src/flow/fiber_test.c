@@ -918,6 +918,45 @@ PL_TEST_EACH_BACKEND(stack_is_enough_for_printf)
     end();
 }
 
+static int use_the_stack(void *arg)
+{
+    volatile char bytes[64 << 10];
+
+    (void) arg;
+    for (size_t i = 0; i < sizeof bytes; i += 1024)
+        bytes[i] = 1;
+    PL_SUCCEEDS(pl_fiber_yield());
+    return bytes[0];
+}
+
+static long resident_bytes(void)
+{
+    FILE *file = fopen("/proc/self/statm", "r");
+    long pages = 0;
+
+    PL_CHECK(file);
+    PL_EQ(fscanf(file, "%*d %ld", &pages), 1);
+    fclose(file);
+    return pages * sysconf(_SC_PAGESIZE);
+}
+
+PL_TEST(most_of_the_stacks_that_rest_have_no_memory)
+{
+    long before;
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    PL_SKIP("the sanitizers' own memory is far more");
+#endif
+    begin();
+    before = resident_bytes();
+    for (int i = 0; i < 500; i++)
+        PL_CHECK(pl_spawn(scope, use_the_stack, NULL));
+    for (int i = 0; i < 4; i++)
+        PL_SUCCEEDS(pl_reactor_turn(reactor, 0));
+    PL_CHECK(resident_bytes() - before < 16 << 20); /* they had 32 MiB */
+    end();
+}
+
 /* Values in registers of all kinds, over suspensions. */
 static int keeps_values(void *arg)
 {

@@ -429,4 +429,18 @@ PL_TEST(looping_call_of_a_second_is_called_each_second_of_a_day_and_never_early)
     pl_testing_close(&kit);
 }
 
+/* The wheel's ticks are a millisecond: each call is late by up to as much, and the next one must not be late by that, too. */
+PL_TEST(looping_call_between_two_milliseconds_does_not_drift)
+{
+    pl_testing kit;
+
+    pl_testing_open(&kit, NULL);
+    reactor = kit.reactor;
+    PL_OK_(pl_looping_call_start(kit.scope, 0.0025, false, note, NULL, &loop));
+    pl_testing_advance(&kit, 1.001);
+    PL_EQ(n_calls, 400);
+    PL_EQ(missed_sum, 0);
+    pl_testing_close(&kit);
+}
+
 PL_TEST_MAIN

@@ -21,6 +21,23 @@ PL_TEST_EACH_BACKEND(bytes_come_and_go)
     kit_done(&k);
 }
 
+PL_TEST_EACH_BACKEND(each_piece_is_heard_as_it_was_said)
+{
+    static const char *const pieces[] = {"one", "two and more", "3"};
+    kit k;
+    int peer;
+
+    kit_open(&k);
+    k.server.echo = true;
+    peer = kit_dial(&k);
+    for (int i = 0; i < 3; ++i) {
+        peer_say(peer, pieces[i]);
+        kit_expect(&k, peer, pieces[i]);
+    }
+    PL_STR_EQ(k.server.trace, "made data(one) data(two and more) data(3)");
+    kit_done_with(&k, peer);
+}
+
 PL_TEST_EACH_BACKEND(without_an_opinion_on_half_close_the_end_of_the_peer_closes)
 {
     kit k;
@@ -276,6 +293,20 @@ PL_TEST_EACH_BACKEND(after_close_write_the_peer_can_still_talk)
     KIT_UNTIL(&k, k.server.lost);
     PL_STR_EQ(k.server.trace, "made fin data(still here) eof lost(PL_E_CLEAN)");
     kit_done(&k);
+}
+
+PL_TEST_EACH_BACKEND(half_close_is_over_in_the_turn_in_which_its_last_bytes_go)
+{
+    kit k;
+    int peer;
+
+    peer = kit_open_made(&k);
+    PL_EQ(pl_write_str(k.server.transport, "last"), 0);
+    PL_EQ(pl_close_write(k.server.transport), 0);
+    PL_EQ(pl_reactor_turn(k.reactor, 0), 0);
+    PL_STR_EQ(k.server.trace, "made fin");
+    kit_expect(&k, peer, "last");
+    kit_done_with(&k, peer);
 }
 
 PL_TEST_EACH_BACKEND(after_the_peers_half_close_it_can_still_be_talked_to)

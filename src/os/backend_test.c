@@ -260,6 +260,22 @@ PL_TEST_EACH_BACKEND(a_wait_is_never_shorter_than_it_may_be)
     backend = pli_backend_close(backend);
 }
 
+/* The bytes of a send are the backend's until it tells what became of them, or that it has let go of it all. */
+PL_TEST_EACH_BACKEND(what_is_removed_while_it_sends_is_let_go_when_that_is_over)
+{
+    static end e;
+
+    open_backend();
+    end_open(&e);
+    e.out = "0123456789";
+    e.out_left = 10;
+    backend->ops->send(backend, &e.io);
+    backend->ops->remove(backend, &e.io, true);
+    PL_CHECK(!e.removed || e.out_left == 0);
+    UNTIL(e.removed);
+    ends_close(&e, 1);
+}
+
 PL_TEST_EACH_BACKEND(what_is_removed_hears_only_that)
 {
     static end ends[6];

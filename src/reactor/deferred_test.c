@@ -1169,4 +1169,57 @@ PL_TEST_EACH_BACKEND(deferred_in_the_steady_state_allocates_nothing)
     finish();
 }
 
+/* ---- and the others ---- */
+
+static uint64_t links_left;
+static bool timer_ran;
+
+static void run_timer(void *arg)
+{
+    (void) arg;
+    timer_ran = true;
+    links_left = 0;
+}
+
+/* Makes the next one of a chain that has no end of its own. */
+static pl_result go_on(void *value, void *arg)
+{
+    (void) value;
+    (void) arg;
+    if (links_left && --links_left)
+        PL_OK_(pl_add_callback(pl_deferred_succeed(scope, NULL), go_on, NULL));
+    return pl_value(NULL);
+}
+
+static pl_result begin_with_a_timer(void *value, void *arg)
+{
+    PL_CHECK(pl_call_later(scope, 0, run_timer, NULL).slot);
+    return go_on(value, arg);
+}
+
+PL_TEST_EACH_BACKEND(deferreds_that_go_on_for_ever_leave_timers_their_share)
+{
+    start();
+    links_left = UINT64_MAX;
+    PL_OK_(pl_add_callback(pl_deferred_succeed(scope, NULL), begin_with_a_timer, NULL));
+    while (!timer_ran)
+        turn();
+    pl_reactor_free(reactor);
+}
+
+PL_TEST_EACH_BACKEND(what_is_left_of_a_turn_does_not_wait_for_an_event)
+{
+    int64_t begin;
+
+    start();
+    begin = pl_now(reactor);
+    links_left = 350000; /* more than a turn's share, three times */
+    PL_OK_(pl_add_callback(pl_deferred_succeed(scope, NULL), go_on, NULL));
+    while (links_left)
+        PL_OK_(pl_reactor_turn(reactor, 10));
+    turn();
+    PL_CHECK(pl_now(reactor) - begin < 10000000000);
+    pl_reactor_free(reactor);
+}
+
 PL_TEST_MAIN

@@ -178,4 +178,41 @@ PL_TEST(scopes_survive_the_failing_of_any_allocation)
     }
 }
 
+enum { MEMORY = 1 << 20 }; /* so much is given back to the system when it is freed */
+
+static pl_scope *ended_scope;
+static char *memory_of_ended;
+static bool looked;
+
+static pl_result look_at_memory(void *value, void *arg)
+{
+    (void) arg;
+    PL_EQ(memory_of_ended[MEMORY - 1], 'm');
+    looked = true;
+    return pl_value(value);
+}
+
+static void end_and_look_later(void *arg)
+{
+    pl_deferred *later = arg;
+
+    pl_scope_end(ended_scope);
+    PL_OK_(pl_deferred_callback(later, NULL));
+}
+
+PL_TEST_EACH_BACKEND(memory_of_a_scope_that_a_timer_ends_is_there_for_the_rest_of_the_turn)
+{
+    pl_deferred *later;
+
+    ended_scope = start();
+    memory_of_ended = pl_scope_alloc(ended_scope, MEMORY);
+    memory_of_ended[MEMORY - 1] = 'm';
+    later = pl_deferred_new(pl_reactor_scope(reactor));
+    PL_OK_(pl_add_callback(later, look_at_memory, NULL));
+    PL_CHECK(pl_call_later(pl_reactor_scope(reactor), 0, end_and_look_later, later).slot);
+    while (!looked)
+        turn();
+    pl_reactor_free(reactor);
+}
+
 PL_TEST_MAIN

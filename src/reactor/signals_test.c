@@ -79,6 +79,16 @@ PL_TEST_EACH_BACKEND(signals_of_several_kinds_reach_each_their_own)
     pl_reactor_free(reactor);
 }
 
+PL_TEST_EACH_BACKEND(signal_is_told_to_all_who_watch_for_it)
+{
+    start();
+    PL_OK_(pl_on_signal(scope, SIGUSR1, told, &scope));
+    PL_OK_(pl_on_signal(pl_reactor_scope(reactor), SIGUSR1, told, &reactor));
+    raise_it((void *) SIGUSR1);
+    turn_until(2);
+    pl_reactor_free(reactor);
+}
+
 PL_TEST_EACH_BACKEND(signal_is_told_no_more_when_the_scope_has_ended)
 {
     start();
