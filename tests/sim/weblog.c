@@ -290,7 +290,7 @@ static void weblog_calm(pl_swarm_run *run)
 /* Whether something has struck that plaitd could not start with. */
 static bool any_fault(const pl_swarm_run *run)
 {
-    uint64_t n = run->for_ever;
+    uint64_t n = run->tortured;
 
     for (int i = 0; i < PL_SIM_FAULTS; ++i)
         n += pl_sim_injected(run->sim, (pl_sim_fault) i);
