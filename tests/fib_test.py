@@ -166,7 +166,7 @@ def each_answer_is_the_next_number(folder, backend):
         port = server.port()
         clients = [Client(port), Client(port)]
         assert [clients[i % 2].ask() for i in range(300)] == fibonacci(300)
-        assert server.stop() == 0
+        assert server.stop() == -signal.SIGTERM
 
 
 def each_client_that_says_all_at_once_is_answered_and_ended(folder, backend):
@@ -192,7 +192,7 @@ def each_request_that_was_made_before_the_stop_is_answered(folder, backend):
             while line is not None:
                 got.append(int(line))
                 line = client.line()
-        assert server.process.wait(PATIENCE_S) == 0
+        assert server.process.wait(PATIENCE_S) == -signal.SIGTERM
     with Server(folder, "-f", "Fibonacci.tap", backend=backend) as server:
         got.append(server.connect().ask())
     assert sorted(got) == fibonacci(len(got)), got
@@ -202,13 +202,13 @@ def server_of_the_article_goes_on_where_it_was(folder):
     make_tap(folder)
     with Server(folder, "-f", "Fibonacci.tap") as server:
         assert ask(server, 4) == [2, 3, 5, 8]
-        assert server.stop() == 0
+        assert server.stop() == -signal.SIGTERM
     with Server(folder, "-f", "Fibonacci-shutdown.tap") as server:
         assert ask(server, 2) == [13, 21]
-        assert server.stop(signal.SIGINT) == 0
+        assert server.stop(signal.SIGINT) == -signal.SIGINT
     with Server(folder, "-f", "Fibonacci-shutdown.tap") as server:
         assert ask(server, 1) == [34]
-        assert server.stop() == 0
+        assert server.stop() == -signal.SIGTERM
     assert not [name for name in os.listdir(folder) if not name.endswith(".tap")], os.listdir(folder)
 
 
@@ -219,7 +219,7 @@ def service_named_on_the_command_line_keeps_its_state_too(folder):
             server.stop(signal.SIGKILL)
     with Server(folder, "-f", "fib.tap") as server:
         assert ask(server, 1) == [34]
-        assert server.stop() == 0
+        assert server.stop() == -signal.SIGTERM
     assert os.path.exists(f"{folder}/fib-shutdown.tap")
 
 
@@ -227,7 +227,7 @@ def no_save_leaves_no_shutdown_file(folder):
     make_tap(folder)
     with Server(folder, "-o", "-f", "Fibonacci.tap") as server:
         ask(server, 1)
-        assert server.stop() == 0
+        assert server.stop() == -signal.SIGTERM
     assert os.listdir(folder) == ["Fibonacci.tap"]
 
 
@@ -402,7 +402,7 @@ def services_are_saved_and_appended(folder):
             client = Client(port)
             answers += [client.ask(), client.ask()]
         assert sorted(answers) == [2, 3, 5, 8], answers
-        assert server.stop() == 0
+        assert server.stop() == -signal.SIGTERM
     database = sqlite3.connect(tap)
     assert database.execute("SELECT name, plugin FROM service ORDER BY position").fetchall() == [
         ("fib", "fib"), ("weblog", "weblog"), ("fib-2", "fib")]

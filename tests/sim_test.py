@@ -35,7 +35,7 @@ def each_scenario_holds_for_seeds_of_today(_):
 
 
 def each_call_and_each_allocation_of_a_scenario_may_fail(_):
-    for name in ("echo", "threads", "trees"):
+    for name in ("datagrams", "echo", "threads", "trees"):
         status, said = swarm("--torture", "--seeds", "1", "--scenario", name)
         assert status == 0, said
 

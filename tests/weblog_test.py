@@ -221,7 +221,7 @@ def each_wire_is_exact(folder, backend):
         append(folder, rb'10.0.0.1 - bob [17/May/2015:10:05:03 +0000] "GET /a?b&c=\"<\x22 HTTP/1.1" 404 12 "http://r/" "A\\B \xC3\xBC \xff"'
                + b"\n" + b'::1 - - [17/May/2015:10:05:04 +0000] "GET / HTTP/1.0" 200 -\n')
         client.wait_for(2)
-        assert plaitd.stop() == 0
+        assert plaitd.stop() == -signal.SIGTERM
         client.wait_for_end()
         expected = ('<hits><hit ip="10.0.0.1" timestamp="17/May/2015:10:05:03 +0000" '
                     'request="GET /a?b&amp;c=&quot;&lt;&quot; HTTP/1.1" status="404" bytes="12" referrer="http://r/" '
@@ -245,7 +245,7 @@ def each_client_sees_all_after_its_connect_once_and_in_order(folder, backend):
         for client, start in zip(clients, starts):
             client.wait_for(1005 - start)
             assert numbers_of(client) == list(range(start, 1005))
-        assert plaitd.stop() == 0
+        assert plaitd.stop() == -signal.SIGTERM
         for client in clients:
             assert client.wait_for_end().count() == len(client.hits())
 
@@ -308,7 +308,7 @@ def each_hit_waits_for_the_interval(folder, backend):
             raise AssertionError(f"it was told: {client.socket.recv(100)}")
         except BlockingIOError:
             client.socket.settimeout(PATIENCE_S)
-        assert plaitd.stop() == 0
+        assert plaitd.stop() == -signal.SIGTERM
         assert numbers_of(client.wait_for_end()) == [0, 1, 2]
 
 
@@ -340,7 +340,7 @@ def each_request_is_answered_with_what_is_new(folder, backend):
         one.wait_for_answer(2)
         assert numbers_of(one) == numbers_of(two) == [0, 1, 2, 3, 4]
         assert one.ask() == two.ask() == [("none",)]
-        assert plaitd.stop() == 0
+        assert plaitd.stop() == -signal.SIGTERM
         one.wait_for_end()
 
 
@@ -393,7 +393,7 @@ def each_of_200_clients_sees_all(folder, backend):
         append_numbers(folder, range(50, 60))
         for client in clients[1::2]:
             assert numbers_of(client.wait_for(60)) == list(range(60))
-        assert plaitd.stop() == 0
+        assert plaitd.stop() == -signal.SIGTERM
         for client in clients[1::2]:
             client.wait_for_end()
             client.close()
@@ -405,7 +405,7 @@ def each_signal_ends_it_in_order(folder, backend):
         with Plaitd(folder, "--pull", "tcp:0:interface=127.0.0.1", backend=backend) as plaitd:
             client = Client(plaitd.port()).connected()
             asking = Client(plaitd.port("pull")).connected()
-            assert plaitd.stop(signum) == 0
+            assert plaitd.stop(signum) == -signum
             assert client.wait_for_end().raw == b"<hits></hits>"
             asking.wait_for_end()
 
@@ -418,7 +418,7 @@ def each_line_written_before_the_signal_is_still_sent(folder, backend):
             append_numbers(folder, [1, 2])
             plaitd.process.terminate()
             assert numbers_of(client.wait_for_end()) == [1, 2]
-            assert plaitd.process.wait(PATIENCE_S) == 0
+            assert plaitd.process.wait(PATIENCE_S) == -signal.SIGTERM
             client.close()
 
 
@@ -427,7 +427,7 @@ def client_that_stays_after_the_end_holds_up_nobody(folder):
     with Plaitd(folder, interval="5") as plaitd:
         client = Client(plaitd.port()).connected()
         append_numbers(folder, range(1000))
-        assert plaitd.stop() == 0  # although the client has not read a byte, and does not close
+        assert plaitd.stop() == -signal.SIGTERM  # although the client has not read a byte, and does not close
         assert numbers_of(client.wait_for_end()) == list(range(1000))
 
 
@@ -456,7 +456,7 @@ def replayed_log_is_the_same_for_all(folder, log):
             hits = client.wait_for(len(expected)).hits()
             for hit, wanted in zip(hits, expected):
                 assert hit == wanted, (hit, wanted)
-        assert plaitd.stop() == 0
+        assert plaitd.stop() == -signal.SIGTERM
         for client in clients:
             assert client.wait_for_end().count() == len(expected)
 
@@ -606,7 +606,7 @@ def clients_come_over_unix_sockets(folder):
         assert peer.recv(6, socket.MSG_WAITALL) == b"<hits>"
         append_numbers(folder, [1])
         assert peer.recv(5, socket.MSG_WAITALL) == b"<hit "
-        assert plaitd.stop() == 0
+        assert plaitd.stop() == -signal.SIGTERM
         peer.close()
 
 
@@ -675,7 +675,7 @@ def each_lack_of_descriptors_is_survived(folder, backend):
                 late.close()
         append_numbers(folder, [2])
         assert numbers_of(late.wait_for(1)) == [2] and numbers_of(first.wait_for(2)) == [1, 2]
-        assert plaitd.stop() == 0
+        assert plaitd.stop() == -signal.SIGTERM
         first.wait_for_end()
 
 
@@ -689,8 +689,8 @@ def memory_of(plaitd):
 
 def mistakes_of_use_get_one_line_and_status_2(folder):
     log = f"{folder}/log"
-    for arguments in ([], ["nonsense"], ["--nonsense"], ["-z"], ["-n"], ["-n", "weblog"], ["weblog", "--log", log],
-                      ["-n", "weblog", "--log"], ["-n", "weblog", "--log="], ["-n", "weblog", "--log", log, "more"],
+    for arguments in ([], ["nonsense"], ["--nonsense"], ["-z"], ["-n"], ["-n", "weblog"], ["weblog"],
+                      ["-l-", "weblog", "--log", log], ["-n", "weblog", "--log"], ["-n", "weblog", "--log="], ["-n", "weblog", "--log", log, "more"],
                       ["-n", "weblog", "--log", log, "--interval", "soon"], ["-n", "weblog", "--log", log, "--interval=-1"],
                       ["-n", "weblog", "--log", log, "--interval", "nan"], ["-n", "weblog", "--log", log, "--interval", "1e9"],
                       ["-n", "weblog", "--log", log, "--replay", "-1"], ["-n", "weblog", "--log", log, "--replay", "99999999999999999999"],
@@ -739,7 +739,7 @@ def log_goes_to_a_file_as_text(folder):
         while not os.path.exists(f"{folder}/s"):
             assert process.poll() is None
         process.terminate()
-        assert process.wait(PATIENCE_S) == 0
+        assert process.wait(PATIENCE_S) == -signal.SIGTERM
     with open(f"{folder}/plaitd.log", encoding="utf-8") as file:
         text = file.read()
     assert re.search(r"^\S+Z info weblog: listening endpoint=tcp:0:interface=127.0.0.1 address=127.0.0.1:\d+ mode=push$", text, re.M), text

@@ -35,9 +35,10 @@ typedef struct pl_application_kind {
 #define PL_APPLICATION(text) .size = sizeof(pl_application_kind), .name = (text)
 
 /**
- * All of a program: reads the command line, makes the reactor and the services, starts them, runs until SIGINT or SIGTERM, and stops in good order.
+ * All of a program: reads the command line, goes into the background (without -n), makes the reactor and the services, starts them, runs until SIGINT or SIGTERM, and stops in good order.
  *
- * Returns: the exit status: 0 after an orderly end; 1 when something failed at run time; 2 when the command line is wrong. Either is told in one line on standard error. Since: 0.1
+ * After an orderly stop the process ends by the signal that it got, with its default action, and so this does not return. Where: before the program has threads.
+ * Returns: the exit status: 0 after what only shows something, and where the background was reached; 1 when something failed at run time; 2 when the command line is wrong. Either is told in one line on standard error. Since: 0.1
  */
 PL_API int pl_application_main(int argc, char **argv, const pl_application_kind *kind);
 

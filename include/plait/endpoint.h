@@ -10,6 +10,7 @@
  *              tcp:ADDRESS:PORT...                                         tcp:[::1]:8080   tcp:127.0.0.1:8080
  *              unix:PATH[:mode=OCTAL][:backlog=N]                          unix:/run/x.sock:mode=660   unix:@abstract
  *              fd:N                                                        fd:3, a listening socket that this process inherited
+ *              systemd:N   systemd:NAME                                    systemd:web, one that systemd has opened: by its place, from 0, or its FileDescriptorName
  *     clients: tcp:HOST:PORT[:timeout=SECONDS][:bindAddress=ADDRESS]       tcp:host:80:timeout=2.5   tcp:[::1]:80
  *              tcp:PORT...                                                 tcp:8888, which means 127.0.0.1 (with tcp6: ::1)
  *              unix:PATH[:timeout=SECONDS]                                 unix:/run/x.sock:timeout=30
@@ -35,6 +36,7 @@ typedef enum pl_endpoint_kind {
     PL_ENDPOINT_UDP,
     PL_ENDPOINT_UNIX_DATAGRAM,
     PL_ENDPOINT_FD,
+    PL_ENDPOINT_SYSTEMD,
 } pl_endpoint_kind;
 
 /** A parsed endpoint string. What the string did not name has its default. */
@@ -49,7 +51,7 @@ typedef struct pl_endpoint {
     int fd;           /**< fd: */
     double timeout_s; /**< clients: 30 */
     char host
-        [256]; /**< clients: name or address; servers: the interface, "" for all; without brackets */
+        [256]; /**< clients: name or address; servers: the interface, "" for all; without brackets; systemd: the number or the name */
     char path[PL_UNIX_PATH_MAX + 1]; /**< unix: "@name" is in the abstract namespace */
     char bind_host[64];              /**< clients: bindAddress, "" for none */
 } pl_endpoint;
@@ -116,7 +118,7 @@ typedef struct pl_port pl_port;
  * Owns: `*reterr_failure` (it may be NULL) is set when less than 0 is returned, to a reference of the caller's: it tells what pl_failure_format() makes
  * "listening on tcp:80: Permission denied" of, or "listening on tcp:8o: character 5 ('o'): expected a port from 0 to 65535: bad syntax".
  * Returns: 0; PL_E_SYNTAX: the string; -EADDRINUSE, -EACCES and the like; -EINVAL: not exactly
- * one of factory, protocol and fiber, or the descriptor of fd: is no listening socket; PL_E_UNSUPPORTED: an endpoint of datagrams; PL_E_LIMIT: the backend takes no such
+ * one of factory, protocol and fiber, or the descriptor of fd: or systemd: is no listening socket; -ENOENT: systemd has given this process no such socket; PL_E_UNSUPPORTED: an endpoint of datagrams; PL_E_LIMIT: the backend takes no such
  * descriptor (select); -ENOMEM; PL_E_ENDED; what start_factory returned.
  */
 PL_API PL_MUST int pl_listen(pl_scope *scope, const char *endpoint,

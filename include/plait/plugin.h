@@ -46,10 +46,28 @@ typedef struct pl_plugin {
      */
     int (*make)(pl_service *parent, const char *name, const void *options, pl_service **ret_service,
                 pl_failure **reterr_failure);
+
+    /**
+     * Its services can be shut in: they name what they need when they run (pl_service_allow()), bind in their privileged start, and run no other programs. A program all of whose services can is put into the sandbox by
+     * default; one other is enough to leave it out.
+     */
+    bool sandbox;
 } pl_plugin;
 
 /** The first line of a table: its size, and what it was built for. */
 #define PL_PLUGIN .size = sizeof(pl_plugin), .abi = PL_PLUGIN_ABI
+
+/**
+ * In a shared object for --plugin-dir, once: the plugins that it has.
+ *
+ *     PL_PLUGIN_MODULE(&hello_plugin, &goodbye_plugin);
+ *
+ * Build it as a shared object (`cc -shared -fPIC ... $(pkg-config --cflags --libs plait-app)`), into a file that ends in ".so". It is loaded before anything else is done, and stays loaded.
+ * Since: 0.1
+ */
+#define PL_PLUGIN_MODULE(...)                                                                      \
+    PL_API extern const pl_plugin *const pl_plugin_module[];                                       \
+    const pl_plugin *const pl_plugin_module[] = {__VA_ARGS__, NULL}
 
 PL_END
 

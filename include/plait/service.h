@@ -122,6 +122,30 @@ PL_API PL_MUST int pl_service_start(pl_service *service, pl_failure **reterr_fai
  */
 PL_API pl_deferred *pl_service_stop(pl_service *service, double deadline_s);
 
+/* ---- the sandbox ---- */
+
+/** What a service may still do when the sandbox is closed around the program. */
+typedef enum pl_allow {
+    PL_ALLOW_READ = 1,   /**< read the file, or the folder and all in it */
+    PL_ALLOW_WRITE = 2,  /**< write it; in a folder also make, rename and remove files */
+    PL_ALLOW_REMOVE = 4, /**< remove files from the folder */
+    PL_ALLOW_FOLDER =
+        8, /**< not of the file but of the folder that it is in, be the file there or not: whoever waits for a file, or follows its successors, needs that */
+    PL_ALLOW_CONNECT = 16, /**< make TCP connections; the path is NULL */
+    PL_ALLOW_STATE = 32,   /**< open a state (pl_state_open()); the path is NULL */
+} pl_allow;
+
+/**
+ * Names what a service will need once it runs: the sandbox that plaitd and pl_application_main() close around the program leaves it that. What is open by then stays open. `path` is copied; symbolic links are followed now.
+ *
+ * Where: in make(), or in its privileged_start(). Later it changes nothing. `allow` is made of PL_ALLOW_*.
+ * Returns: 0 or -ENOMEM. See: pl_plugin, whose `sandbox` says that a service does name all. Since: 0.1
+ */
+PL_API PL_MUST int pl_service_allow(pl_service *service, const char *path, unsigned allow);
+
+/** The same for what an endpoint of a server needs later: the file of a unix socket is removed at the end. Others need nothing. Returns: as pl_service_allow(). Since: 0.1 */
+PL_API PL_MUST int pl_service_allow_server(pl_service *service, const char *endpoint);
+
 /* ---- ready-made kinds ---- */
 
 /** A service that does something on a schedule. */

@@ -30,6 +30,8 @@ typedef struct pl_swarm_run {
     uint64_t seed;
     void *state; /**< pl_scenario.state_size bytes, zeroed before the run; not of any process */
     bool
+        tortured; /**< a call or an allocation is made to fail (--torture): what fails then has a reason that is not among the faults */
+    bool
         for_ever; /**< a kind of call fails for as long as things go wrong (--torture): what can't be done then can't be asked for */
     bool failed;
     char why[512]; /**< what failed first */

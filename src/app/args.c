@@ -1,9 +1,12 @@
 #include "app/args.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 
 #include "app/application.h"
+#include "app/config.h"
+#include "app/plugins.h"
 #include "base/memory.h"
 
 /* ---- the program's own options ---- */
@@ -27,6 +30,23 @@ static bool wrong_reactor(const char *value, char *text, size_t size)
     return true;
 }
 
+static bool wrong_umask(const char *value, char *text, size_t size)
+{
+    if (strspn(value, "01234567") == strlen(value) && strlen(value) <= 4 && value[0] &&
+        (strlen(value) < 4 || value[0] == '0'))
+        return false;
+    snprintf(text, size, "expected octal digits from 0 to 777, not '%s'", value);
+    return true;
+}
+
+static bool wrong_completion(const char *value, char *text, size_t size)
+{
+    if (strcmp(value, "bash") == 0 || strcmp(value, "zsh") == 0)
+        return false;
+    snprintf(text, size, "expected bash or zsh, not '%s'", value);
+    return true;
+}
+
 static const pl_option own_options[] = {
     {"nodaemon", 'n', .kind = PL_OPTION_FLAG, PL_OPTION(pli_run_options, nodaemon),
      .help = "Stay in the foreground"},
@@ -38,11 +58,56 @@ static const pl_option own_options[] = {
      .help = "Run nothing: write an application with this service into FILE.tap"},
     {"append", .kind = PL_OPTION_TEXT, .value = "FILE.tap", PL_OPTION(pli_run_options, append),
      .help = "Run nothing: add this service to the application in FILE.tap"},
-    {"logfile", 'l', .kind = PL_OPTION_TEXT, .value = "FILE", .preset = "-",
-     PL_OPTION(pli_run_options, logfile), .help = "Log to FILE; - is standard error"},
+    {"config", .kind = PL_OPTION_TEXT, .value = "FILE", PL_OPTION(pli_run_options, config),
+     .help = "Read options from FILE, one a line, before those of the command line"},
+    {"logfile", 'l', .kind = PL_OPTION_TEXT, .value = "FILE", PL_OPTION(pli_run_options, logfile),
+     .help = "Log to FILE; - is standard output (default: standard error, or in the background "
+             "NAME.log)"},
+    {"log-size", .kind = PL_OPTION_SIZE, .value = "BYTES", .preset = "16M",
+     PL_OPTION(pli_run_options, log_bytes),
+     .help = "Rotate the log file before it gets larger; 0: never"},
+    {"log-every", .kind = PL_OPTION_SECONDS, .value = "SECONDS", .preset = "0",
+     PL_OPTION(pli_run_options, log_every_s),
+     .help = "Rotate the log file each so many seconds; 86400 is at midnight, UTC; 0: never"},
+    {"log-keep", .kind = PL_OPTION_COUNT, .value = "N", .preset = "7",
+     PL_OPTION(pli_run_options, log_keep), .help = "Keep N old log files: FILE.1 is the newest"},
+    {"syslog", .kind = PL_OPTION_FLAG, PL_OPTION(pli_run_options, syslog),
+     .help = "Log to the system's log"},
+    {"prefix", .kind = PL_OPTION_TEXT, .value = "NAME", PL_OPTION(pli_run_options, prefix),
+     .help = "What the system's log knows this program by (default: its name)"},
     {"log-format", .kind = PL_OPTION_TEXT, .value = "NAME", .preset = "text",
      PL_OPTION(pli_run_options, log_format), .wrong = wrong_log_format,
      .help = "Lines of the log: text or json"},
+    {"quiet", 'q', .kind = PL_OPTION_FLAG, PL_OPTION(pli_run_options, quiet),
+     .help = "Log warnings and errors only"},
+    {"debug", 'b', .kind = PL_OPTION_FLAG, PL_OPTION(pli_run_options, debug),
+     .help = "Log all there is to say"},
+    {"pidfile", .kind = PL_OPTION_TEXT, .value = "FILE", PL_OPTION(pli_run_options, pidfile),
+     .help = "Keep the process's number in FILE (default: none, or in the background NAME.pid)"},
+    {"rundir", 'd', .kind = PL_OPTION_TEXT, .value = "FOLDER", PL_OPTION(pli_run_options, rundir),
+     .help = "Run in FOLDER: names of files are looked up from there"},
+    {"chroot", .kind = PL_OPTION_TEXT, .value = "FOLDER", PL_OPTION(pli_run_options, chroot),
+     .help = "Make FOLDER the root of all names of files"},
+    {"umask", .kind = PL_OPTION_TEXT, .value = "OCTAL", PL_OPTION(pli_run_options, umask),
+     .wrong = wrong_umask,
+     .help = "Permissions that new files do not get (default: as it is, or in the background 077)"},
+    {"uid", 'u', .kind = PL_OPTION_TEXT, .value = "USER", PL_OPTION(pli_run_options, user),
+     .help = "Become USER, a name or a number, once ports are bound"},
+    {"gid", 'g', .kind = PL_OPTION_TEXT, .value = "GROUP", PL_OPTION(pli_run_options, group),
+     .help = "Become GROUP, too (default: the user's)"},
+    {"euid", .kind = PL_OPTION_FLAG, PL_OPTION(pli_run_options, euid),
+     .help = "Change the effective user and group only, which can be undone"},
+    {"no-sandbox", .kind = PL_OPTION_FLAG, PL_OPTION(pli_run_options, no_sandbox),
+     .help = "Leave the process what it could do, not only what its services need"},
+    {"ready-fd", .kind = PL_OPTION_COUNT, .value = "N", .min = 1,
+     PL_OPTION(pli_run_options, ready_fd), .given = offsetof(pli_run_options, has_ready_fd),
+     .help = "Write a newline into descriptor N when all runs, and close it"},
+    {"originalname", .kind = PL_OPTION_FLAG, PL_OPTION(pli_run_options, originalname),
+     .help = "Do not give the process the name of the application"},
+    {"plugin-dir", .kind = PL_OPTION_TEXTS, .value = "FOLDER",
+     PL_OPTION(pli_run_options, plugin_dirs), .help = "Also offer the services of FOLDER/*.so"},
+    {"profile", 'p', .kind = PL_OPTION_FLAG, PL_OPTION(pli_run_options, profile),
+     .help = "Says how to profile: it is done from outside"},
     {"reactor", 'r', .kind = PL_OPTION_TEXT, .value = "NAME", PL_OPTION(pli_run_options, reactor),
      .wrong = wrong_reactor,
      .help = "Which reactor to use (default: $PLAIT_REACTOR, or the best there is)"},
@@ -52,8 +117,16 @@ static const pl_option own_options[] = {
      .help = "Show this, or after a service's name its options"},
     {"version", .kind = PL_OPTION_FLAG, PL_OPTION(pli_run_options, version),
      .help = "Show the version"},
+    {"completion", .kind = PL_OPTION_TEXT, .value = "SHELL", PL_OPTION(pli_run_options, completion),
+     .wrong = wrong_completion, .help = "Print what completes command lines in bash or zsh"},
+    {.name = NULL},
 };
-#define N_OWN (sizeof own_options / sizeof *own_options)
+#define N_OWN (sizeof own_options / sizeof *own_options - 1)
+
+const pl_option *pli_args_own_options(void)
+{
+    return own_options;
+}
 
 /* Where the values of the service's options begin, behind the program's own. */
 #define SERVICE_AT                                                                                 \
@@ -84,7 +157,7 @@ static pl_option *table_of(const pl_plugin *plugin)
     table = pli_alloc_zero((n + 1) * sizeof *table);
     if (!table)
         return NULL;
-    memcpy(table, own_options, sizeof own_options);
+    memcpy(table, own_options, N_OWN * sizeof *table);
     for (size_t i = N_OWN; i < n; ++i) {
         table[i] = more[i - N_OWN];
         table[i].offset += SERVICE_AT;
@@ -98,6 +171,16 @@ static pl_option *table_of(const pl_plugin *plugin)
 static bool is_help(const char *argument)
 {
     return strcmp(argument, "--help") == 0 || strcmp(argument, "-h") == 0;
+}
+
+static void options_forget(pli_args *args)
+{
+    if (args->table && args->options)
+        pl_options_done(args->table, args->options);
+    pli_free(args->table);
+    pli_free(args->options);
+    args->table = NULL;
+    args->options = NULL;
 }
 
 static int read_options(pli_args *args, const pl_plugin *plugin, char **argv, int *at,
@@ -115,7 +198,7 @@ static int read_service(pli_args *args, char **argv, int at, char *reterr_text, 
 {
     const char *name = argv[at];
 
-    args->service = name ? pli_plugin_find(args->kind->plugins, name) : NULL;
+    args->service = name ? pli_plugin_find(args->plugins, name) : NULL;
     if (!name)
         snprintf(reterr_text, size, "which service? %s --help lists them", args->kind->name);
     else if (!args->service)
@@ -148,17 +231,16 @@ static bool only_shows(const pli_args *args)
 {
     const pli_run_options *options = args->options;
 
-    return options->help || options->version || options->help_reactors || args->service_help;
+    return options->help || options->version || options->help_reactors || options->completion ||
+           args->service_help;
 }
 
 /* A file has the services and their options: here are the program's own, and no more. */
 static int read_no_service(pli_args *args, char **argv, char *reterr_text, size_t size)
 {
-    const pl_application_kind *kind = args->kind;
     int at = 1, error;
 
-    pli_args_done(args);
-    args->kind = kind;
+    options_forget(args);
     error = read_options(args, NULL, argv, &at, reterr_text, size);
     if (error < 0 || !argv[at])
         return error;
@@ -166,47 +248,167 @@ static int read_no_service(pli_args *args, char **argv, char *reterr_text, size_
     return -EINVAL;
 }
 
-/* What goes together, and what not. */
+/* ---- a file of options ---- */
+
+/* The name of the file; NULL: there is none, or something is wrong, which shows when all is read. */
+static const char *find_config(const pl_option *table, size_t values_size, char **argv)
+{
+    pli_run_options *values = pli_alloc_zero(values_size);
+    char why[256];
+    int at = 1;
+    const char *path = values && pl_options_parse(table, argv, &at, values, why, sizeof why) == 0
+                           ? values->config
+                           : NULL;
+
+    if (values)
+        pl_options_done(table, values);
+    pli_free(values);
+    return path;
+}
+
+/* What is in the file comes before what is on the command line, which so has the last word. */
+static int join_config(pli_args *args, char **argv)
+{
+    size_t n_config = 0, n = 0;
+
+    while (args->config[n_config])
+        ++n_config;
+    while (argv[n])
+        ++n;
+    args->argv = pli_alloc_zero((n_config + n + 1) * sizeof *args->argv);
+    if (!args->argv)
+        return -ENOMEM;
+    args->argv[0] = argv[0];
+    memcpy(args->argv + 1, args->config, n_config * sizeof *argv);
+    memcpy(args->argv + 1 + n_config, argv + 1, (n - 1) * sizeof *argv);
+    return 0;
+}
+
+static int read_config(pli_args *args, char **argv, char *reterr_text, size_t size)
+{
+    const pl_plugin *only = only_service(args->kind);
+    size_t values_size = SERVICE_AT + (only ? only->options_size : 0);
+    pl_option *table = table_of(only);
+    const char *path;
+    int error = 0;
+
+    if (!table)
+        return -ENOMEM;
+    for (pl_option *option = table; option->name; ++option)
+        option->required = false; /* of each line by itself */
+    path = find_config(table, values_size, argv);
+    if (path)
+        error = pli_config_read(path, table, values_size, &args->config, reterr_text, size);
+    pli_free(table);
+    return path && error == 0 ? join_config(args, argv) : error;
+}
+
+/* ---- the whole ---- */
+
+static const char *contradiction(const pli_run_options *o)
+{
+    if (!!o->file + !!o->save + !!o->append > 1)
+        return "one of --file, --save and --append at a time";
+    if (o->profile)
+        return "--profile: not from within; perf record -g -p NUMBER, or valgrind "
+               "--tool=callgrind, show where the time goes";
+    if (o->syslog && o->logfile)
+        return "one of --logfile and --syslog at a time";
+    if (o->prefix && !o->syslog)
+        return "--prefix is of --syslog";
+    if (!o->nodaemon && o->logfile && strcmp(o->logfile, "-") == 0)
+        return "--logfile -: there is no standard output in the background; name a file, or use "
+               "--syslog or -n";
+    if (o->quiet && o->debug)
+        return "one of --quiet and --debug at a time";
+    if (o->euid && !o->user && !o->group)
+        return "--euid is of --uid and --gid";
+    if (o->log_keep > 1000)
+        return "--log-keep: expected at most 1000";
+    if (o->has_ready_fd && o->ready_fd > INT_MAX)
+        return "--ready-fd: there is no such descriptor";
+    return NULL;
+}
+
 static int check_together(const pli_args *args, char *reterr_text, size_t size)
 {
-    const pli_run_options *o = args->options;
+    const char *wrong = contradiction(args->options);
 
-    if (!!o->file + !!o->save + !!o->append > 1)
-        snprintf(reterr_text, size, "one of --file, --save and --append at a time");
-    else if (!o->nodaemon && !o->save && !o->append)
-        snprintf(reterr_text, size, "going into the background comes later; use -n");
-    else
+    if (!wrong)
         return 0;
+    snprintf(reterr_text, size, "%s", wrong);
     return -EINVAL;
+}
+
+int pli_identity_of(pli_identity *ret_identity, const char *user, const char *group,
+                    char *reterr_text, size_t size)
+{
+    int error = 0;
+
+    *ret_identity = (pli_identity){0};
+    if (user && pli_identity_set_user(ret_identity, user) < 0)
+        error = snprintf(reterr_text, size, "there is no user '%s'", user);
+    else if (group && pli_identity_set_group(ret_identity, group) < 0)
+        error = snprintf(reterr_text, size, "there is no group '%s'", group);
+    else if (user && !ret_identity->has_gid)
+        error = snprintf(reterr_text, size,
+                         "the user %s has no entry, and so no group: --gid names one", user);
+    return error ? -EINVAL : 0;
+}
+
+static int read_identity(pli_args *args, char *reterr_text, size_t size)
+{
+    return pli_identity_of(&args->identity, args->options->user, args->options->group, reterr_text,
+                           size);
+}
+
+static int gather_plugins(pli_args *args, char *reterr_text, size_t size)
+{
+    return pli_plugins_gather(args->kind->plugins, &args->options->plugin_dirs, &args->plugins,
+                              reterr_text, size);
+}
+
+/* What is run. */
+static int read_rest(pli_args *args, char **argv, int at, char *reterr_text, size_t size)
+{
+    const pl_plugin *only = only_service(args->kind);
+
+    if (args->options->file)
+        return read_no_service(args, argv, reterr_text, size);
+    return only ? take_service(args, only, argv[at], reterr_text, size)
+                : read_service(args, argv, at, reterr_text, size);
 }
 
 int pli_args_parse(const pl_application_kind *kind, char **argv, pli_args *ret_args,
                    char *reterr_text, size_t size)
 {
-    const pl_plugin *only = only_service(kind);
     pli_args *args = ret_args;
     int at = 1, error;
 
     *args = (pli_args){.kind = kind};
     snprintf(reterr_text, size, "out of memory");
-    error = read_options(args, only, argv, &at, reterr_text, size);
+    error = read_config(args, argv, reterr_text, size);
+    argv = args->argv ? args->argv : argv;
+    if (error == 0)
+        error = read_options(args, only_service(kind), argv, &at, reterr_text, size);
+    if (error == 0)
+        error = gather_plugins(args, reterr_text, size);
     if (error < 0 || only_shows(args))
         return error;
-    if (args->options->file)
-        error = read_no_service(args, argv, reterr_text, size);
-    else
-        error = only ? take_service(args, only, argv[at], reterr_text, size)
-                     : read_service(args, argv, at, reterr_text, size);
-    return error < 0 || only_shows(args) ? error : check_together(args, reterr_text, size);
+    error = read_rest(args, argv, at, reterr_text, size);
+    if (error < 0 || only_shows(args))
+        return error;
+    error = check_together(args, reterr_text, size);
+    return error < 0 ? error : read_identity(args, reterr_text, size);
 }
 
 void pli_args_done(pli_args *args)
 {
-    if (args->table && args->options)
-        pl_options_done(args->table, args->options);
-    pli_free(args->table);
-    pli_free(args->options);
+    options_forget(args);
+    pli_free(args->plugins);
     pli_arguments_free(args->own_arguments);
+    pli_arguments_free(args->config);
+    pli_free(args->argv);
     *args = (pli_args){0};
 }
 
@@ -216,7 +418,7 @@ static void help_services(const pli_args *args, char *text, size_t size)
 {
     size_t len = strlen(text);
 
-    for (const pl_plugin *const *at = args->kind->plugins; *at && len < size; ++at)
+    for (const pl_plugin *const *at = args->plugins; *at && len < size; ++at)
         len +=
             (size_t) snprintf(text + len, size - len, "  %-22s  %s\n", (*at)->name, (*at)->summary);
 }

@@ -7,6 +7,7 @@
 #include <plait/application.h>
 
 #include <errno.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 
@@ -14,10 +15,17 @@
 
 #include "app/application.h"
 #include "app/args.h"
+#include "app/completion.h"
 #include "app/keep.h"
+#include "app/logfile.h"
+#include "app/pidfile.h"
+#include "app/sandbox.h"
 #include "app/state.h"
+#include "app/supervisor.h"
+#include "app/syslog.h"
 #include "base/memory.h"
 #include "os/clock.h"
+#include "os/daemon.h"
 #include "os/file.h"
 
 enum { EXIT_OK, EXIT_FAILED, EXIT_USAGE };
@@ -30,9 +38,18 @@ typedef struct program {
     pl_application *application; /* of the command line; or NULL until its file is loaded */
     char *kept_in;               /* the file that has the state; NULL: there is no state */
     bool orderly;                /* it has run to its end */
+    int stop_signal;             /* that has ended it in order */
     int status;
-    int log_fd;
+    int tell_fd;   /* where whoever started it waits to hear how that went; -1: nobody does */
+    bool detached; /* it is in the background, where standard error is nobody's */
+    pli_identity identity; /* that it becomes */
+    char default_log[PATH_MAX], default_pid[PATH_MAX];
     pl_log_options log;
+    pli_logfile logfile;
+    pli_syslog syslog;
+    pli_pidfile pidfile;
+    pli_supervisor supervisor;
+    pli_sandbox sandbox;
     pl_reactor *reactor;
     pl_scope *scope; /* of the services */
     pl_service *root;
@@ -47,19 +64,55 @@ typedef struct phase {
 
 /* ---- telling people ---- */
 
-/* One line, whatever people put into an argument. */
-static int complain(const char *name, const char *why)
+/* One line, whatever people put into an argument. Returns: its length. */
+static size_t line_of(const char *name, const char *why, char *text, size_t size)
 {
-    char text[1536];
     size_t len;
 
-    snprintf(text, sizeof text - 1, "%s: %s", name, why);
+    snprintf(text, size - 1, "%s: %s", name, why);
     for (char *c = text; *c; ++c)
         if ((unsigned char) *c < ' ' || *c == 0x7f)
             *c = '?';
     len = strlen(text);
     text[len++] = '\n';
-    pli_stderr_write(pl_slice_of(text, len));
+    return len;
+}
+
+static int complain(const char *name, const char *why)
+{
+    char text[1536];
+
+    pli_stderr_write(pl_slice_of(text, line_of(name, why, text, sizeof text)));
+    return EXIT_FAILED;
+}
+
+/* The same when the reactor, which has the log's form, may be gone. */
+static void complain_in_log(program *self, const char *why)
+{
+    char text[1536], line[3200];
+    size_t len = line_of(self->args->kind->name, why, text, sizeof text) - 1, n;
+
+    if (!self->log.sink)
+        return;
+    n = (size_t) snprintf(line, sizeof line, "%s",
+                          self->log.format == PL_LOG_JSON ? "{\"level\":\"error\",\"message\":\""
+                                                          : "");
+    for (size_t i = 0; i < len; ++i) {
+        if (self->log.format == PL_LOG_JSON && (text[i] == '"' || text[i] == '\\'))
+            line[n++] = '\\';
+        line[n++] = text[i];
+    }
+    n += (size_t) snprintf(line + n, sizeof line - n, "%s\n",
+                           self->log.format == PL_LOG_JSON ? "\"}" : "");
+    self->log.sink(self->log.sink_arg, PL_ERROR, pl_slice_of(line, n));
+}
+
+static int complain_of(program *self, const char *why)
+{
+    if (self->detached)
+        complain_in_log(self, why);
+    else
+        complain(self->args->kind->name, why);
     return EXIT_FAILED;
 }
 
@@ -70,7 +123,7 @@ static int show(const char *text)
 
 static int show_help(const pli_args *args)
 {
-    char text[8192];
+    char text[16384];
 
     pli_args_help(args, text, sizeof text);
     return show(text);
@@ -84,6 +137,15 @@ static int show_version(const pli_args *args)
     snprintf(text, sizeof text, "%s %d.%d.%d\n", args->kind->name, version / 10000,
              version / 100 % 100, version % 100);
     return show(text);
+}
+
+static int show_completion(const pli_args *args)
+{
+    char *script = pli_completion_make(args);
+    int status = script ? show(script) : complain(args->kind->name, "out of memory");
+
+    pli_free(script);
+    return status;
 }
 
 static int show_reactors(void)
@@ -103,35 +165,128 @@ static int show_reactors(void)
     return show(text);
 }
 
+/* ---- where it stands ---- */
+
+static int stand(pl_failure **reterr_failure, int error, const char *option, const char *path)
+{
+    if (error < 0)
+        *reterr_failure = pl_failure_new(error, NULL, NULL, "%s %s", option, path);
+    return error;
+}
+
+static unsigned octal(const char *text)
+{
+    unsigned n = 0;
+
+    for (; *text; ++text)
+        n = n * 8 + (unsigned) (*text - '0');
+    return n;
+}
+
+static int surroundings_set(program *self, pl_failure **reterr_failure)
+{
+    const pli_run_options *options = self->args->options;
+    int error = 0;
+
+    if (options->umask || !options->nodaemon)
+        pli_umask(octal(options->umask ? options->umask : "077"));
+    if (options->chroot)
+        error = stand(reterr_failure, pli_folder_enter_as_root(options->chroot), "--chroot",
+                      options->chroot);
+    if (error == 0 && options->rundir)
+        error =
+            stand(reterr_failure, pli_folder_enter(options->rundir), "--rundir", options->rundir);
+    return error;
+}
+
+/* Before the root folder changes, in which its socket may not be. */
+static int supervisor_begin(program *self, pl_failure **reterr_failure)
+{
+    const pli_run_options *options = self->args->options;
+
+    (void) reterr_failure;
+    self->supervisor.ready_fd = options->has_ready_fd ? (int64_t) options->ready_fd : -1;
+    pli_supervisor_open(&self->supervisor);
+    return 0;
+}
+
+static void supervisor_end(program *self)
+{
+    pli_supervisor_close(&self->supervisor);
+}
+
+/* What the options say, or in the background NAME and the suffix. */
+static const char *path_or_default(const program *self, const char *path, const char *suffix,
+                                   char room[PATH_MAX])
+{
+    if (path || self->args->options->nodaemon)
+        return path;
+    snprintf(room, PATH_MAX, "%s%s", self->args->kind->name, suffix);
+    return room;
+}
+
+static int pidfile_take(program *self, pl_failure **reterr_failure)
+{
+    const char *path =
+        path_or_default(self, self->args->options->pidfile, ".pid", self->default_pid);
+
+    return path ? pli_pidfile_take(&self->pidfile, path, reterr_failure) : 0;
+}
+
+static void pidfile_drop(program *self)
+{
+    pli_pidfile_drop(&self->pidfile);
+}
+
 /* ---- the log ---- */
 
-static void log_to_file(void *arg, pl_log_level level, pl_slice line)
+static int log_open_syslog(program *self, pl_failure **reterr_failure)
 {
-    (void) level;
-    pli_file_write(*(int *) arg, line); /* a full disk must not end the service */
+    const char *prefix = self->args->options->prefix;
+    int error;
+
+    self->syslog = (pli_syslog){
+        .prefix = prefix ? prefix : self->args->kind->name, .format = self->log.format, .fd = -1};
+    error = pli_syslog_open(&self->syslog);
+    if (error < 0)
+        *reterr_failure = pl_failure_new(error, "--syslog", NULL, "%s", self->syslog.path);
+    self->log.sink = pli_syslog_sink;
+    self->log.sink_arg = &self->syslog;
+    return error;
 }
 
 static int log_open(program *self, pl_failure **reterr_failure)
 {
-    const char *logfile = self->args->options->logfile;
+    const pli_run_options *options = self->args->options;
+    bool gives = !options->euid && (self->identity.has_uid || self->identity.has_gid);
+    int error;
 
     self->log.format = pli_args_log_format(self->args);
-    self->log_fd = -1;
-    if (strcmp(logfile, "-") == 0)
-        return 0;
-    self->log_fd = pli_file_open_append(logfile);
-    if (self->log_fd < 0) {
-        *reterr_failure = pl_failure_new(self->log_fd, NULL, NULL, "%s", logfile);
-        return self->log_fd;
-    }
-    self->log.sink = log_to_file;
-    self->log.sink_arg = &self->log_fd;
-    return 0;
+    self->log.level = options->quiet ? PL_WARNING : options->debug ? PL_DEBUG : PL_INFO;
+    if (options->syslog)
+        return log_open_syslog(self, reterr_failure);
+    self->logfile = (pli_logfile){
+        .path = path_or_default(self, options->logfile, ".log", self->default_log),
+        .bytes_max = options->log_bytes,
+        .every_s = options->log_every_s,
+        .keep = options->log_keep,
+        .owner = gives ? &self->identity : NULL,
+    };
+    error = pli_logfile_open(&self->logfile);
+    if (error < 0)
+        *reterr_failure = pl_failure_new(error, NULL, NULL, "%s", self->logfile.path);
+    self->log.sink = pli_logfile_sink;
+    self->log.sink_arg = &self->logfile;
+    return error;
 }
 
 static void log_close(program *self)
 {
-    pli_file_close(self->log_fd);
+    if (self->args->options->syslog)
+        pli_syslog_close(&self->syslog);
+    else
+        pli_logfile_close(&self->logfile);
+    self->log.sink = NULL;
 }
 
 /* ---- the reactor ---- */
@@ -171,15 +326,26 @@ static int reactor_make(program *self, pl_failure **reterr_failure)
         error = hold_signals(self->scope);
     if (error < 0)
         *reterr_failure = pl_failure_new(error, "making the reactor", NULL, NULL);
+    self->logfile.reactor = self->syslog.reactor = self->reactor;
     return error;
 }
 
 static void reactor_end(program *self)
 {
+    self->logfile.reactor = self->syslog.reactor = NULL;
     self->reactor = pl_reactor_free(self->reactor);
 }
 
 /* ---- the application, and its state ---- */
+
+/* A file may say who runs it; the command line knows better. */
+static int identity_load(program *self, char *reterr_text, size_t size)
+{
+    if (self->args->options->user || self->args->options->group)
+        return 0;
+    return pli_identity_of(&self->identity, self->application->user, self->application->group,
+                           reterr_text, size);
+}
 
 static int application_load(program *self, pl_failure **reterr_failure)
 {
@@ -199,7 +365,9 @@ static int application_load(program *self, pl_failure **reterr_failure)
                                          self->application->name);
         return error;
     }
-    error = pli_application_resolve(self->application, kind->plugins, why, sizeof why);
+    error = pli_application_resolve(self->application, self->args->plugins, why, sizeof why);
+    if (error == 0)
+        error = identity_load(self, why, sizeof why);
     if (error < 0)
         *reterr_failure = pl_failure_new(error, NULL, NULL, "%s: %s", file, why);
     return error;
@@ -222,8 +390,7 @@ static void state_keep_for_later(program *self)
     if (self->orderly && !self->args->options->no_save &&
         (self->kept_in || self->args->options->file) &&
         pli_keep_shutdown(self->application, self->kept_in, &failure) < 0)
-        self->status =
-            complain(self->args->kind->name, pl_failure_format(failure, why, sizeof why));
+        self->status = complain_of(self, pl_failure_format(failure, why, sizeof why));
     pl_failure_unref(failure);
 }
 
@@ -246,9 +413,15 @@ static int services_start(program *self, pl_failure **reterr_failure)
     return pl_service_start(self->root, reterr_failure);
 }
 
+/* From now on a signal ends it at once: whoever asks a second time has waited for long enough. */
 static pl_deferred *services_stop(void *arg)
 {
-    return pl_service_stop(((program *) arg)->root, STOP_S);
+    program *self = arg;
+
+    pli_supervisor_stopping(&self->supervisor);
+    pli_signal_set_default(SIGINT);
+    pli_signal_set_default(SIGTERM);
+    return pl_service_stop(self->root, STOP_S);
 }
 
 static int reactor_run(program *self, pl_failure **reterr_failure)
@@ -261,29 +434,154 @@ static int reactor_run(program *self, pl_failure **reterr_failure)
     if (error < 0)
         *reterr_failure = pl_failure_new(error, "running", NULL, NULL);
     self->orderly = error >= 0;
+    self->stop_signal = error > 0 ? error : 0;
     return error < 0 ? error : 0;
+}
+
+/* ---- privileges ---- */
+
+static int privileges_drop(program *self, pl_failure **reterr_failure)
+{
+    const pli_identity *who = &self->identity;
+    int error = 0;
+
+    if (who->has_uid || who->has_gid)
+        error = pli_identity_become(who, self->args->options->euid);
+    if (error < 0)
+        *reterr_failure = pl_failure_new(error, "becoming", NULL, "uid %lld, gid %lld",
+                                         who->has_uid ? (long long) who->uid : -1,
+                                         who->has_gid ? (long long) who->gid : -1);
+    return error;
+}
+
+static void privileges_log(const program *self)
+{
+    const pli_identity *who = &self->identity;
+
+    if (who->has_uid || who->has_gid)
+        pl_log(self->reactor, PL_INFO, "program", "privileges dropped",
+               PL_LOG_INT("uid", who->has_uid ? (int64_t) who->uid : -1),
+               PL_LOG_INT("gid", who->has_gid ? (int64_t) who->gid : -1),
+               PL_LOG_STR("for", self->args->options->euid ? "now" : "good"));
+}
+
+/* Returns: the name of a service that can't be shut in, or NULL. */
+static const char *who_needs_freedom(const program *self)
+{
+    const pli_link *entries = &self->application->entries;
+
+    for (const pli_link *link = entries->next; link != entries; link = link->next) {
+        const pli_entry *entry = pl_container_of(link, pli_entry, link);
+
+        if (!entry->made_by->sandbox)
+            return entry->name;
+    }
+    return NULL;
+}
+
+static int sandbox_close(program *self, pl_failure **reterr_failure)
+{
+    const pli_run_options *options = self->args->options;
+    const char *logfile = options->syslog ? NULL : self->logfile.path;
+
+    if (options->no_sandbox || who_needs_freedom(self))
+        return 0;
+    self->sandbox = (pli_sandbox){
+        .reactor = self->reactor,
+        .root = self->root,
+        .logfile = logfile && strcmp(logfile, "-") != 0 ? logfile : NULL,
+        .pidfile = self->pidfile.path,
+        .statefile = options->file,
+        .saves = options->file && !options->no_save,
+    };
+    return pli_sandbox_close(&self->sandbox, reterr_failure);
+}
+
+static void sandbox_log(const program *self)
+{
+    const char *free = who_needs_freedom(self);
+
+    if (self->args->options->no_sandbox)
+        pl_log(self->reactor, PL_INFO, "sandbox", "not in force",
+               PL_LOG_STR("why", "--no-sandbox"));
+    else if (free)
+        pl_log(self->reactor, PL_INFO, "sandbox", "not in force",
+               PL_LOG_STR("why", "a service is not made for it"), PL_LOG_STR("service", free));
+    else
+        pli_sandbox_log(&self->sandbox);
+}
+
+/* ---- the world is told ---- */
+
+static void reload(int signal, void *arg)
+{
+    program *self = arg;
+    int error = self->args->options->syslog ? 0 : pli_logfile_reopen(&self->logfile);
+
+    (void) signal;
+    pli_supervisor_reloading(&self->supervisor);
+    if (error < 0)
+        pl_log(self->reactor, PL_WARNING, "log", "the file could not be opened anew",
+               PL_LOG_STR("file", self->logfile.path), PL_LOG_STR("why", pl_error_text(error)));
+    else
+        pl_log(self->reactor, PL_INFO, "log", "reopened");
+    pli_supervisor_reloaded(&self->supervisor);
+}
+
+/* A terminal that hangs up takes with it what runs in it. */
+static int hangup_watch(program *self)
+{
+    if (self->args->options->nodaemon && pli_is_terminal(0))
+        return 0;
+    return pl_on_signal(self->scope, SIGHUP, reload, self);
+}
+
+/* What is told is true: all runs. Whoever started it goes on, and standard error is theirs alone. */
+static int announce(program *self, pl_failure **reterr_failure)
+{
+    int error = hangup_watch(self);
+
+    (void) reterr_failure;
+    privileges_log(self);
+    sandbox_log(self);
+    if (!self->args->options->originalname)
+        pli_process_set_name(pl_application_name(self->application));
+    if (self->supervisor.error < 0)
+        pl_log(self->reactor, PL_WARNING, "program", "the supervisor can't be told",
+               PL_LOG_STR("why", pl_error_text(self->supervisor.error)));
+    if (error == 0)
+        error = pli_supervisor_ready(&self->supervisor, self->scope, self->tell_fd >= 0);
+    if (error == 0 && self->tell_fd >= 0) {
+        pli_daemon_tell(self->tell_fd, EXIT_OK);
+        self->tell_fd = -1;
+        self->detached = true;
+    }
+    return error;
 }
 
 /* ---- the whole ---- */
 
 static const phase phases[] = {
+    {supervisor_begin, supervisor_end},
+    {surroundings_set, NULL},
+    {pidfile_take, pidfile_drop},
     {log_open, log_close},
-    /* Going into the background belongs here: no ring and no thread outlives a fork. */
     {descriptors_raise, NULL},
     {application_load, NULL},
     {NULL, state_keep_for_later},
     {reactor_make, reactor_end},
     {services_make, NULL},
     {services_bind, NULL},
-    /* Dropping privileges belongs here, and the sandbox: all has been opened that needs them. */
+    {privileges_drop, NULL}, /* all has been opened that needs them */
+    {sandbox_close, NULL},
     {services_start, NULL},
+    {announce, NULL},
     {reactor_run, NULL},
 };
 #define N_PHASES (sizeof phases / sizeof *phases)
 
 static int run(program *self)
 {
-    const char *name = self->args->kind->name;
     size_t begun = 0;
 
     for (; self->status == EXIT_OK && begun < N_PHASES; ++begun) {
@@ -292,14 +590,33 @@ static int run(program *self)
         int error = phases[begun].begin ? phases[begun].begin(self, &failure) : 0;
 
         if (error < 0)
-            self->status = complain(name, failure ? pl_failure_format(failure, why, sizeof why)
-                                                  : pl_error_text(error));
+            self->status = complain_of(self, failure ? pl_failure_format(failure, why, sizeof why)
+                                                     : pl_error_text(error));
         pl_failure_unref(failure);
     }
     while (begun > 0)
         if (phases[--begun].end)
             phases[begun].end(self);
     return self->status;
+}
+
+/* Before there is a ring or a thread, which no fork takes along. Returns: 1 in the process that was started, where `*ret_status` is its daemon's; 0 where it goes on. */
+static int go_into_background(program *self, int *ret_status)
+{
+    int fd = -1, where = pli_daemon_fork(&fd), told;
+
+    if (where == 0) {
+        self->tell_fd = fd;
+        return 0;
+    }
+    if (where < 0) {
+        *ret_status = complain(self->args->kind->name, pl_error_text(where));
+        return 1;
+    }
+    told = pli_daemon_await(fd);
+    *ret_status =
+        told < 0 ? complain(self->args->kind->name, "it has ended while it was starting") : told;
+    return 1;
 }
 
 /* The application that the command line describes. Returns: 0; -EINVAL with one line; -ENOMEM. */
@@ -311,10 +628,13 @@ static int application_of(const pli_args *args, pl_application **ret_application
     int error = pl_application_new(name, &application);
 
     if (error == 0)
+        error = pl_application_set_user(application, args->options->user, args->options->group);
+
+    if (error == 0)
         error = pl_application_add(application, args->service->name, args->service->name,
                                    args->arguments);
     if (error == 0)
-        error = pli_application_resolve(application, args->kind->plugins, reterr_text, size);
+        error = pli_application_resolve(application, args->plugins, reterr_text, size);
     if (error < 0)
         pl_application_free(application);
     else
@@ -322,13 +642,19 @@ static int application_of(const pli_args *args, pl_application **ret_application
     return error;
 }
 
-static int run_it(const pli_args *args, pl_application *take_application)
+static int run_it(const pli_args *args, pl_application *take_application, int *ret_signal)
 {
-    program self = {.args = args, .application = take_application};
-    int status = run(&self);
+    program self = {
+        .args = args, .application = take_application, .identity = args->identity, .tell_fd = -1};
+    int status = EXIT_OK;
 
+    if (args->options->nodaemon || !go_into_background(&self, &status))
+        status = run(&self);
+    if (self.tell_fd >= 0)
+        pli_daemon_tell(self.tell_fd, (uint8_t) status);
     pl_application_free(self.application);
     pli_free(self.kept_in);
+    *ret_signal = status == EXIT_OK ? self.stop_signal : 0;
     return status;
 }
 
@@ -351,7 +677,7 @@ static int save_it(const pli_args *args, pl_application *take_application)
     return status;
 }
 
-static int run_or_save(const pli_args *args)
+static int run_or_save(const pli_args *args, int *ret_signal)
 {
     const pli_run_options *options = args->options;
     pl_application *application = NULL;
@@ -362,10 +688,10 @@ static int run_or_save(const pli_args *args)
         return EXIT_USAGE;
     }
     return options->save || options->append ? save_it(args, application)
-                                            : run_it(args, application);
+                                            : run_it(args, application, ret_signal);
 }
 
-static int do_as_told(const pli_args *args)
+static int do_as_told(const pli_args *args, int *ret_signal)
 {
     const pli_run_options *options = args->options;
 
@@ -375,22 +701,26 @@ static int do_as_told(const pli_args *args)
         return show_version(args);
     if (options->help_reactors)
         return show_reactors();
-    return run_or_save(args);
+    if (options->completion)
+        return show_completion(args);
+    return run_or_save(args, ret_signal);
 }
 
 int pl_application_main(int argc, char **argv, const pl_application_kind *kind)
 {
     pli_args args;
     char why[1024];
-    int status;
+    int status, signal = 0;
 
     (void) argc;
     if (pli_args_parse(kind, argv, &args, why, sizeof why) < 0) {
         complain(kind->name, why);
         status = EXIT_USAGE;
     } else {
-        status = do_as_told(&args);
+        status = do_as_told(&args, &signal);
     }
     pli_args_done(&args);
+    if (signal) /* whoever asked sees that it was heard */
+        pli_process_end_by(signal);
     return status;
 }

@@ -135,9 +135,11 @@ static server_service *server_of(const pl_service *service)
 static int server_bind(pl_service *service, pl_failure **reterr_failure)
 {
     server_service *self = server_of(service);
-    int error =
-        pl_listen(service->scope, self->base.endpoint, &self->options, &self->port, reterr_failure);
+    int error = pl_service_allow_server(service, self->base.endpoint);
 
+    if (error == 0)
+        error = pl_listen(service->scope, self->base.endpoint, &self->options, &self->port,
+                          reterr_failure);
     if (error == 0)
         log_listening(service, pl_port_address(self->port));
     return error;
@@ -193,9 +195,11 @@ static int datagram_bind(pl_service *service, pl_failure **reterr_failure)
 {
     datagram_service *self = datagram_of(service);
     pl_datagram_port *port = NULL;
-    int error = pl_listen_datagram(service->scope, self->base.endpoint, &self->options, &port,
-                                   reterr_failure);
+    int error = pl_service_allow_server(service, self->base.endpoint);
 
+    if (error == 0)
+        error = pl_listen_datagram(service->scope, self->base.endpoint, &self->options, &port,
+                                   reterr_failure);
     if (error == 0) {
         self->port = pl_datagram_get_id(port);
         log_listening(service, pl_datagram_address(port));
@@ -252,6 +256,12 @@ static client_service *client_of(const pl_service *service)
     return pl_container_of(service, client_service, base.base);
 }
 
+static int client_allow(pl_service *service, pl_failure **reterr_failure)
+{
+    (void) reterr_failure;
+    return pl_service_allow(service, NULL, PL_ALLOW_CONNECT);
+}
+
 static int client_start(pl_service *service, pl_failure **reterr_failure)
 {
     client_service *self = client_of(service);
@@ -271,9 +281,8 @@ static pl_deferred *client_stop(pl_service *service)
 }
 
 static const pl_service_ops client_ops = {
-    PL_SERVICE(client_service),
-    .start = client_start,
-    .stop = client_stop,
+    PL_SERVICE(client_service), .privileged_start = client_allow,
+    .start = client_start,      .stop = client_stop,
     .done = endpoint_done,
 };
 

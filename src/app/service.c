@@ -99,6 +99,46 @@ bool pl_service_running(const pl_service *service)
     return service->inside->stage == PLI_SERVICE_RUNNING;
 }
 
+/* ---- what they need in the sandbox ---- */
+
+int pl_service_allow(pl_service *service, const char *path, unsigned allow)
+{
+    pli_allowed **at = &service->inside->allowed, *allowed;
+    size_t size = path ? strlen(path) + 1 : 1;
+
+    for (path = path ? path : ""; *at; at = &(*at)->next)
+        if ((*at)->allow == allow && strcmp((*at)->path, path) == 0)
+            return 0; /* it has been started before */
+    allowed = pl_scope_alloc(service->inside->home, sizeof *allowed + size);
+    if (!allowed)
+        return -ENOMEM;
+    allowed->next = NULL;
+    allowed->allow = allow;
+    memcpy(allowed->path, path, size);
+    *at = allowed;
+    return 0;
+}
+
+int pl_service_allow_server(pl_service *service, const char *endpoint)
+{
+    pl_endpoint parsed;
+
+    if (pl_endpoint_parse_server(endpoint, &parsed, NULL) < 0 || parsed.path[0] == '@' ||
+        (parsed.kind != PL_ENDPOINT_UNIX && parsed.kind != PL_ENDPOINT_UNIX_DATAGRAM))
+        return 0;
+    return pl_service_allow(service, parsed.path, PL_ALLOW_REMOVE | PL_ALLOW_FOLDER);
+}
+
+void pli_service_each_allowed(const pl_service *service, pli_allowed_fn *fn, void *arg)
+{
+    const pl_service *child = NULL;
+
+    for (const pli_allowed *allowed = service->inside->allowed; allowed; allowed = allowed->next)
+        fn(arg, allowed);
+    while ((child = pl_service_next(service, child)))
+        pli_service_each_allowed(child, fn, arg);
+}
+
 /* ---- making and freeing ---- */
 
 bool pli_service_name_ok(const char *name)

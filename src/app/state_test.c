@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <math.h>
 #include <semaphore.h>
+#include <stdatomic.h>
 
 #include "app/record.h"
 #include "base/memory.h"
@@ -21,9 +22,10 @@ typedef struct kept {
 typedef struct memory_store {
     pl_store base;
     kept kept[8];
-    unsigned n_kept, writes, changes_last, closed;
-    int failures[8]; /* of the writes to come */
-    bool held;       /* a write waits for `go` */
+    atomic_uint n_kept; /* looked at by the test while a thread may write */
+    unsigned writes, changes_last, closed;
+    int failures[8];  /* of the writes to come */
+    atomic_bool held; /* a write waits for `go` */
     sem_t go, begun;
 } memory_store;
 

@@ -19,6 +19,13 @@ typedef enum pli_service_stage {
     PLI_SERVICE_STOPPING,
 } pli_service_stage;
 
+/* What a service has said that it will need. */
+typedef struct pli_allowed {
+    struct pli_allowed *next;
+    unsigned allow;
+    char path[]; /* "": it has none */
+} pli_allowed;
+
 /* What stands in front of an instance. */
 typedef struct pli_service_inside {
     pl_service *service;
@@ -30,12 +37,17 @@ typedef struct pli_service_inside {
     pl_deferred *stopped;
     pl_timer deadline;
     pli_link states;                    /* that it has opened (app/state.h) */
+    pli_allowed *allowed;               /* in the order of naming */
     struct pli_state_home *states_home; /* at the root: where they are kept; NULL: nowhere */
     char name[PL_SERVICE_NAME_MAX + 1];
 } pli_service_inside;
 
 /* Whether it does as a name: see pl_service_new_root(). */
 bool pli_service_name_ok(const char *name);
+
+/* Calls `fn` with all that the service and those below it have named. */
+typedef void pli_allowed_fn(void *arg, const pli_allowed *allowed);
+void pli_service_each_allowed(const pl_service *service, pli_allowed_fn *fn, void *arg);
 
 /* The root of its tree. */
 pl_service *pli_service_root(const pl_service *service);

@@ -48,8 +48,8 @@ static inline pli_link *pli_list_pop_front(pli_link *head)
 
     if (first == head)
         return NULL;
-    pli_list_remove(
-        first); /* NOLINT(clang-analyzer-unix.Malloc): what was freed is in no list any more, which it does not see */
+    /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): what was freed is in no list any more */
+    pli_list_remove(first);
     return first;
 }
 

@@ -360,7 +360,7 @@ static void run_join_and_keep(void)
 #ifdef __SANITIZE_ADDRESS__
 #define GONE "use-after-free"
 #else
-#define GONE "it was made at ../src/flow/fiber_test.c:"
+#define GONE "src/flow/fiber_test.c:"
 #endif
 
 PL_TEST(fiber_awaited_after_its_last_turn_without_a_reference_is_misuse)

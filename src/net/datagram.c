@@ -24,6 +24,8 @@
 /* Calls in one go, so that a flood of datagrams does not starve timers and other ports. */
 #define RECEIVES_MAX 4
 
+#define REST_S 0.1
+
 static const pl_marks default_marks = {LOW_DEFAULT, HIGH_DEFAULT, MAX_DEFAULT};
 static const pli_io_ops port_io_ops;
 
@@ -179,7 +181,8 @@ pl_deferred *pl_datagram_stop(pl_datagram_port *port)
 static void port_watch(pl_datagram_port *port)
 {
     pli_backend *backend = reactor_of(port)->backend;
-    unsigned wants = PLI_WANT_READ | (port->blocked ? (unsigned) PLI_WANT_WRITE : 0);
+    unsigned wants = (port->resting ? 0 : (unsigned) PLI_WANT_READ) |
+                     (port->blocked ? (unsigned) PLI_WANT_WRITE : 0);
     int error;
 
     if (port->stopping || !port->started || port->io.wants == wants)
@@ -405,6 +408,26 @@ static void port_told(pl_datagram_port *port, int error)
     }
 }
 
+static void port_rested(void *arg)
+{
+    pl_datagram_port *port = arg;
+
+    port->resting = false;
+    port_watch(port);
+}
+
+/* The system has no memory for what is there, and would say so again at once, for as long as that lasts. */
+static void port_rest(pl_datagram_port *port)
+{
+    port->resting = pl_call_later(&port->scope, REST_S, port_rested, port).slot != 0;
+    port_watch(port);
+}
+
+static bool is_shortage(int error)
+{
+    return error == -ENOBUFS || error == -ENOMEM;
+}
+
 static void port_receive(pl_datagram_port *port)
 {
     for (int i = 0; i < RECEIVES_MAX && !port->stopping; ++i) {
@@ -414,6 +437,8 @@ static void port_receive(pl_datagram_port *port)
             port_told(port, n);
         else
             deliver_all(port, (unsigned) n);
+        if (is_shortage(n))
+            port_rest(port);
         if (n < (int) PLI_MESSAGES_MAX)
             break;
     }

@@ -49,6 +49,7 @@ struct pl_datagram_port {
     uint64_t received, truncated;
     bool started, stopping, removed, told;
     bool blocked;    /* the kernel takes no more for now */
+    bool resting;    /* nothing is received for a moment, for want of memory */
     bool full;       /* a send was answered with PL_FULL: drained() is owed */
     bool delivering; /* in datagram_received() */
     pl_address from; /* of the last that came; the callbacks are shown this */

@@ -205,7 +205,7 @@ int pli_datagram_open_server(const pl_endpoint *endpoint, const pl_datagram_opti
         error = open_udp(endpoint, options, s);
     else if (endpoint->kind == PL_ENDPOINT_UNIX_DATAGRAM)
         error = open_unix(endpoint, options, s);
-    else if (endpoint->kind == PL_ENDPOINT_FD)
+    else if (endpoint->kind == PL_ENDPOINT_FD || endpoint->kind == PL_ENDPOINT_SYSTEMD)
         error = open_fd(endpoint, options, s);
     if (error == 0)
         socket_ready(s, options);

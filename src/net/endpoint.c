@@ -154,6 +154,20 @@ static bool take_fd(const ep_value *v, pl_endpoint *endpoint, size_t *reterr_bad
     return true;
 }
 
+/* What sd_listen_fds_with_names(3) allows: printable ASCII but ':', which would have to be escaped anyway. */
+static bool take_socket(const ep_value *v, pl_endpoint *endpoint, size_t *reterr_bad)
+{
+    size_t i = 0;
+
+    while (i < v->len && v->text[i] > ' ' && v->text[i] < 0x7f && v->text[i] != ':')
+        ++i;
+    *reterr_bad = i;
+    if (i < v->len || !v->len)
+        return false;
+    memcpy(endpoint->host, v->text, v->len + 1);
+    return true;
+}
+
 /* "30", "0.5". Not strtod(), which would take what the locale, hexadecimal and infinity have to offer. */
 static bool take_timeout(const ep_value *v, pl_endpoint *endpoint, size_t *reterr_bad)
 {
@@ -265,7 +279,8 @@ static const ep_param
     p_reuse  = {"reusePort", take_reuse_port, "0 or 1", false},
     p_path   = {"path", take_path, "a path of 1 to 107 bytes, or @ and a name", false},
     p_mode   = {"mode", take_mode, "octal digits from 0 to 777", false},
-    p_fd     = {"fd", take_fd, "the number of a descriptor", false};
+    p_fd     = {"fd", take_fd, "the number of a descriptor", false},
+    p_socket = {"socket", take_socket, "the number or the name of a socket", false};
 
 static const ep_type servers[] = {
     {"tcp",  PL_ENDPOINT_TCP,  PL_NO_ADDRESS, "", &p_s_port, {&p_iface, &p_s_port}, {&p_s_port, &p_iface, &p_queue, &p_reuse}},
@@ -275,6 +290,7 @@ static const ep_type servers[] = {
     {"unix-datagram", PL_ENDPOINT_UNIX_DATAGRAM, PL_NO_ADDRESS, "", &p_path, {NULL}, {&p_path, &p_mode}},
     {"udp",  PL_ENDPOINT_UDP,  PL_NO_ADDRESS, "", &p_s_port, {&p_iface, &p_s_port}, {&p_s_port, &p_iface}},
     {"fd",   PL_ENDPOINT_FD,   PL_NO_ADDRESS, "", &p_fd, {NULL}, {&p_fd}},
+    {"systemd", PL_ENDPOINT_SYSTEMD, PL_NO_ADDRESS, "", &p_socket, {NULL}, {&p_socket}},
     {.name = NULL},
 };
 

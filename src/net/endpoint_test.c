@@ -49,7 +49,7 @@ static void check_bad(parse_fn *parse, const bad_row *rows, size_t n)
 
 #define CHECK_BAD(parse, rows) check_bad(parse, rows, sizeof rows / sizeof rows[0])
 
-#define SERVER_TYPES "tcp, tcp4, tcp6, unix, unix-datagram, udp or fd"
+#define SERVER_TYPES "tcp, tcp4, tcp6, unix, unix-datagram, udp, fd or systemd"
 #define CLIENT_TYPES "tcp, tcp4, tcp6, unix, unix-datagram or udp"
 #define SERVER_KEYS                                                                                \
     "one of the keys port, interface, backlog or reusePort ('\\=' is a '=' within a value)"
@@ -131,6 +131,9 @@ PL_TEST(descriptors_and_datagrams_have_their_kinds)
 {
     PL_EQ(server("fd:3").fd, 3);
     PL_EQ(server("fd:3").kind, PL_ENDPOINT_FD);
+    PL_EQ(server("systemd:0").kind, PL_ENDPOINT_SYSTEMD);
+    PL_STR_EQ(server("systemd:web.socket").host, "web.socket");
+    PL_STR_EQ(server("systemd:socket=1").host, "1");
     PL_EQ(server("udp:53:interface=[::1]").kind, PL_ENDPOINT_UDP);
     PL_STR_EQ(server("udp:127.0.0.1:53").host, "127.0.0.1");
     PL_EQ(server("unix-datagram:/run/d:mode=600").kind, PL_ENDPOINT_UNIX_DATAGRAM);

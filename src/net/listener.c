@@ -72,12 +72,21 @@ static void port_bury(pli_task *task)
     pli_free(port);
 }
 
-/* The last connection and the descriptor are gone: nobody looks at the factory any more. */
+/* Nobody looks at the factory any more: from here on it may be gone. */
+static void port_leave_factory(pl_port *port)
+{
+    pl_factory *factory = port->origin.factory;
+
+    port->origin.factory = NULL;
+    pli_factory_stop(factory);
+}
+
+/* The last connection and the descriptor are gone. */
 static void port_bury_when_over(pl_port *port)
 {
     if (!port->removed || port->connections || port->task.next)
         return;
-    pli_factory_stop(port->origin.factory);
+    port_leave_factory(port);
     pli_owned_remove(&port->owned);
     port->task.run = port_bury;
     pli_task_queue(&port->reactor->graves, &port->task);
@@ -130,6 +139,9 @@ static void port_scope_end(pli_owned *owned)
     port->stopped = pl_deferred_unref(port->stopped);
     port->drained = pl_deferred_unref(port->drained);
     port_close(port);
+    /* Its connections are younger, and have ended by now. The factory may be part of what ends next. */
+    if (!port->connections)
+        port_leave_factory(port);
 }
 
 /* Returns: the Deferred that is there, or a new one of which the port has a reference. */
@@ -385,16 +397,24 @@ static int open_unix(pl_port *port, const pl_endpoint *endpoint)
 }
 
 /* A descriptor that somebody has opened, bound and handed to this process; the original stays the caller's. */
-static int open_fd(const pl_endpoint *endpoint)
+static int open_fd(int fd)
 {
-    int type = pli_socket_type(endpoint->fd), listening = 0;
+    int type = pli_socket_type(fd), listening = 0;
 
     if (type < 0)
         return type;
-    if (type != SOCK_STREAM ||
-        pli_socket_get(endpoint->fd, SOL_SOCKET, SO_ACCEPTCONN, &listening) < 0 || !listening)
+    if (type != SOCK_STREAM || pli_socket_get(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening) < 0 ||
+        !listening)
         return -EINVAL;
-    return pli_fd_dup(endpoint->fd);
+    return pli_fd_dup(fd);
+}
+
+/* One that systemd has opened, by its place or its name. */
+static int open_systemd(const pl_endpoint *endpoint)
+{
+    int fd = pli_socket_activated(endpoint->host);
+
+    return fd < 0 ? fd : open_fd(fd);
 }
 
 static int open_endpoint(pl_port *port, const pl_endpoint *endpoint)
@@ -405,7 +425,9 @@ static int open_endpoint(pl_port *port, const pl_endpoint *endpoint)
     case PL_ENDPOINT_UNIX:
         return open_unix(port, endpoint);
     case PL_ENDPOINT_FD:
-        return open_fd(endpoint);
+        return open_fd(endpoint->fd);
+    case PL_ENDPOINT_SYSTEMD:
+        return open_systemd(endpoint);
     default:
         return PL_E_UNSUPPORTED; /* datagrams have no connections */
     }

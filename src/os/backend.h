@@ -109,6 +109,9 @@ PL_MUST int pli_backend_open(const char *name, pli_backend **ret_backend);
 /* Closes and frees it. NULL is allowed. Returns: NULL. */
 pli_backend *pli_backend_close(pli_backend *backend);
 
+/* For tests, of a backend "uring" that has nothing to do: tries an operation (IORING_OP_...) on nothing. Returns: its answer; -EACCES: the ring does not take it. */
+int pli_uring_try(pli_backend *backend, unsigned op);
+
 /* For backends: gives an io its slot, and takes it back. */
 PL_MUST int pli_backend_slot(pli_backend *backend, pli_io *io);
 

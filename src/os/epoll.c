@@ -2,6 +2,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include "os/fault.h"
 #include "os/readiness.h"
 
 #define EVENTS_MAX 256
@@ -19,8 +20,13 @@ static int epoll_set(pli_readiness *base, pli_io *io, unsigned interest)
     struct epoll_event event = {.data.u64 = (uint64_t) io->gen << 32 | io->slot};
     int op = !interest ? EPOLL_CTL_DEL : io->at ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
 
+    int error;
+
     if (!interest && !io->at)
         return 0;
+    error = interest ? pli_fault(PLI_CALL_WATCH) : 0;
+    if (error < 0)
+        return error;
     if (interest & PLI_READABLE)
         event.events |= EPOLLIN;
     if (interest & PLI_WRITABLE)
@@ -64,7 +70,10 @@ static int epoll_add(pli_backend *base, pli_io *io)
 static int epoll_wait_events(pli_backend *base, int64_t timeout_ns)
 {
     epoll_backend *self = (epoll_backend *) base;
+    int error = pli_fault(PLI_CALL_WAIT);
 
+    if (error < 0)
+        return error == -EINTR ? 0 : error;
     self->n_events = epoll_wait(self->fd, self->events, EVENTS_MAX, pli_readiness_ms(timeout_ns));
     if (self->n_events >= 0)
         return 0;

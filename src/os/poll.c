@@ -4,6 +4,7 @@
 #include <plait/error.h>
 
 #include "base/memory.h"
+#include "os/fault.h"
 #include "os/readiness.h"
 
 /* The kernel is given an array of those that want something; `ids` runs beside it. io->at is the place in both, plus 1; 0 is none. */
@@ -96,11 +97,13 @@ static int poll_wait(pli_backend *base, int64_t timeout_ns)
 {
     poll_backend *self = (poll_backend *) base;
 
-    if (poll(self->fds, self->n, pli_readiness_ms(timeout_ns)) >= 0)
-        return 0;
-    for (uint32_t i = 0; i < self->n; ++i)
+    int error = pli_fault(PLI_CALL_WAIT);
+
+    if (error == 0 && poll(self->fds, self->n, pli_readiness_ms(timeout_ns)) < 0)
+        error = -errno;
+    for (uint32_t i = 0; error < 0 && i < self->n; ++i)
         self->fds[i].revents = 0;
-    return errno == EINTR ? 0 : -errno;
+    return error == -EINTR ? 0 : error;
 }
 
 static unsigned poll_ready(int events)

@@ -11,7 +11,10 @@
 #include "base/memory.h"
 #include "base/rand.h"
 #include "os/clock.h"
+#include "os/daemon.h"
+#include "os/fence.h"
 #include "os/file.h"
+#include "os/module.h"
 #include "os/notify.h"
 
 #define EXPORT(function) extern __typeof__(function) function __attribute__((visibility("default")))
@@ -21,13 +24,26 @@ EXPORT(pli_alloc_zero);
 
 EXPORT(pli_assert_failed);
 
+EXPORT(pli_calls_can_be_fenced);
+EXPORT(pli_calls_fence);
+
+EXPORT(pli_clock_now);
 EXPORT(pli_clock_seed);
 EXPORT(pli_clock_sleep);
 EXPORT(pli_clock_wall);
 
+EXPORT(pli_daemon_await);
+EXPORT(pli_daemon_fork);
+EXPORT(pli_daemon_tell);
+
 EXPORT(pli_environment);
 
+EXPORT(pli_fence_allow);
+EXPORT(pli_fence_close);
+EXPORT(pli_fence_open);
+
 EXPORT(pli_file_close);
+EXPORT(pli_file_give);
 EXPORT(pli_file_info_of);
 EXPORT(pli_file_info_of_fd);
 EXPORT(pli_file_is_locked);
@@ -36,6 +52,7 @@ EXPORT(pli_file_lock);
 EXPORT(pli_file_open);
 EXPORT(pli_file_open_append);
 EXPORT(pli_file_open_as);
+EXPORT(pli_file_open_nameless);
 EXPORT(pli_file_read_at);
 EXPORT(pli_file_rename);
 EXPORT(pli_file_replace);
@@ -46,6 +63,8 @@ EXPORT(pli_file_write);
 EXPORT(pli_file_write_at);
 EXPORT(pli_file_write_pieces_at);
 
+EXPORT(pli_folder_enter);
+EXPORT(pli_folder_enter_as_root);
 EXPORT(pli_folder_list);
 EXPORT(pli_folder_make);
 EXPORT(pli_folder_remove);
@@ -54,7 +73,15 @@ EXPORT(pli_folder_sync_of);
 
 EXPORT(pli_free);
 
+EXPORT(pli_identity_become);
+EXPORT(pli_identity_set_group);
+EXPORT(pli_identity_set_user);
+
+EXPORT(pli_is_terminal);
+
 EXPORT(pli_misuse);
+
+EXPORT(pli_module_load);
 
 EXPORT(pli_notify_close);
 EXPORT(pli_notify_file);
@@ -66,14 +93,27 @@ EXPORT(pli_notify_open);
 EXPORT(pli_path_folder);
 EXPORT(pli_path_real);
 
+EXPORT(pli_privileges_fix);
+
+EXPORT(pli_process_end_by);
+EXPORT(pli_process_id);
+EXPORT(pli_process_set_name);
+
 EXPORT(pli_rand_next);
 EXPORT(pli_rand_seed);
 
 EXPORT(pli_realloc);
 
+EXPORT(pli_signal_set_default);
+
 EXPORT(pli_stderr_write);
 
 EXPORT(pli_strdup);
+
+EXPORT(pli_teller_open);
+EXPORT(pli_teller_say);
+
+EXPORT(pli_umask);
 
 #undef EXPORT
 

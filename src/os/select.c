@@ -3,6 +3,7 @@
 
 #include <plait/error.h>
 
+#include "os/fault.h"
 #include "os/readiness.h"
 
 typedef struct select_backend {
@@ -67,7 +68,11 @@ static int select_wait(pli_backend *base, int64_t timeout_ns)
     select_backend *self = (select_backend *) base;
     int64_t us = timeout_ns / 1000 + (timeout_ns % 1000 != 0);
     struct timeval limit = {.tv_sec = us / 1000000, .tv_usec = us % 1000000};
+    int error = pli_fault(PLI_CALL_WAIT);
 
+    self->n_ready = 0;
+    if (error < 0)
+        return error == -EINTR ? 0 : error;
     self->can_read = self->reads;
     self->can_write = self->writes;
     self->n_ready = select(self->fd_max + 1, &self->can_read, &self->can_write, NULL,

@@ -2,10 +2,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "os/clock.h"
+#include "os/daemon.h"
 #include "os/fault.h"
 #include "os/sim/file.h"
 #include "os/sim/file.h"
@@ -307,4 +311,44 @@ int pli_path_chmod(const char *path, unsigned mode)
     if (error < 0)
         return error;
     return pli_sim_here ? sim_chmod(path, mode) : result(chmod(path, (mode_t) mode));
+}
+
+/* ---- sockets from outside ---- */
+
+#define ACTIVATED_FIRST 3
+#define ACTIVATED_MAX   4096
+
+static unsigned long number_of(const char *text)
+{
+    char *end;
+    unsigned long n = text && *text >= '0' && *text <= '9' ? strtoul(text, &end, 10) : ULONG_MAX;
+
+    return n != ULONG_MAX && *end == '\0' ? n : ULONG_MAX;
+}
+
+/* Where the name stands among those with ':' between them. */
+static unsigned long place_of(const char *names, const char *name)
+{
+    size_t len = strlen(name);
+
+    for (unsigned long i = 0; names; ++i) {
+        size_t n = strcspn(names, ":");
+
+        if (n == len && strncmp(names, name, n) == 0)
+            return i;
+        names = names[n] ? names + n + 1 : NULL;
+    }
+    return ULONG_MAX;
+}
+
+int pli_socket_activated(const char *which)
+{
+    unsigned long n = number_of(pli_environment("LISTEN_FDS")), i = number_of(which);
+
+    /* They are for one process, and not for those that it starts with its environment. */
+    if (number_of(pli_environment("LISTEN_PID")) != pli_process_id() || n > ACTIVATED_MAX)
+        return -ENOENT;
+    if (i == ULONG_MAX)
+        i = place_of(pli_environment("LISTEN_FDNAMES"), which);
+    return i < n ? ACTIVATED_FIRST + (int) i : -ENOENT;
 }

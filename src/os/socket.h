@@ -43,6 +43,11 @@ PL_MUST int pli_fd_dup(int fd);
 PL_MUST int pli_fd_pollable(int fd);
 /* The type of what `fd` is (SOCK_STREAM, ...), or a negative errno. */
 PL_MUST int pli_socket_type(int fd);
+/*
+ * A socket that systemd has opened for this process (sd_listen_fds(3)): `which` is its number, from 0, or its name; of several with one name the first. It stays open, and can be asked for again.
+ * Returns: the descriptor; -ENOENT: there is none.
+ */
+PL_MUST int pli_socket_activated(const char *which);
 /* Removes the file of a UNIX socket on which nobody listens any more. Returns: 0, or -EADDRINUSE when somebody does. */
 int pli_socket_unlink_stale(const struct sockaddr *address, socklen_t size, const char *path);
 int pli_path_unlink(const char *path);

@@ -19,6 +19,7 @@
 #include <liburing.h>
 #include <poll.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <plait/error.h>
@@ -27,6 +28,7 @@
 #include "base/buf.h"
 #include "base/memory.h"
 #include "os/backend.h"
+#include "os/fault.h"
 #include "os/socket.h"
 
 /* Newer than the headers that some systems have. */
@@ -349,7 +351,11 @@ static void io_adjust(uring_backend *self, pli_io *io)
 
 static int uring_want(pli_backend *base, pli_io *io, unsigned wants)
 {
+    int error = pli_fault(PLI_CALL_WATCH);
+
     PLI_ASSERT(!(io->state & REMOVED));
+    if (error < 0)
+        return error;
     io->wants = (uint8_t) (wants | (io->wants & (PLI_WANT_SEND | PLI_WANT_CONNECT)));
     io_adjust(uring_of(base), io);
     return 0;
@@ -365,8 +371,12 @@ static int uring_connect(pli_backend *base, pli_io *io, const struct sockaddr *a
                          socklen_t size)
 {
     uring_backend *self = uring_of(base);
-    struct io_uring_sqe *sqe = ring_sqe(self);
+    struct io_uring_sqe *sqe;
+    int error = pli_fault(PLI_CALL_CONNECT);
 
+    if (error < 0)
+        return error;
+    sqe = ring_sqe(self);
     io_uring_prep_connect(sqe, io->fd, address, size);
     io_armed(io, sqe, OP_CONNECT);
     /* The address is the caller's: it is read at submission. */
@@ -430,10 +440,12 @@ static void batch_add(uring_backend *self, pli_io *io, struct io_uring_sqe *sqe)
     uring_message *message = &self->messages[self->n_messages];
     size_t n = io->ops->gather(io, message->pieces, PIECES_MAX);
     int32_t size = (int32_t) pieces_size(message->pieces, n);
-    int flags = MSG_DONTWAIT | MSG_WAITALL | MSG_NOSIGNAL;
+    int flags = MSG_DONTWAIT | MSG_WAITALL | MSG_NOSIGNAL, error = pli_fault(PLI_CALL_SEND);
 
     PLI_ASSERT(n > 0 && self->n_batch < SQ_ENTRIES);
-    if (n == 1) {
+    if (error < 0) {
+        io_uring_prep_nop(sqe);
+    } else if (n == 1) {
         io_uring_prep_send(sqe, io->fd, message->pieces->iov_base, (size_t) size, flags);
     } else {
         message->head = (struct msghdr){.msg_iov = message->pieces, .msg_iovlen = n};
@@ -443,7 +455,7 @@ static void batch_add(uring_backend *self, pli_io *io, struct io_uring_sqe *sqe)
     }
     sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
     io_uring_sqe_set_data64(sqe, pack(OP_SEND, self->n_batch, 0));
-    self->batch[self->n_batch++] = (uring_send){io->slot, io->gen, size, size};
+    self->batch[self->n_batch++] = (uring_send){io->slot, io->gen, size, error < 0 ? error : size};
     io->state |= BATCHED;
 }
 
@@ -543,12 +555,28 @@ static void uring_flush(pli_backend *base)
 
 static void done_accept(pli_io *io, const struct io_uring_cqe *cqe)
 {
+    int error = pli_fault(PLI_CALL_ACCEPT);
+
     if (cqe->res == -ECANCELED)
         return;
-    if (io->wants & PLI_WANT_ACCEPT)
+    if (io->wants & PLI_WANT_ACCEPT && error == 0)
         io->ops->accepted(io, cqe->res, NULL, 0);
     else if (cqe->res >= 0)
         pli_socket_close(cqe->res);
+    if (io->wants & PLI_WANT_ACCEPT && error < 0)
+        io->ops->accepted(io, error, NULL, 0);
+}
+
+/* Whether a test lets this receive fail. */
+static bool receive_failed(pli_io *io)
+{
+    int error = pli_fault(PLI_CALL_RECEIVE);
+
+    if (error == 0)
+        return false;
+    io->wants &= (uint8_t) ~PLI_WANT_RECEIVE;
+    io->ops->receive_ended(io, error);
+    return true;
 }
 
 /* Takes the bytes of a completion out of its buffer. */
@@ -561,7 +589,7 @@ static void take_bytes(uring_backend *self, pli_io *io, const struct io_uring_cq
 
     PLI_ASSERT(i < BUFFERS && self->heads[i] + in.len <= BUFFER_BYTES && buf->refs > 0);
     self->heads[i] += (uint32_t) cqe->res;
-    if (io && !(io->state & REMOVED))
+    if (io && !(io->state & REMOVED) && !receive_failed(io))
         io->ops->received(io, buf, in);
     if (kernel_done) {
         /* The next holder is the kernel again, but only once all others have let go: see buffer_recycle. */
@@ -735,6 +763,8 @@ static int uring_wait(pli_backend *base, int64_t timeout_ns)
     struct io_uring_cqe *cqe;
     int r;
 
+    if (pli_fault(PLI_CALL_WAIT) < 0)
+        timeout_ns = 0; /* as one that is interrupted at once */
     buffers_publish(self);
     if (self->starved)
         feed_starved(self);
@@ -763,7 +793,8 @@ static int uring_wait(pli_backend *base, int64_t timeout_ns)
 static int ring_open(uring_backend *self)
 {
     struct io_uring_params params = {
-        .flags = IORING_SETUP_CQSIZE | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN,
+        .flags = IORING_SETUP_CQSIZE | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
+                 IORING_SETUP_R_DISABLED,
         .cq_entries = CQ_ENTRIES,
     };
     int error;
@@ -773,8 +804,63 @@ static int ring_open(uring_backend *self)
         return error == -ENOSYS || error == -EINVAL || error == -EPERM ? PL_E_UNSUPPORTED : error;
     self->ring_open = true;
     io_uring_ring_dontfork(&self->ring);
-    io_uring_register_ring_fd(&self->ring);
     return params.features & IORING_FEAT_CQE_SKIP ? 0 : PL_E_UNSUPPORTED;
+}
+
+/* Some releases of liburing declare the functions for this and have not got them. */
+static int ring_register(uring_backend *self, unsigned what, const void *arg, unsigned n)
+{
+    long r = syscall(SYS_io_uring_register, self->ring.ring_fd, what, arg, n);
+
+    return r < 0 ? -errno : (int) r;
+}
+
+static struct io_uring_restriction may_do(unsigned op)
+{
+    return (struct io_uring_restriction){.opcode = IORING_RESTRICTION_SQE_OP,
+                                         .sqe_op = (uint8_t) op};
+}
+
+static struct io_uring_restriction may_register(unsigned op)
+{
+    return (struct io_uring_restriction){.opcode = IORING_RESTRICTION_REGISTER_OP,
+                                         .register_op = (uint8_t) op};
+}
+
+/*
+ * The ring takes what is used here, and nothing else: it can open, read and rename files, and no filter of system calls sees what it does. A ring that was never enabled can still be told so; afterwards nobody can
+ * take it back.
+ */
+static int ring_restrict(uring_backend *self)
+{
+    struct io_uring_restriction all[] = {
+        may_do(IORING_OP_ACCEPT),
+        may_do(IORING_OP_ASYNC_CANCEL),
+        may_do(IORING_OP_CLOSE),
+        may_do(IORING_OP_CONNECT),
+        may_do(IORING_OP_POLL_ADD),
+        may_do(IORING_OP_RECV),
+        may_do(IORING_OP_SEND),
+        may_do(IORING_OP_SENDMSG),
+        may_register(IORING_REGISTER_RING_FDS),
+        may_register(IORING_UNREGISTER_RING_FDS),
+        {.opcode = IORING_RESTRICTION_SQE_FLAGS_ALLOWED,
+         .sqe_flags = IOSQE_BUFFER_SELECT | IOSQE_CQE_SKIP_SUCCESS},
+    };
+
+    return ring_register(self, IORING_REGISTER_RESTRICTIONS, all, sizeof all / sizeof *all);
+}
+
+static int ring_enable(uring_backend *self)
+{
+    int error = ring_restrict(self);
+
+    if (error >= 0)
+        error = ring_register(self, IORING_REGISTER_ENABLE_RINGS, NULL, 0);
+    if (error < 0)
+        return PL_E_UNSUPPORTED;
+    io_uring_register_ring_fd(&self->ring);
+    return 0;
 }
 
 static void uring_close(pli_backend *base)
@@ -791,20 +877,37 @@ static void uring_close(pli_backend *base)
     pli_free(self->backlog);
 }
 
+/* What becomes of the one operation that is in the ring. */
+static int ring_answer(uring_backend *self)
+{
+    struct io_uring_cqe *cqe;
+    int r = io_uring_submit_and_wait(&self->ring, 1);
+
+    if (r < 0 || io_uring_peek_cqe(&self->ring, &cqe) < 0)
+        return r < 0 ? r : -EAGAIN;
+    r = cqe->res;
+    io_uring_cqe_seen(&self->ring, cqe);
+    return r;
+}
+
 /* Whether the kernel has multishot receive (6.0) is found by asking one of a descriptor that is no socket. */
 static bool has_multishot_receive(uring_backend *self)
 {
     struct io_uring_sqe *sqe = io_uring_get_sqe(&self->ring);
-    struct io_uring_cqe *cqe;
-    int r;
 
     io_uring_prep_recv_multishot(sqe, self->ring.ring_fd, NULL, 0, 0);
     sqe->flags |= IOSQE_BUFFER_SELECT;
-    if (io_uring_submit_and_wait(&self->ring, 1) < 0 || io_uring_peek_cqe(&self->ring, &cqe) < 0)
-        return false;
-    r = cqe->res;
-    io_uring_cqe_seen(&self->ring, cqe);
-    return r == -ENOTSOCK;
+    return ring_answer(self) == -ENOTSOCK;
+}
+
+int pli_uring_try(pli_backend *base, unsigned op)
+{
+    uring_backend *self = uring_of(base);
+    struct io_uring_sqe *sqe = io_uring_get_sqe(&self->ring);
+
+    io_uring_prep_rw((int) op, sqe, -1, NULL, 0, 0);
+    io_uring_sqe_set_data64(sqe, pack(OP_NONE, 0, 0));
+    return ring_answer(self);
 }
 
 static int uring_open(pli_backend *base)
@@ -814,6 +917,8 @@ static int uring_open(pli_backend *base)
 
     if (error >= 0)
         error = buffers_open(self);
+    if (error >= 0)
+        error = ring_enable(self);
     if (error >= 0 && !has_multishot_receive(self))
         error = PL_E_UNSUPPORTED;
     if (error >= 0)

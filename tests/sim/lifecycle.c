@@ -104,7 +104,7 @@ static lifecycle_state *state_of(const program *p)
 
 static bool struck(const program *p, pl_sim_fault fault)
 {
-    return pl_sim_injected(p->run->sim, fault) != 0;
+    return p->run->tortured || pl_sim_injected(p->run->sim, fault) != 0;
 }
 
 /* Whether it has ended what it says, or may have. */
@@ -765,7 +765,7 @@ static bool is_explained(const life *self, int code)
     case -EIO: /* what becomes of a code that is not in Plait's table when there is no memory for a failure of its own */
         return struck(p, PL_SIM_ALLOCATION) && (self->aborted_mine || self->refused);
     default:
-        return false;
+        return p->run->tortured;
     }
 }
 

@@ -503,7 +503,7 @@ static void timers_calm(pl_swarm_run *run)
     book *b = run->state;
 
     check_ended(run, b->process, "the program");
-    if (!b->done && !pl_sim_injected(run->sim, PL_SIM_ALLOCATION) &&
+    if (!b->done && !run->tortured && !pl_sim_injected(run->sim, PL_SIM_ALLOCATION) &&
         !pl_sim_injected(run->sim, PL_SIM_ENOMEM) && !pl_sim_injected(run->sim, PL_SIM_EMFILE))
         pl_swarm_fail(run, "the program could not begin, and nothing was in its way");
     b->idle_events = pl_sim_events(run->sim);

@@ -287,11 +287,26 @@ static void weblog_calm(pl_swarm_run *run)
     pl_ignore(pl_sim_at(run->sim, 2000, stop_server, state->server));
 }
 
+/* Whether something has struck that plaitd could not start with. */
+static bool any_fault(const pl_swarm_run *run)
+{
+    uint64_t n = run->tortured;
+
+    for (int i = 0; i < PL_SIM_FAULTS; ++i)
+        n += pl_sim_injected(run->sim, (pl_sim_fault) i);
+    return n > 0;
+}
+
 static void weblog_check(pl_swarm_run *run)
 {
     weblog_state *state = run->state;
 
+    int status = 0;
+
     check_ended(run, state->server, "plaitd");
+    if (pl_sim_ended(state->server, &status) && status != -SIGTERM && status != 0 &&
+        !any_fault(run))
+        pl_swarm_fail(run, "nothing went wrong, and plaitd ended with status %d", status);
     for (unsigned i = 0; i < CLIENTS; ++i) {
         reader *r = &state->readers[i];
 

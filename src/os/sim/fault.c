@@ -145,7 +145,7 @@ static pl_sim_host *some_host(pl_sim *sim)
     return pl_container_of(at, pl_sim_host, link);
 }
 
-static double outage(pl_sim *sim)
+static double outage_s(pl_sim *sim)
 {
     return some_time(sim, sim->faults.outage_s > 0 ? sim->faults.outage_s : 1);
 }
@@ -156,34 +156,51 @@ static void stall_somebody(pl_sim *sim)
 
     for (pli_link *at = host->processes.next; at != &host->processes; at = at->next)
         if (pli_sim_chance(sim, 0.5)) {
-            pl_sim_stall(pl_container_of(at, pl_sim_process, link), outage(sim));
+            pl_sim_stall(pl_container_of(at, pl_sim_process, link), outage_s(sim));
             return;
         }
 }
 
-typedef struct mending {
+/* What is cut between two hosts for a while. */
+typedef struct outage {
+    pli_link link;
+    pli_sim_event over;
     pl_sim_host *a, *b;
-} mending;
+} outage;
 
-static void mend_later(void *arg)
+static void outage_free(outage *self)
 {
-    mending *self = arg;
+    pli_list_remove(&self->link);
+    pli_sim_unschedule(self->a->sim, &self->over);
+    pli_sim_kfree(self);
+}
+
+static void outage_over(pli_sim_event *event)
+{
+    outage *self = pl_container_of(event, outage, over);
 
     pl_sim_mend(self->a, self->b);
-    pli_sim_kfree(self);
+    outage_free(self);
+}
+
+void pli_sim_outages_free(pl_sim *sim)
+{
+    while (!pli_list_empty(&sim->outages))
+        outage_free(pl_container_of(sim->outages.next, outage, link));
 }
 
 static void cut_somebody(pl_sim *sim)
 {
-    mending *self;
+    outage *self;
     pl_sim_host *a = some_host(sim), *b = some_host(sim);
 
     if (a == b)
         return;
     self = pli_sim_kalloc(sizeof *self);
-    *self = (mending){a, b};
+    *self = (outage){.over.run = outage_over, .a = a, .b = b};
+    pli_list_push_back(&sim->outages, &self->link);
     pl_sim_cut(a, b, pli_sim_chance(sim, 0.5));
-    pl_ignore(pl_sim_at(sim, outage(sim), mend_later, self));
+    pli_sim_schedule(sim, &self->over, sim->now + (int64_t) (outage_s(sim) * 1e9));
 }
 
 static void set_a_clock(pl_sim *sim)

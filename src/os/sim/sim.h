@@ -219,6 +219,7 @@ struct pl_sim {
     struct pli_sim_links *links; /* between hosts (os/sim/network.c) */
     struct pli_sim_text *resolved;
     struct pli_sim_memory *memory; /* who has which (os/sim/memory.c) */
+    pli_link outages;              /* what is cut for a while */
     pli_sim_event by_itself;       /* the next fault that needs no occasion (os/sim/fault.c) */
     pli_link connections;          /* os/sim/stream.c */
     pli_link in_flight;            /* datagrams (os/sim/datagram.c) */

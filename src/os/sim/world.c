@@ -288,6 +288,7 @@ int pl_sim_new(const pl_sim_options *options, pl_sim **ret_sim)
     pli_rand_seed(&sim->rand, options->seed);
     pli_list_init(&sim->runnable);
     pli_list_init(&sim->hosts);
+    pli_list_init(&sim->outages);
     pli_list_init(&sim->connections);
     pli_list_init(&sim->in_flight);
     sim->events_max = options->events_max ? options->events_max : EVENTS_MAX;
@@ -318,6 +319,7 @@ pl_sim *pl_sim_free(pl_sim *sim)
     if (!sim)
         return NULL;
     PLI_ASSERT(!pli_sim_here);
+    pli_sim_outages_free(sim);
     pli_sim_hosts_free(sim);
     pli_sim_links_free(sim);
     forget_timed_calls(sim);

@@ -54,6 +54,7 @@ pl_sim_process *pli_sim_process_new(pl_sim_host *host, const char *name);
 
 /* fault.c: what happens by itself (stalls, partitions, clocks that are set) goes on happening. */
 void pli_sim_go_on_by_itself(pl_sim *sim);
+void pli_sim_outages_free(pl_sim *sim);
 
 /* network.c */
 void pli_sim_links_mend(pl_sim *sim);

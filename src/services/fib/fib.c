@@ -177,7 +177,11 @@ static int fib_bind(pl_service *service, pl_failure **reterr_failure)
     self->ports = pl_scope_alloc(service->scope, listen->n * sizeof(pl_port *));
     if (!self->ports)
         return -ENOMEM;
+    error = pl_service_allow(service, NULL, PL_ALLOW_STATE);
     for (size_t i = 0; error == 0 && i < listen->n; ++i) {
+        error = pl_service_allow_server(service, listen->at[i]);
+        if (error < 0)
+            break;
         error = pl_listen(service->scope, listen->at[i], &options, &self->ports[i], reterr_failure);
         if (error == 0)
             ++self->n_ports;
@@ -277,4 +281,5 @@ const pl_plugin pli_fib_plugin = {
     .options = fib_table,
     .options_size = sizeof(fib_options),
     .make = fib_make,
+    .sandbox = true,
 };

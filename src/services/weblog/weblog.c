@@ -309,7 +309,9 @@ static int weblog_open_logs(weblog *w, pl_failure **reterr_failure)
                                     .line = weblog_line,
                                     .arg = w};
 
-        error = pli_tail_new(w->scope, &options, &w->tails[i]);
+        error = pl_service_allow(&w->base, logs->at[i], PL_ALLOW_READ | PL_ALLOW_FOLDER);
+        if (error == 0)
+            error = pli_tail_new(w->scope, &options, &w->tails[i]);
         if (error < 0)
             *reterr_failure = pl_failure_new(error, "following", NULL, "%s", logs->at[i]);
         else
@@ -335,8 +337,10 @@ static int weblog_listen(weblog *w, const pl_texts *endpoints, weblog_door *door
     int error = 0;
 
     for (size_t i = 0; error == 0 && i < endpoints->n; ++i) {
-        error =
-            pl_listen(w->scope, endpoints->at[i], &options, &w->ports[w->n_ports], reterr_failure);
+        error = pl_service_allow_server(&w->base, endpoints->at[i]);
+        if (error == 0)
+            error = pl_listen(w->scope, endpoints->at[i], &options, &w->ports[w->n_ports],
+                              reterr_failure);
         if (error == 0)
             weblog_log_port(w, w->ports[w->n_ports++], endpoints->at[i],
                             door == &w->pull ? "pull" : "push");
@@ -469,4 +473,5 @@ const pl_plugin pli_weblog_plugin = {
     .options = weblog_options,
     .options_size = sizeof(pli_weblog_options),
     .make = weblog_make,
+    .sandbox = true,
 };
