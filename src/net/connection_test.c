@@ -1273,10 +1273,10 @@ static int say_to_halting(void *arg)
     pl_sim_peer *first = stage_dial("10.0.0.1:80"), *second = stage_dial("10.0.0.1:80");
 
     (void) arg;
-    for (char said = 'a'; said <= 'x'; said = (char) (said + 3)) {
+    for (int said = 'a'; said <= 'x'; said += 3) {
         char third = (char) (said + 2);
 
-        say_and_wait(first, said);
+        say_and_wait(first, (char) said);
         say_and_wait(first, (char) (said + 1));
         pl_ignore(pl_sim_say(second, pl_str("on")));
         say_and_wait(first, third);
