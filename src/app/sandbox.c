@@ -17,6 +17,13 @@
 #include "os/fence.h"
 #include "os/file.h"
 
+/* In builds for ./dev coverage: where a process leaves what it has run. */
+#ifdef PLI_COVERAGE
+static const char *const coverage_folder = PLI_COVERAGE;
+#else
+static const char *const coverage_folder = NULL;
+#endif
+
 /* ---- files ---- */
 
 typedef struct gates {
@@ -98,6 +105,8 @@ static void leave_own_open(gates *self)
 {
     const pli_sandbox *sandbox = self->sandbox;
 
+    if (coverage_folder)
+        leave_open(self, coverage_folder, PLI_FENCE_READ | PLI_FENCE_WRITE);
     if (sandbox->logfile)
         leave_folder_open(self, sandbox->logfile, PLI_FENCE_WRITE);
     if (sandbox->pidfile)

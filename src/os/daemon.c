@@ -172,6 +172,8 @@ void pli_signal_set_default(int signal)
 
 /* Programs with a leak checker have it. */
 extern void __lsan_do_leak_check(void) __attribute__((weak));
+/* Builds for ./dev coverage have it. */
+extern void pli_coverage_end_by(int signal) __attribute__((weak));
 
 void pli_process_end_by(int signal)
 {
@@ -179,6 +181,8 @@ void pli_process_end_by(int signal)
         return;
     if (__lsan_do_leak_check)
         __lsan_do_leak_check();
+    if (pli_coverage_end_by)
+        pli_coverage_end_by(signal);
     pli_signal_set_default(signal);
     raise(signal);
 }
