@@ -19,6 +19,7 @@
 #include <plait/fiber_io.h>
 #include <plait/log.h>
 #include <plait/looping_call.h>
+#include <plait/process.h>
 #include <plait/producer.h>
 #include <plait/protocol.h>
 #include <plait/reactor.h>
