@@ -10,6 +10,7 @@
 #include "app/record.h"
 #include "base/memory.h"
 #include "tests/check.h"
+#include "tests/sqlite_memory.h"
 
 /* ---- the store ---- */
 
