@@ -145,6 +145,7 @@ static void fiber_unref(pli_fiber *f)
 /* On the stack of whoever resumed it last. */
 static void fiber_finish(pli_fiber *f)
 {
+    ++f->scope.reactor->counters.fibers_gone;
     pli_context_done(&f->context);
     stack_put(pool_of(f->scope.reactor), &f->stack);
     pli_scope_done(&f->scope);
@@ -163,6 +164,7 @@ static inline __attribute__((always_inline)) void fiber_enter(pli_fiber *f)
     f->woken = false;
     f->resumer = pli_thread_fiber;
     pli_thread_fiber = f;
+    pli_runs_sampled(f->scope.reactor, PLI_RUNS_FIBER, (const void *) (uintptr_t) f->fn, NULL);
     pli_context_switch(&f->back, &f->context);
     pli_thread_fiber = f->resumer;
     if (f->state == OVER)
@@ -321,6 +323,7 @@ static int fiber_start(pli_fiber *f, pl_scope *owner, pli_fiber_ended *ended, vo
     f->ended = ended;
     f->ended_arg = ended_arg;
     f->owner = owner;
+    ++owner->reactor->counters.fibers_started;
     pli_fiber_wake(f, 0);
     return 0;
 }

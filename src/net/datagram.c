@@ -200,10 +200,13 @@ static bool has_news(const pl_datagram_port *port)
 
 static void port_flush_now(pl_datagram_port *port)
 {
+    uint64_t sent = port->queue.sent;
+
     if (pli_datagram_queue_empty(&port->queue) || port->stopping)
         return;
     port->blocked =
         pli_datagram_queue_flush(&port->queue, port->shared->batch, port->socket.fd) < 0;
+    reactor_of(port)->counters.datagrams_out += port->queue.sent - sent;
 }
 
 /* At the end of the turn. */
@@ -371,6 +374,8 @@ static void deliver(pl_datagram_port *port, const pli_message *message)
 
     do {
         ++port->received;
+        ++reactor_of(port)->counters.datagrams_in;
+        pli_runs_sampled(reactor_of(port), PLI_RUNS_DATAGRAM, ops_of(port)->name, &port->io);
         ops_of(port)->datagram_received(port->protocol, pl_slice_first(rest, size), &port->from);
         rest = pl_slice_from(rest, size);
     } while (rest.len && !port->stopping);

@@ -34,6 +34,7 @@ EXPORT(pli_clock_now);
 EXPORT(pli_descriptor_describe);
 EXPORT(pli_descriptors);
 EXPORT(pli_call_name);
+EXPORT(pli_code_name);
 EXPORT(pli_fault_at);
 EXPORT(pli_fault_count);
 EXPORT(pli_fault_counted);

@@ -351,6 +351,32 @@ int pli_file_give(int fd, const pli_identity *to)
         fchown(fd, to->has_uid ? to->uid : (uid_t) -1, to->has_gid ? to->gid : (gid_t) -1));
 }
 
+static bool is_own_socket(int fd)
+{
+    struct stat st;
+
+    return fstat(fd, &st) == 0 && S_ISSOCK(st.st_mode) && st.st_nlink == 1 &&
+           st.st_uid == geteuid();
+}
+
+/* Not by its name alone: in a folder of the one who gets it, a link to another's file may stand there by now. */
+int pli_socket_file_give(const char *path, const pli_identity *to)
+{
+    int error = may_ask(), fd;
+
+    if (error)
+        return error;
+    fd = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    error = -EEXIST;
+    if (is_own_socket(fd))
+        error = answer(fchownat(fd, "", to->has_uid ? to->uid : (uid_t) -1,
+                                to->has_gid ? to->gid : (gid_t) -1, AT_EMPTY_PATH));
+    close(fd);
+    return error;
+}
+
 /* ---- those who look after it ---- */
 
 int pli_teller_open(const char *path)

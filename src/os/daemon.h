@@ -59,6 +59,8 @@ PL_MUST int pli_privileges_fix(void);
 
 /* Gives a file to that one. Returns: 0 or a negative errno. */
 int pli_file_give(int fd, const pli_identity *to);
+/* The same for a socket that this process has just made at `path`. Returns: 0; -EEXIST: something else has taken its place; a negative errno. */
+PL_MUST int pli_socket_file_give(const char *path, const pli_identity *to);
 
 /* ---- those who look after it ---- */
 

@@ -106,6 +106,7 @@ EXPORT(pli_realloc);
 
 EXPORT(pli_signal_set_default);
 
+EXPORT(pli_socket_file_give);
 EXPORT(pli_stderr_write);
 
 EXPORT(pli_strdup);

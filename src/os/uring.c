@@ -696,6 +696,7 @@ static void handle(uring_backend *self, const struct io_uring_cqe *cqe)
     PLI_ASSERT(op != OP_SEND); /* noted and blanked right after its submission */
     if (op == OP_NONE || op == OP_SEND)
         return;
+    ++self->base.events;
     io = pli_slots_get(&self->base.ios, slot, (uint32_t) cqe->user_data);
     PLI_ASSERT(io); /* an io with something in flight is never given up */
     if (last)

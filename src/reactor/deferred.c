@@ -172,6 +172,7 @@ pl_deferred *pl_deferred_new_at(pl_scope *scope, pl_canceller_fn *canceller, voi
     d->canceller = canceller;
     d->canceller_arg = arg;
     pli_owned_add(scope, &d->owned);
+    ++reactor->counters.deferreds_made;
     return d;
 }
 
@@ -216,6 +217,7 @@ static void deferred_free(pl_deferred *d)
     pl_reactor *reactor = d->reactor;
 
     pli_free(d->more);
+    ++reactor->counters.deferreds_gone;
     spare_put(reactor, d);
     if (reactor->n_spare_deferreds > SPARES_MAX)
         pli_free(spare_pop(reactor));
@@ -468,6 +470,7 @@ RARE static void deferred_deliver(pl_deferred *d)
 
 static void run_steps(pl_deferred *d)
 {
+    pli_runs_sampled(d->reactor, PLI_RUNS_DEFERRED, d->where, NULL);
     d->running = true;
     while (!d->waiting && d->next_step < d->n_steps)
         run_step(d);

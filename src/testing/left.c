@@ -4,7 +4,6 @@
  *
  * Memory is only compared over the whole life of a reactor: while it lives it keeps what it will need again (spare Deferreds, stacks, slabs), which is not lost.
  */
-#include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -13,6 +12,7 @@
 #include "net/connection.h"
 #include "os/blocks.h"
 #include "os/descriptors.h"
+#include "os/module.h"
 #include "os/sim/guest.h"
 #include "os/sim/world.h"
 #include "testing/kit.h"
@@ -72,16 +72,9 @@ static uint64_t id_of(uint32_t slot, uint32_t gen)
 
 void pli_left_add_code(pli_text *text, const void *code)
 {
-    Dl_info info;
+    char name[256];
 
-    if (!dladdr(code, &info))
-        pli_text_format(text, "%p", code);
-    else if (info.dli_sname)
-        pli_text_format(text, "%s+0x%zx", info.dli_sname,
-                        (size_t) ((const char *) code - (const char *) info.dli_saddr));
-    else
-        pli_text_format(text, "%s+0x%zx", info.dli_fname,
-                        (size_t) ((const char *) code - (const char *) info.dli_fbase));
+    pli_text_add(text, pl_str(pli_code_name(code, name, sizeof name)));
 }
 
 /* ---- looking ---- */

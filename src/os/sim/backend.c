@@ -490,6 +490,7 @@ static void sim_dispatch(pli_backend *base)
     for (unsigned i = 0; i < n; ++i) {
         pli_io *io = pli_slots_get(&base->ios, entries[i].slot, entries[i].gen);
 
+        ++base->events;
         if (io && !place_of(self, io)->removed)
             serve_one(self, place_of(self, io));
         io = pli_slots_get(&base->ios, entries[i].slot, entries[i].gen);
