@@ -20,6 +20,7 @@
 #include <plait/inspect.h>
 #include <plait/log.h>
 #include <plait/looping_call.h>
+#include <plait/process.h>
 #include <plait/producer.h>
 #include <plait/protocol.h>
 #include <plait/reactor.h>

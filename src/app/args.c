@@ -226,7 +226,8 @@ static int read_service(pli_args *args, char **argv, int at, char *reterr_text, 
     if (!args->service)
         return -EINVAL;
     args->arguments = (const char *const *) argv + at + 1;
-    for (const char *const *argument = args->arguments; *argument; ++argument)
+    for (const char *const *argument = args->arguments; *argument && strcmp(*argument, "--") != 0;
+         ++argument)
         args->service_help |= is_help(*argument);
     return 0;
 }

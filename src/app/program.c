@@ -384,13 +384,23 @@ static int state_open(void *arg, pl_store **ret_store, pl_failure **reterr_failu
     return pli_keep_open(self->application, &self->kept_in, ret_store, reterr_failure);
 }
 
+/* Somebody else, or a new start, may find the disk in order; this process would refuse whoever asks, for ever. */
+static void state_broken(void *arg)
+{
+    program *self = arg;
+
+    pl_log(self->reactor, PL_ERROR, "program", "the state can't be committed any more: ending");
+    self->status = EXIT_FAILED;
+    pl_reactor_stop(self->reactor);
+}
+
 /* All that used the store is gone. */
 static void state_keep_for_later(program *self)
 {
     pl_failure *failure = NULL;
     char why[1024];
 
-    if (self->orderly && !self->args->options->no_save &&
+    if (self->orderly && self->status == EXIT_OK && !self->args->options->no_save &&
         (self->kept_in || self->args->options->file) &&
         pli_keep_shutdown(self->application, self->kept_in, &failure) < 0)
         self->status = complain_of(self, pl_failure_format(failure, why, sizeof why));
@@ -403,7 +413,7 @@ static int services_make(program *self, pl_failure **reterr_failure)
 {
     int error = pli_application_make(self->application, self->scope, &self->root, reterr_failure);
 
-    return error < 0 ? error : pli_state_home_new(self->root, state_open, self);
+    return error < 0 ? error : pli_state_home_new(self->root, state_open, state_broken, self);
 }
 
 static int services_bind(program *self, pl_failure **reterr_failure)

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "tests/sim_stage.h"
+#include "tests/sqlite_memory.h"
 
 /* ---- the disk ---- */
 

@@ -3,6 +3,7 @@
 
 #include "app/record.h"
 #include "tests/check.h"
+#include "tests/sqlite_memory.h"
 
 static void expect_next(pli_sequence *sequence, const char *text)
 {
