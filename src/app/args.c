@@ -103,6 +103,8 @@ static const pl_option own_options[] = {
      .help = "The mode of that file: who may write to it may control the program (default: 600)"},
     {"no-control", .kind = PL_OPTION_FLAG, PL_OPTION(pli_run_options, no_control),
      .help = "Make no control socket"},
+    {"metrics", .kind = PL_OPTION_TEXT, .value = "ENDPOINT", PL_OPTION(pli_run_options, metrics),
+     .wrong = pl_option_wrong_server, .help = "Give figures to Prometheus there, at /metrics"},
     {"rundir", 'd', .kind = PL_OPTION_TEXT, .value = "FOLDER", PL_OPTION(pli_run_options, rundir),
      .help = "Run in FOLDER: names of files are looked up from there"},
     {"chroot", .kind = PL_OPTION_TEXT, .value = "FOLDER", PL_OPTION(pli_run_options, chroot),

@@ -19,6 +19,7 @@
 #include "app/control.h"
 #include "app/keep.h"
 #include "app/logfile.h"
+#include "app/metrics.h"
 #include "app/pidfile.h"
 #include "app/sandbox.h"
 #include "app/state.h"
@@ -523,6 +524,18 @@ static void control_log(const program *self)
                PL_LOG_STR("file", self->default_control));
 }
 
+/* ---- metrics ---- */
+
+static int metrics_listen(program *self, pl_failure **reterr_failure)
+{
+    const char *endpoint = self->args->options->metrics;
+    int error = endpoint ? pl_service_allow_server(self->root, endpoint) : 0;
+
+    if (!endpoint || error < 0)
+        return error;
+    return pli_metrics_listen(pl_reactor_scope(self->reactor), endpoint, reterr_failure);
+}
+
 /* ---- privileges ---- */
 
 static int privileges_drop(program *self, pl_failure **reterr_failure)
@@ -666,6 +679,7 @@ static const phase phases[] = {
     {services_make, NULL},
     {services_bind, NULL},
     {control_open, NULL},
+    {metrics_listen, NULL},
     {privileges_drop, NULL}, /* all has been opened that needs them */
     {sandbox_close, NULL},
     {services_start, NULL},

@@ -76,6 +76,7 @@ struct pl_reactor {
     pli_logger logger;
     pli_running running_now;
     pli_counters counters;
+    struct pli_metric_entry *metrics; /* figures of the program's own, the oldest first */
 
     /* What the Deferreds leave behind for the next ones */
     struct pl_deferred *spare_deferreds, *last_spare_deferred;
