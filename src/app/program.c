@@ -29,6 +29,7 @@
 #include "os/clock.h"
 #include "os/daemon.h"
 #include "os/file.h"
+#include "reactor/reactor.h"
 
 enum { EXIT_OK, EXIT_FAILED, EXIT_USAGE };
 
@@ -320,8 +321,10 @@ static int hold_signals(pl_scope *scope)
 
 static int reactor_make(program *self, pl_failure **reterr_failure)
 {
-    pl_reactor_options options = {
-        .backend = self->args->options->reactor, .log = &self->log, .shutdown_s = SHUTDOWN_S};
+    pl_reactor_options options = {.backend = self->args->options->reactor,
+                                  .log = &self->log,
+                                  .shutdown_s = SHUTDOWN_S,
+                                  .slow_s = self->args->options->slow_s};
     int error = pl_reactor_new(&options, &self->reactor);
 
     if (error == 0)
@@ -615,8 +618,11 @@ static void sandbox_log(const program *self)
 /* Returns: 0, or why the log's file is still the old one. */
 static int reload(program *self)
 {
-    int error = self->args->options->syslog ? 0 : pli_logfile_reopen(&self->logfile);
+    int error;
 
+    pli_log_hold(self->reactor); /* the watchdog may have something to log */
+    error = self->args->options->syslog ? 0 : pli_logfile_reopen(&self->logfile);
+    pli_log_release(self->reactor);
     pli_supervisor_reloading(&self->supervisor);
     if (error < 0)
         pl_log(self->reactor, PL_WARNING, "log", "the file could not be opened anew",
