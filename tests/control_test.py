@@ -4,13 +4,18 @@ import contextlib
 import inspect
 import json
 import os
+import re
+import resource
 import signal
 import socket
 import stat
+import subprocess
 import sys
 
 import tap
-from daemon_test import LISTEN, PATIENCE_S, Server, ask, background, needs_root, port_in, run, stop, text_of, wait_for_end
+from daemon_test import BUILD, LISTEN, PATIENCE_S, Server, ask, background, needs_root, port_in, run, stop, text_of, wait_for_end
+
+PLAITCTL = os.path.join(BUILD, "plaitctl")
 
 
 class Client:
@@ -144,6 +149,146 @@ def reload_opens_the_log_anew(folder):
 def upgrade_says_that_there_is_none(folder):
     with controlled(folder) as (_, client):
         assert client.ask("upgrade") == {"ok": False, "error": "unsupported"}
+
+
+def log_levels_are_shown_and_set(folder):
+    with controlled(folder) as (_, client):
+        assert client.ask("log") == {"ok": True, "level": "info", "namespaces": {}}
+        assert client.ask("log", ns="net.tcp", level="error") == {"ok": True, "level": "info", "namespaces": {"net.tcp": "error"}}
+        assert client.ask("log", level="silent")["level"] == "silent"
+        client.ask("reload")
+        assert "reopened" not in text_of(f"{folder}/plaitd.log")
+        assert client.ask("log", level="debug")["level"] == "debug"
+        client.ask("reload")
+        assert "reopened" in text_of(f"{folder}/plaitd.log")
+        assert client.ask("log", ns="net.tcp", level="default")["namespaces"] == {}
+        for wrong in ({"level": "loud"}, {"level": 7}, {"level": "default"}, {"ns": "net"}, {"ns": "", "level": "info"}, {"ns": 1, "level": "info"},
+                      {"ns": "x" * 32, "level": "info"}):
+            assert client.ask("log", **wrong)["ok"] is False, wrong
+        for i in range(12):
+            assert client.ask("log", ns=f"n{i}", level="info")["ok"]
+        assert client.ask("log", ns="one more", level="info")["ok"] is False
+
+
+def connections_are_listed_with_what_went_over_them(folder):
+    with controlled(folder) as (_, client), socket.create_connection(("127.0.0.1", port_in(f"{folder}/plaitd.log"))) as fib:
+        fib.sendall(b"x")
+        assert fib.recv(100) == b"2\n"
+        listed = client.ask("connections")["connections"]
+        mine = next(one for one in listed if one["peer"] == "127.0.0.1:%d" % fib.getsockname()[1])
+        assert (mine["bytes_in"], mine["bytes_out"], mine["queued"], mine["state"]) == (1, 2, 0, "open"), mine
+        assert mine["scope"] == "application/fib/fib" and 0 <= mine["age_s"] < PATIENCE_S, mine
+        own = [one for one in listed if one["scope"] == "control"]
+        assert len(own) == 1 and own[0]["protocol"] == "control_client", own
+        status = client.ask("status")
+        assert status["connections"] == 2 and status["accepted"] == 2, status
+
+
+def timers_fibers_and_deferreds_are_listed(folder):
+    with background(folder, "weblog", "--log", f"{folder}/log", "--listen", LISTEN), Client(f"{folder}/plaitd.control") as client:
+        timers = client.ask("timers")["timers"]
+        assert any(timer["scope"] == "weblog" and 0 <= timer["due_s"] <= 5 for timer in timers), timers
+        assert client.ask("fibers")["fibers"] == []
+        assert client.ask("deferreds")["ok"]
+
+
+def lag_and_top_tell_where_the_time_goes(folder):
+    with controlled(folder) as (_, client):
+        for _ in range(10):
+            ask(port_in(f"{folder}/plaitd.log"))
+        lag = client.ask("lag")
+        assert sum(one["turns"] for one in lag["lag"]) == lag["turns"] >= 10, lag
+        assert lag["lag"][-1]["up_to_s"] is None and 0 < lag["total_s"] < PATIENCE_S
+        top = {one["callback"]: one for one in client.ask("top")["top"]}
+        assert top["control_client.data_received"]["calls"] >= 1, top
+        received = next(one for name, one in top.items() if name.endswith(".data_received") and not name.startswith("control"))
+        assert received["calls"] == 10 and received["total_s"] > 0, top
+
+
+def ten_thousand_connections_are_listed_in_pieces(folder):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < 11000:
+        raise tap.Skip("not so many descriptors")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    with controlled(folder) as (_, client), contextlib.ExitStack() as stack:
+        port = port_in(f"{folder}/plaitd.log")
+        for _ in range(10000):
+            stack.enter_context(socket.create_connection(("127.0.0.1", port), PATIENCE_S))
+        while client.ask("status")["connections"] < 10001:
+            pass
+        before = client.ask("lag")["turns"]
+        listed = client.ask("connections")["connections"]
+        after = client.ask("lag")["turns"]
+        assert len({one["id"] for one in listed}) == len(listed) == 10001
+        assert after - before >= 10000 / 256, "each piece is a turn of its own, in which others are served"
+        client.send(b'{"command": "connections"}\n')  # one that leaves in the middle of an answer harms nobody
+        client.close()
+        with Client(f"{folder}/plaitd.control") as other:
+            assert other.ask("status")["ok"]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+# --- plaitctl --------------------------------------------------------------------------------------------
+
+
+def ctl(*arguments, folder):
+    done = subprocess.run([PLAITCTL, *arguments], cwd=folder, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+def plaitctl_finds_the_socket_and_shows_tables(folder):
+    with controlled(folder) as (pid, _):
+        status, out, err = ctl("status", folder=folder)
+        assert (status, err) == (0, "") and re.search(rf"^pid +{pid}$", out, re.M) and re.search(r"^fib +fib +yes$", out, re.M), out
+        os.rename(f"{folder}/plaitd.control", f"{folder}/other.control")
+        assert ctl("status", folder=folder)[:2] != (0, "")
+        assert ctl("-c", "other.control", "status", folder=folder)[0] == 0
+        status, out, err = ctl("connections", folder=folder)
+        lines = out.splitlines()
+        assert (status, err) == (0, "") and lines[0].split() == ["ID", "PEER", "PROTOCOL", "STATE", "AGE_S", "BYTES_IN", "BYTES_OUT", "QUEUED", "SCOPE"]
+        assert len(lines) == 3 and all(line.split()[-1] == "control" for line in lines[1:]), out
+        for command in ("timers", "fibers", "deferreds", "lag", "top", "log", "reload"):
+            assert ctl(command, folder=folder)[::2] == (0, ""), command
+
+
+def plaitctl_prints_json(folder):
+    with controlled(folder) as (pid, _):
+        status, out, err = ctl("--json", "status", folder=folder)
+        assert (status, err) == (0, "") and json.loads(out)["pid"] == pid and out.count("\n") == 1
+        status, out, err = ctl("--json", "upgrade", folder=folder)
+        assert (status, err) == (1, "") and json.loads(out) == {"ok": False, "error": "unsupported"}
+
+
+def plaitctl_sets_levels(folder):
+    with controlled(folder) as (_, client):
+        assert ctl("log", "debug", folder=folder)[0] == ctl("log", "net", "error", folder=folder)[0] == 0
+        assert client.ask("log") == {"ok": True, "level": "debug", "namespaces": {"net": "error"}}
+        status, out, err = ctl("log", "loud", folder=folder)
+        assert (status, out) == (1, "") and "a level is" in err and err.count("\n") == 1, err
+
+
+def plaitctl_stop_returns_when_it_has_ended(folder):
+    with background(folder, "fib", "--listen", LISTEN) as pid:
+        assert ctl("stop", folder=folder)[::2] == (0, "")
+        assert not os.path.exists(f"/proc/{pid}/exe") and "plaitd.pid" not in os.listdir(folder)
+    with background(folder, "fib", "--listen", LISTEN):
+        pass
+
+
+def plaitctl_says_what_is_wrong_in_one_line(folder):
+    for words, wanted in (([], 2), (["dance"], 2), (["status", "x"], 2), (["log", "a", "b", "c"], 2), (["--nonsense"], 2), (["status"], 1),
+                          (["-c", "none", "status"], 1), (["-c", "x" * 200, "status"], 1), (["upgrade"], 1)):
+        status, out, err = ctl(*words, folder=folder)
+        assert (status, out) == (wanted, "") and err.startswith("plaitctl: ") and err.count("\n") == 1, (words, status, out, err)
+    assert ctl("--help", folder=folder)[0] == ctl("--version", folder=folder)[0] == 0
+
+
+def plaitctl_completes_its_commands(folder):
+    script = ctl("--completion", "bash", folder=folder)[1]
+    with open(f"{folder}/script", "w", encoding="utf-8") as file:
+        file.write(script + "\nCOMP_WORDS=(plaitctl st) COMP_CWORD=1; _plaitctl; echo \"${COMPREPLY[@]}\"\n")
+    done = subprocess.run(["bash", f"{folder}/script"], capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    assert done.stdout.split() == ["status", "stop"], done
 
 
 # --- Clients that are wrong ------------------------------------------------------------------------------

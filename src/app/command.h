@@ -6,6 +6,8 @@
 
 #include <jansson.h>
 
+#include <plait/inspect.h>
+
 #include "app/control.h"
 #include "app/json.h"
 
@@ -25,6 +27,9 @@ typedef struct pli_answer {
     pli_json out;        /* where members of the answer are added */
     pl_deferred *
         waits; /* set by a command whose answer comes when it fires: with NULL, or with the failure that is the answer */
+    /* Of answers that are made in pieces */
+    pl_walk *walk;
+    pl_timer timer;
     char why[256]; /* when a command fails: the reason, in one line */
 } pli_answer;
 
@@ -32,11 +37,26 @@ typedef struct pli_command {
     const char *name;
     /* Adds members to the answer's object. Returns: 0, or -1: `why` says what is wrong with the request, or why it can't be done. */
     int (*begin)(pli_answer *answer);
+    /* Adds a piece of bounded size and cost to the member that begin() has opened, and after the last piece closes it. Returns: whether there is more. NULL: begin() has added all. */
+    bool (*more)(pli_answer *answer);
 } pli_command;
 
 /* The command of that name, or NULL. */
 const pli_command *pli_command_find(const char *name);
-/* All of them, up to one whose name is NULL. */
-extern const pli_command pli_commands[];
+
+/* listing.c */
+int pli_connections_begin(pli_answer *answer);
+bool pli_connections_more(pli_answer *answer);
+int pli_deferreds_begin(pli_answer *answer);
+bool pli_deferreds_more(pli_answer *answer);
+int pli_fibers_begin(pli_answer *answer);
+bool pli_fibers_more(pli_answer *answer);
+int pli_timers_begin(pli_answer *answer);
+bool pli_timers_more(pli_answer *answer);
+
+/* Says why a command fails. Returns: -1. */
+int pli_answer_refuse(pli_answer *answer, const char *why);
+/* The end of an answer, whole or not. */
+void pli_answer_done(pli_answer *answer);
 
 #endif

@@ -23,20 +23,21 @@ typedef struct server {
     pl_factory factory;
 } server;
 
-typedef struct client {
+typedef struct control_client {
     pl_line_receiver base;
     bool counted; /* among those that are answered */
     bool full;    /* it does not read: nothing more is answered before it does */
     pl_timer idle;
     pli_answer answer;
-} client;
+    const pli_command *running; /* whose answer has more pieces; NULL: none */
+} control_client;
 
-static server *server_of(const client *self)
+static server *server_of(const control_client *self)
 {
     return pl_container_of(self->base.protocol.factory, server, factory);
 }
 
-static pl_transport *transport_of(const client *self)
+static pl_transport *transport_of(const control_client *self)
 {
     return self->base.protocol.transport;
 }
@@ -45,13 +46,13 @@ static pl_transport *transport_of(const client *self)
 
 static void client_idle(void *arg)
 {
-    client *self = arg;
+    control_client *self = arg;
 
     pl_abort(transport_of(self));
 }
 
 /* It has done something: asked, or read. */
-static void client_stir(client *self)
+static void client_stir(control_client *self)
 {
     pl_reactor *reactor = server_of(self)->control.reactor;
 
@@ -63,31 +64,60 @@ static void client_stir(client *self)
 
 /* ---- answers ---- */
 
-/* Sends what of the answer is there, and the end of its line. Then the next request may come. */
-static void answer_send(client *self)
+static void answer_go_on(void *arg);
+
+/* What comes next: of this answer when it has more, in another turn, so that it does not hold up the loop; else the next request may come. */
+static void client_go_on(control_client *self)
+{
+    if (!self->running)
+        pl_line_resume(&self->base);
+    else if (!pl_call_later(pl_transport_scope(transport_of(self)), 0, answer_go_on, self).slot)
+        pl_abort(transport_of(self));
+}
+
+/* Sends what of the answer is there. */
+static void piece_send(control_client *self)
 {
     pli_json *out = &self->answer.out;
-    int sent;
+    int sent =
+        out->failed ? -ENOMEM : pl_write(transport_of(self), pl_slice_of(out->text, out->len));
 
-    pli_json_close(out, '}');
-    pli_json_end(out);
-    sent = out->failed ? -ENOMEM : pl_write(transport_of(self), pl_slice_of(out->text, out->len));
-    pli_json_done(out);
+    pli_json_clear(out);
     self->full = sent == PL_FULL;
     if (sent < 0)
         pl_abort(transport_of(self));
     else if (!self->full)
-        pl_line_resume(&self->base);
+        client_go_on(self);
 }
 
-static void answer_begin(client *self, bool ok)
+/* With the end of its line. */
+static void answer_send(control_client *self)
 {
-    pli_json_done(&self->answer.out);
+    self->running = NULL;
+    pli_json_close(&self->answer.out, '}');
+    pli_json_end(&self->answer.out);
+    piece_send(self);
+    pli_answer_done(&self->answer);
+}
+
+static void answer_go_on(void *arg)
+{
+    control_client *self = arg;
+
+    if (self->running->more(&self->answer))
+        piece_send(self);
+    else
+        answer_send(self);
+}
+
+static void answer_begin(control_client *self, bool ok)
+{
+    pli_answer_done(&self->answer);
     pli_json_open(&self->answer.out, '{');
     pli_json_add_bool(&self->answer.out, "ok", ok);
 }
 
-static void answer_error(client *self, const char *why)
+static void answer_error(control_client *self, const char *why)
 {
     answer_begin(self, false);
     pli_json_add_text(&self->answer.out, "error", why);
@@ -115,7 +145,7 @@ static pl_result wait_for_it(void *value, void *arg)
 }
 
 /* The Deferred may outlive the client: what waits for it is the client's own. */
-static void answer_later(client *self)
+static void answer_later(control_client *self)
 {
     pl_deferred *own = pl_deferred_succeed(pl_transport_scope(transport_of(self)), NULL);
 
@@ -125,7 +155,7 @@ static void answer_later(client *self)
         pl_abort(transport_of(self));
 }
 
-static void run_command(client *self, const pli_command *command, const json_t *request)
+static void run_command(control_client *self, const pli_command *command, const json_t *request)
 {
     pli_answer *answer = &self->answer;
 
@@ -137,20 +167,23 @@ static void run_command(client *self, const pli_command *command, const json_t *
         answer_error(self, answer->why);
     else if (answer->waits)
         answer_later(self);
-    else
+    else if (command->more) {
+        self->running = command;
+        answer_go_on(self);
+    } else
         answer_send(self);
     answer->asked = NULL;
 }
 
 /* ---- requests ---- */
 
-static void refuse_and_close(client *self, const char *why)
+static void refuse_and_close(control_client *self, const char *why)
 {
     answer_error(self, why);
     pl_close(transport_of(self));
 }
 
-static void handle(client *self, const json_t *request)
+static void handle(control_client *self, const json_t *request)
 {
     const char *name = json_string_value(json_object_get(request, "command"));
     const pli_command *command = name ? pli_command_find(name) : NULL;
@@ -169,7 +202,7 @@ static void handle(client *self, const json_t *request)
 /* The next line waits until this one is answered. */
 static void client_line_received(pl_line_receiver *receiver, pl_slice line)
 {
-    client *self = pl_container_of(receiver, client, base);
+    control_client *self = pl_container_of(receiver, control_client, base);
     json_error_t error;
     json_t *request = json_loadb(line.ptr, line.len, JSON_REJECT_DUPLICATES, &error);
 
@@ -186,23 +219,24 @@ static void client_line_received(pl_line_receiver *receiver, pl_slice line)
 static void client_line_length_exceeded(pl_line_receiver *receiver, pl_slice start)
 {
     (void) start;
-    refuse_and_close(pl_container_of(receiver, client, base), "a request has at most 4096 bytes");
+    refuse_and_close(pl_container_of(receiver, control_client, base),
+                     "a request has at most 4096 bytes");
 }
 
 static void client_drained(pl_protocol *protocol)
 {
-    client *self = (client *) protocol;
+    control_client *self = (control_client *) protocol;
 
     client_stir(self);
     if (!self->full)
         return;
     self->full = false;
-    pl_line_resume(&self->base);
+    client_go_on(self);
 }
 
 static int client_connection_made(pl_protocol *protocol)
 {
-    client *self = (client *) protocol;
+    control_client *self = (control_client *) protocol;
     server *own = server_of(self);
 
     self->answer.control = &own->control;
@@ -219,16 +253,16 @@ static int client_connection_made(pl_protocol *protocol)
 
 static void client_connection_lost(pl_protocol *protocol, const pl_failure *reason)
 {
-    client *self = (client *) protocol;
+    control_client *self = (control_client *) protocol;
 
     (void) reason;
     if (self->counted)
         --server_of(self)->control.clients;
-    pli_json_done(&self->answer.out);
+    pli_answer_done(&self->answer);
 }
 
 static const pl_line_ops client_ops = {
-    PL_LINE_RECEIVER(client),
+    PL_LINE_RECEIVER(control_client),
     .bare_newline = true,
     .line_bytes_max = LINE_BYTES_MAX,
     .line_received = client_line_received,

@@ -511,7 +511,16 @@ bool pli_fiber_knows(const pli_owned *thing, pli_thing *ret_thing)
 
     if (thing->end != fiber_owner_ended)
         return false;
-    *ret_thing =
-        (pli_thing){.kind = "fiber", .code = (const void *) (uintptr_t) f->fn, .inner = &f->scope};
+    *ret_thing = (pli_thing){
+        .kind = PL_THING_FIBER,
+        .kind_name = "fiber",
+        .name = "fiber",
+        .state = f->state == RUNNING ? "runs"
+                 : f->woken          ? "is to go on"
+                                     : "waits",
+        .waits = f->awaiting ? pli_deferred_where(f->awaiting) : NULL,
+        .code = (const void *) (uintptr_t) f->fn,
+        .inner = &f->scope,
+    };
     return true;
 }

@@ -584,6 +584,16 @@ static pl_transport_id connection_id(const pl_transport *transport)
     return (pl_transport_id){c->io.slot, c->io.gen};
 }
 
+static void connection_traffic(const pl_transport *transport, pl_traffic *ret_traffic)
+{
+    const pli_connection *c = pli_connection_of(transport);
+    const pl_reactor *reactor = pli_connection_reactor(c);
+    int64_t tenths = (reactor->now - reactor->born) / TENTH_NS - c->io.own;
+
+    *ret_traffic = (pl_traffic){
+        .bytes_in = c->bytes_in, .bytes_out = c->bytes_out, .age_s = (double) tenths / 10};
+}
+
 static const pl_transport_ops connection_ops = {
     .size = sizeof connection_ops,
     .name = "stream",
@@ -606,6 +616,7 @@ static const pl_transport_ops connection_ops = {
     .unregister_producer = pli_connection_unregister_producer,
     .scope = connection_scope,
     .id = connection_id,
+    .traffic = connection_traffic,
 };
 
 pl_transport *pl_transport_find(pl_reactor *reactor, pl_transport_id id)
@@ -777,15 +788,29 @@ int pli_connection_new(pl_scope *owner, int take_fd, const pl_address *peer,
     return connection_begin(c, owner);
 }
 
+static const char *state_of(const pli_connection *c)
+{
+    if (c->flags & (LOST | FAILED | CLOSING))
+        return "closing";
+    if (c->flags & (HALF_CLOSING | ENDED))
+        return "half-closed";
+    return is_paused(c) ? "paused" : "open";
+}
+
 bool pli_connection_knows(const pli_owned *thing, pli_thing *ret_thing)
 {
-    const pl_scope *scope = pl_container_of(thing, pl_scope, owned);
+    pl_scope *scope = pl_container_of((pli_owned *) (uintptr_t) thing, pl_scope, owned);
+    pli_connection *c;
 
     if (thing->end != connection_scope_end)
         return false;
+    c = pl_container_of(scope, pli_connection, scope);
     *ret_thing = (pli_thing){
-        .kind = "connection",
-        .name = pl_container_of(scope, pli_connection, scope)->transport.protocol->ops->name,
+        .kind = PL_THING_CONNECTION,
+        .kind_name = "connection",
+        .name = c->transport.protocol->ops->name,
+        .state = state_of(c),
+        .transport = &c->transport,
         .inner = scope,
     };
     return true;

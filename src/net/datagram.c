@@ -538,6 +538,21 @@ static void port_init(pl_datagram_port *port, pl_scope *owner, pli_datagrams *sh
     port->queue.waits = port->socket.family != AF_UNIX || port->queue.connected;
 }
 
+bool pli_datagram_knows(const pli_owned *thing, pli_thing *ret_thing)
+{
+    const pl_scope *scope = pl_container_of(thing, const pl_scope, owned);
+
+    if (thing->end != port_scope_end)
+        return false;
+    *ret_thing = (pli_thing){
+        .kind = PL_THING_PORT,
+        .kind_name = "datagram port",
+        .name = ops_of(pl_container_of(scope, const pl_datagram_port, scope))->name,
+        .inner = scope,
+    };
+    return true;
+}
+
 /* Gives it its place in the backend and in its owner's scope. */
 static int port_join(pl_datagram_port *port)
 {

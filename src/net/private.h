@@ -6,9 +6,9 @@
 
 #include "base/rand.h"
 #include "base/wheel.h"
-#include "flow/fiber.h"
 #include "net/address.h"
 #include "net/connection.h"
+#include "net/walk.h"
 #include "os/blocks.h"
 #include "os/descriptors.h"
 #include "os/fault.h"
@@ -34,7 +34,6 @@ EXPORT(pli_clock_now);
 EXPORT(pli_descriptor_describe);
 EXPORT(pli_descriptors);
 EXPORT(pli_call_name);
-EXPORT(pli_code_name);
 EXPORT(pli_fault_at);
 EXPORT(pli_fault_count);
 EXPORT(pli_fault_counted);
@@ -56,16 +55,13 @@ EXPORT(pli_sim_stream_set_name);
 EXPORT(pli_sim_stream_set_window);
 
 EXPORT(pli_reactor_turn);
-EXPORT(pli_deferred_knows);
-EXPORT(pli_scope_knows);
-EXPORT(pli_fiber_knows);
 
 EXPORT(pli_address_to_sockaddr);
-EXPORT(pli_connection_knows);
 EXPORT(pli_connection_new);
 EXPORT(pli_connection_origin_init);
 EXPORT(pli_factory_start);
 EXPORT(pli_factory_stop);
+EXPORT(pli_thing_of);
 
 #undef EXPORT
 

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/capability.h>
+#include <poll.h>
 #include <pwd.h>
 #include <signal.h>
 #include <stddef.h>
@@ -140,6 +141,24 @@ int pli_folder_enter_as_root(const char *path)
 }
 
 /* ---- the process ---- */
+
+int pli_process_await(uint32_t pid, double seconds)
+{
+    int fd, n, error = may_ask();
+    struct pollfd wait = {.events = POLLIN};
+
+    if (error)
+        return error;
+    fd = (int) syscall(SYS_pidfd_open, (pid_t) pid, 0);
+    if (fd < 0)
+        return errno == ESRCH ? 0 : -errno;
+    wait.fd = fd;
+    do
+        n = answer(poll(&wait, 1, (int) (seconds * 1e3)));
+    while (n == -EINTR);
+    close(fd);
+    return n == 0 ? PL_E_TIMED_OUT : n < 0 ? n : 0;
+}
 
 uint32_t pli_process_id(void)
 {

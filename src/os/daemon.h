@@ -30,6 +30,8 @@ PL_MUST int pli_folder_enter_as_root(const char *path);
 /* ---- the process ---- */
 
 uint32_t pli_process_id(void);
+/* Waits for the end of another process. Returns: 0: it has ended, or there is none of that number; PL_E_TIMED_OUT; a negative errno. */
+PL_MUST int pli_process_await(uint32_t pid, double seconds);
 /* What ps(1) shows; 15 bytes. */
 void pli_process_set_name(const char *name);
 bool pli_is_terminal(int fd);

@@ -1,4 +1,4 @@
-/* Shared objects that a program loads, and the names of what is in them. */
+/* Shared objects that a program loads. */
 #ifndef PLI_OS_MODULE_H
 #define PLI_OS_MODULE_H
 
@@ -9,8 +9,5 @@
  */
 PL_MUST int pli_module_load(const char *path, const char *symbol, void **ret_address,
                             char *reterr_text, size_t size);
-
-/* "function+0x12" where the function has a name that can be found, else "program+0x1234", which addr2line(1) reads. Returns: `text`. */
-char *pli_code_name(const void *code, char *text, size_t size);
 
 #endif

@@ -95,6 +95,7 @@ EXPORT(pli_path_real);
 
 EXPORT(pli_privileges_fix);
 
+EXPORT(pli_process_await);
 EXPORT(pli_process_end_by);
 EXPORT(pli_process_id);
 EXPORT(pli_process_set_name);

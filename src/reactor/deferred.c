@@ -665,11 +665,25 @@ static void deferred_end(pli_owned *owned)
         deferred_doom(d);
 }
 
+const char *pli_deferred_where(const pl_deferred *deferred)
+{
+    return deferred->where;
+}
+
 bool pli_deferred_knows(const pli_owned *thing, pli_thing *ret_thing)
 {
+    const pl_deferred *d = pl_container_of(thing, const pl_deferred, owned);
+
     if (thing->end != deferred_end)
         return false;
-    *ret_thing =
-        (pli_thing){.kind = "Deferred", .name = pl_container_of(thing, pl_deferred, owned)->where};
+    *ret_thing = (pli_thing){
+        .kind = PL_THING_DEFERRED,
+        .kind_name = "Deferred",
+        .name = d->where,
+        .state = d->waiting ? "waits for another"
+                 : d->fired ? "has fired"
+                            : "is to be fired",
+        .waits = d->waiting ? d->waiting->where : NULL,
+    };
     return true;
 }

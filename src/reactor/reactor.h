@@ -156,7 +156,8 @@ static inline void pli_runs_note(pl_reactor *reactor, pli_runs_kind slot, const 
 }
 
 /* The same, for what comes from outside. */
-static inline void pli_runs(pl_reactor *reactor, pli_runs_kind slot, const void *about, const pli_io *io)
+static inline void pli_runs(pl_reactor *reactor, pli_runs_kind slot, const void *about,
+                            const pli_io *io)
 {
     pli_running_charge(reactor);
     pli_runs_note(reactor, slot, about, io);
@@ -218,6 +219,8 @@ void pli_signal_let_go(pl_reactor *reactor, int signal);
 void pli_deferreds_free_spares(pl_reactor *reactor);
 /* For a canceller: the producer will fire it, but not at once. The end of the scope does not wait for that. */
 void pli_deferred_postpone(pl_deferred *deferred);
+/* Where it was made. */
+const char *pli_deferred_where(const pl_deferred *deferred);
 /* Takes the result of one that has nothing left to run, and consumes it. Returns: whether that is so. */
 bool pli_deferred_take(pl_deferred *deferred, pl_result *ret_result);
 

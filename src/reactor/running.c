@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "os/module.h"
 #include "os/ticks.h"
 #include "reactor/reactor.h"
 
@@ -142,7 +141,7 @@ char *pli_callback_name(pli_runs_kind slot, const void *about, char *text, size_
     else
         snprintf(text, size, "%s of %s", slot_names[slot],
                  slot == PLI_RUNS_DEFERRED ? (const char *) about
-                                           : pli_code_name(about, code, sizeof code));
+                                           : pl_code_name(about, code, sizeof code));
     return text;
 }
 

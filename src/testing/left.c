@@ -8,11 +8,9 @@
 #include <stdlib.h>
 
 #include "base/memory.h"
-#include "flow/fiber.h"
-#include "net/connection.h"
+#include "net/walk.h"
 #include "os/blocks.h"
 #include "os/descriptors.h"
-#include "os/module.h"
 #include "os/sim/guest.h"
 #include "os/sim/world.h"
 #include "testing/kit.h"
@@ -74,7 +72,7 @@ void pli_left_add_code(pli_text *text, const void *code)
 {
     char name[256];
 
-    pli_text_add(text, pl_str(pli_code_name(code, name, sizeof name)));
+    pli_text_add(text, pl_str(pl_code_name(code, name, sizeof name)));
 }
 
 /* ---- looking ---- */
@@ -109,21 +107,10 @@ static void look_at_ios(pl_left *self)
     }
 }
 
-static pli_thing thing_of(const pli_owned *owned)
-{
-    pli_thing thing;
-
-    if (pli_deferred_knows(owned, &thing) || pli_scope_knows(owned, &thing) ||
-        pli_fiber_knows(owned, &thing) || pli_connection_knows(owned, &thing))
-        return thing;
-    return (pli_thing){.kind = "another thing, that ends by",
-                       .code = (const void *) (uintptr_t) owned->end};
-}
-
 static void report_thing(pl_left *self, const pli_thing *thing)
 {
-    pli_text_format(&self->text, "%s %s", strchr("aeiou", thing->kind[0]) ? "an" : "a",
-                    thing->kind);
+    pli_text_format(&self->text, "%s %s", strchr("aeiou", thing->kind_name[0]) ? "an" : "a",
+                    thing->kind_name);
     if (thing->name)
         pli_text_format(&self->text, " (%s)", thing->name);
     if (thing->code) {
@@ -136,7 +123,7 @@ static void report_thing(pl_left *self, const pli_thing *thing)
 static void look_at_scope(pl_left *self, const pl_scope *scope)
 {
     for (const pli_owned *at = scope->things; at; at = at->next) {
-        pli_thing thing = thing_of(at);
+        pli_thing thing = pli_thing_of(at);
 
         if (is_new(self, &self->things, (uintptr_t) at))
             report_thing(self, &thing);
