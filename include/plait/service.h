@@ -56,6 +56,11 @@ typedef struct pl_service_ops {
 
     /** The instance is about to be freed; it does not run. Called once for each that was made, children first. */
     void (*done)(pl_service *self);
+
+    /** The program is about to be taken over by a new process: puts into `to` what the service there needs to go on, besides its states. Else as save() of pl_protocol_ops, but that PL_E_UNSUPPORTED is a failure. NULL: nothing. */
+    int (*save)(pl_service *self, pl_handover *to);
+    /** In the new process, after start() of all services: takes what save() has put there. Less than 0: nothing is taken over. Not NULL where save() is not. */
+    int (*restore)(pl_service *self, const pl_handover *from);
 } pl_service_ops;
 
 /** What a service's own struct begins with. Plait fills it in. */

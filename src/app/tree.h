@@ -49,6 +49,19 @@ bool pli_service_name_ok(const char *name);
 typedef void pli_allowed_fn(void *arg, const pli_allowed *allowed);
 void pli_service_each_allowed(const pl_service *service, pli_allowed_fn *fn, void *arg);
 
+/* Whether it hands something over. */
+static inline bool pli_service_saves(const pl_service *service)
+{
+    return service->ops->size >= sizeof *service->ops && service->ops->save &&
+           service->ops->restore;
+}
+
+static inline bool pli_factory_saves(const pl_factory *factory)
+{
+    return factory->ops->size >= sizeof *factory->ops && factory->ops->save &&
+           factory->ops->restore;
+}
+
 /* The root of its tree. */
 pl_service *pli_service_root(const pl_service *service);
 
