@@ -43,7 +43,7 @@ struct pli_upgrade {
     pl_watch *watch;
     pl_timer deadline, step;
     waiter waiter; /* told: somebody waits */
-    int64_t frozen;
+    int64_t frozen; /* since when; afterwards: for how long */
     int64_t left_until;
     bool done; /* the successor has said so */
     bool stands_in;
@@ -410,8 +410,7 @@ static void look_at_left(void *arg)
 
 static void given(pli_upgrade *self)
 {
-    size_t n;
-
+    self->frozen = pli_clock_now() - self->frozen;
     self->stage = GIVEN;
     pl_timer_cancel(self->reactor, self->deadline);
     pli_state_home_give(self->options.root);
@@ -420,9 +419,6 @@ static void given(pli_upgrade *self)
     pli_reactor_thaw(self->reactor);
     self->options.given(self->options.arg);
     self->left_until = pl_now(self->reactor) + (int64_t) (LEFT_S * 1e9);
-    n = pli_connections_count(self->reactor);
-    pl_log(self->reactor, PL_INFO, "upgrade", "handed over", PL_LOG_INT("pid", self->pid),
-           PL_LOG_INT("stay", n), PL_LOG_INT("frozen_us", (pli_clock_now() - self->frozen) / 1000));
     self->step = pl_call_later(self->options.scope, 0, look_at_left, self);
 }
 
@@ -553,6 +549,9 @@ static void successor_said(pli_upgrade *self, int error, const pli_upgrade_messa
         successor_ended(self, (int) message->a, (int) message->b);
     } else if (message->word == PLI_DONE) {
         self->done = true;
+        pl_log(self->reactor, PL_INFO, "upgrade", "handed over", PL_LOG_INT("pid", self->pid),
+               PL_LOG_INT("stay", pli_connections_count(self->reactor)),
+               PL_LOG_INT("frozen_us", self->frozen / 1000));
         tell(self, NULL);
     }
 }
