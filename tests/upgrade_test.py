@@ -179,8 +179,9 @@ class Client:
 class Crowd(threading.Thread):
     """Many connections at once. `got(data)` of each says whether it asks again, by writing a byte."""
 
-    def __init__(self, port, n, asks):
+    def __init__(self, port, n, asks, answer_end=b"\n"):
         super().__init__()
+        self.answer_end = answer_end
         self.sockets = [socket.create_connection(("127.0.0.1", port), PATIENCE_S) for _ in range(n)]
         self.asks, self.rest, self.trouble = asks, False, []
         self.heard = {each: bytearray() for each in self.sockets}
@@ -198,7 +199,7 @@ class Crowd(threading.Thread):
         if not data:
             self.open.discard(each)
             self.selector.unregister(each)
-        elif self.asks and data.endswith(b"\n"):
+        elif self.asks and data.endswith(self.answer_end):
             if self.rest:
                 self.resting.add(each)
             else:
@@ -267,6 +268,65 @@ def fib_is_upgraded_under_load(folder, backend):
     assert len(set(numbers)) == len(numbers), "a number was given twice"
     assert set(numbers) <= set(expected), "a number was lost"
     print(f"# {len(numbers)} numbers, {UPGRADES} upgrades; frozen for {min(frozen) // 1000} to {max(frozen) // 1000} ms", file=sys.stderr)
+
+
+# --- weblog ----------------------------------------------------------------------------------------------
+
+
+class Writer(threading.Thread):
+    """A web server: its log grows, and is rotated now and then."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.path, self.written, self.enough = path, 0, threading.Event()
+        self.start()
+
+    def run(self):
+        file = open(self.path, "ab", buffering=0)
+        while not self.enough.wait(0.002):
+            line = b'1.2.3.4 - - [17/May/2015:10:05:03 +0000] "GET /%d HTTP/1.1" 200 1 "-" "-"\n' % self.written
+            cut = self.written % len(line)
+            file.write(line[:cut])  # in two pieces, so that an upgrade finds lines that are not whole
+            file.write(line[cut:])
+            self.written += 1
+            if self.written % 1000 == 0:
+                os.rename(self.path, f"{self.path}.{self.written}")
+                file.close()
+                file = open(self.path, "ab", buffering=0)
+        file.close()
+
+    def stop(self):
+        self.enough.set()
+        self.join()
+
+
+def hits_in(document):
+    return [int(number) for number in re.findall(rb'"GET /(\d+) ', bytes(document))]
+
+
+def weblog_is_upgraded_under_load(folder, backend):
+    log = f"{folder}/access.log"
+    writer = Writer(log)
+    with Server(folder, "weblog", "--log", log, "--listen", LISTEN, "--pull", LISTEN, "--interval", "0", backend=backend) as server:
+        push = Crowd(server.port(), CLIENTS // 10 * 9, asks=False)
+        pull = Crowd(server.port(), CLIENTS // 10, asks=True, answer_end=b">")
+        for _ in range(UPGRADES):
+            server.upgrade()
+        writer.stop()
+        time.sleep(0.2)
+        assert server.stop() == -signal.SIGTERM
+        push.join(PATIENCE_S)
+        pull.join(PATIENCE_S)
+        frozen = [entry["frozen_us"] for entry in server.seen if entry["message"] == "handed over"]
+    for crowd in (push, pull):
+        assert not crowd.trouble and not crowd.open, (crowd.trouble[:3], len(crowd.open))
+        for each in crowd.sockets:
+            document = crowd.heard[each]
+            assert document.startswith(b"<hits>") and document.endswith(b"</hits>"), (document[:100], document[-100:])
+            hits = hits_in(document)
+            assert hits == list(range(hits[0], writer.written)), f"{len(hits)} hits from {hits[0]}, of {writer.written}"
+        crowd.close()
+    print(f"# {writer.written} hits, {UPGRADES} upgrades; frozen for {min(frozen) // 1000} to {max(frozen) // 1000} ms", file=sys.stderr)
 
 
 # --- Running them ----------------------------------------------------------------------------------------

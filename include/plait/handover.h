@@ -50,6 +50,11 @@ PL_API PL_MUST int pl_handover_save(pl_handover *to, const pl_state_field *field
 PL_API PL_MUST int pl_handover_load(const pl_handover *from, const pl_state_field *fields,
                                     void *holder);
 
+/** A part of what is handed over, with values and descriptors of its own: for a list of things that are alike. Names of parts are unique. Returns: NULL when memory is out. Since: 0.1 */
+PL_API pl_handover *pl_handover_add_part(pl_handover *to, const char *name);
+/** The part of that name; NULL: there is none. Since: 0.1 */
+PL_API const pl_handover *pl_handover_part(const pl_handover *from, const char *name);
+
 /**
  * Hands over a copy of a descriptor, under a name. `fd` stays the caller's, and must stay open until save() of all has been called.
  * Returns: 0; -EEXIST: there is one of that name; -ENOMEM. Since: 0.1

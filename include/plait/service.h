@@ -119,6 +119,9 @@ PL_API PL_MUST int pl_service_privileged_start(pl_service *service, pl_failure *
  */
 PL_API PL_MUST int pl_service_start(pl_service *service, pl_failure **reterr_failure);
 
+/** Whether a new process has taken over (see handover.h), and all that is left to do here is to stop: what goes on there need not be finished. Since: 0.1 */
+PL_API bool pl_service_handed_over(const pl_service *service);
+
 /**
  * Stops a service and its children, the last that was started first, one after the other. What has not stopped after `deadline_s` seconds (0: 10) is named in the log, and ends with its scope.
  *

@@ -1,6 +1,7 @@
 #include "app/estate.h"
 
 #include <errno.h>
+#include <stdio.h>
 
 #include "app/crc.h"
 #include "app/record.h"
@@ -55,6 +56,7 @@ pl_handover *pli_estate_add(pli_estate *self, const char *kind, const char *name
 
     if (!item)
         return NULL;
+    item->estate = self;
     item->kind = pli_strdup(kind);
     item->name = pli_strdup(name);
     item->record = pli_record_new();
@@ -149,6 +151,36 @@ pl_slice pli_item_bytes(const pl_handover *item, const char *name)
 
     return pl_state_get(item->record, name, PL_STATE_BYTES, &value) == 0 ? value.bytes
                                                                          : pl_slice_of(NULL, 0);
+}
+
+/* ---- parts: items of that kind, named by what they are a part of ---- */
+
+static char *part_name(const pl_handover *item, const char *name)
+{
+    size_t size = strlen(item->kind) + strlen(item->name) + strlen(name) + 3;
+    char *text = pli_alloc(size);
+
+    if (text)
+        snprintf(text, size, "%s:%s:%s", item->kind, item->name, name);
+    return text;
+}
+
+pl_handover *pl_handover_add_part(pl_handover *to, const char *name)
+{
+    char *text = part_name(to, name);
+    pl_handover *part = text ? pli_estate_add(to->estate, "part", text) : NULL;
+
+    pli_free(text);
+    return part;
+}
+
+const pl_handover *pl_handover_part(const pl_handover *from, const char *name)
+{
+    char *text = part_name(from, name);
+    const pl_handover *part = text ? pli_estate_find(from->estate, "part", text) : NULL;
+
+    pli_free(text);
+    return part;
 }
 
 /* ---- descriptors ---- */

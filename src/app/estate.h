@@ -28,6 +28,7 @@ typedef struct pli_named_fd {
 /* An item. */
 struct pl_handover {
     pli_link link;
+    struct pli_estate *estate;
     char *kind, *name;
     pl_state_record *record;
     pli_named_fd *fds;

@@ -38,6 +38,7 @@ typedef struct pli_service_inside {
     pl_timer deadline;
     pli_link states;                    /* that it has opened (app/state.h) */
     pli_allowed *allowed;               /* in the order of naming */
+    bool handed_over;                   /* at the root: to a new process */
     struct pli_state_home *states_home; /* at the root: where they are kept; NULL: nowhere */
     char name[PL_SERVICE_NAME_MAX + 1];
 } pli_service_inside;

@@ -42,7 +42,7 @@ struct pli_upgrade {
     uint32_t pid;
     pl_watch *watch;
     pl_timer deadline, step;
-    waiter waiter; /* told: somebody waits */
+    waiter waiter;  /* told: somebody waits */
     int64_t frozen; /* since when; afterwards: for how long */
     int64_t left_until;
     bool done; /* the successor has said so */
@@ -413,6 +413,7 @@ static void given(pli_upgrade *self)
     self->frozen = pli_clock_now() - self->frozen;
     self->stage = GIVEN;
     pl_timer_cancel(self->reactor, self->deadline);
+    self->options.root->inside->handed_over = true;
     pli_state_home_give(self->options.root);
     leave_connections(self);
     pli_ports_leave(self->reactor);
