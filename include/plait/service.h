@@ -57,6 +57,11 @@ typedef struct pl_service_ops {
 
     /** The instance is about to be freed; it does not run. Called once for each that was made, children first. */
     void (*done)(pl_service *self);
+
+    /** The program is about to be taken over by a new process: puts into `to` what the service there needs to go on, besides its states. Else as save() of pl_protocol_ops, but that PL_E_UNSUPPORTED is a failure. NULL: nothing. */
+    int (*save)(pl_service *self, pl_handover *to);
+    /** In the new process, after start() of all services: takes what save() has put there. Less than 0: nothing is taken over. Not NULL where save() is not. */
+    int (*restore)(pl_service *self, const pl_handover *from);
 } pl_service_ops;
 
 /** What a service's own struct begins with. Plait fills it in. */
@@ -114,6 +119,9 @@ PL_API PL_MUST int pl_service_privileged_start(pl_service *service, pl_failure *
  * Calls: start() of each, before returning. Returns: as pl_service_privileged_start(). Since: 0.1
  */
 PL_API PL_MUST int pl_service_start(pl_service *service, pl_failure **reterr_failure);
+
+/** Whether a new process has taken over (see handover.h), and all that is left to do here is to stop: what goes on there need not be finished. Since: 0.1 */
+PL_API bool pl_service_handed_over(const pl_service *service);
 
 /**
  * Stops a service and its children, the last that was started first, one after the other. What has not stopped after `deadline_s` seconds (0: 10) is named in the log, and ends with its scope.

@@ -223,7 +223,7 @@ static bool is_passing(int error)
 
 static pl_failure *failure_of(const pli_state_home *home, int error)
 {
-    const char *why = home->share->store->why;
+    const char *why = home->share ? home->share->store->why : "";
 
     return pl_failure_new(error, "committing the state", NULL, *why ? "(%s)" : "%s", why);
 }
@@ -485,6 +485,84 @@ int pli_state_home_new(pl_service *root, pli_store_open_fn *open, pli_store_brok
         return error;
     root->inside->states_home = home;
     return 0;
+}
+
+/* ---- handing over ---- */
+
+bool pli_state_home_rests(const pl_service *root)
+{
+    const pli_state_home *home = root->inside->states_home;
+
+    return !home || (!home->gathering && !home->writing);
+}
+
+/* All states of the service and those below it. Returns: 0 or why one was not to be saved. */
+static int batch_save_tree(pli_batch *batch, pl_service *service)
+{
+    const pli_link *head = &service->inside->states;
+    pl_service *child = NULL;
+    int error = 0;
+
+    for (pli_link *link = head->next; error == 0 && link != head; link = link->next)
+        error = batch_save(batch, pl_container_of(link, pl_state, link));
+    while (error == 0 && (child = pl_service_next(service, child)))
+        error = batch_save_tree(batch, child);
+    return error;
+}
+
+/* Also what nobody has asked to be committed: an orderly end would commit it, too. */
+static int home_write_all(pli_state_home *home, pl_service *root)
+{
+    pli_batch *batch = batch_of(home);
+    int error = batch ? batch_save_tree(batch, root) : -ENOMEM;
+
+    home->gathering = NULL;
+    if (error == 0 && batch->n_changes) {
+        error =
+            home->share->store->ops->write(home->share->store, batch->changes, batch->n_changes);
+        if (error < 0 && !is_passing(error))
+            home->broken = error;
+    }
+    if (error == 0)
+        batch_tell_durable(batch);
+    batch_unref(batch);
+    return error;
+}
+
+int pli_state_home_leave(pl_service *root)
+{
+    pli_state_home *home = root->inside->states_home;
+    int error;
+
+    if (!home || !home->share)
+        return 0;
+    PLI_ASSERT(!home->gathering && !home->writing && home->share->users == 1);
+    error = home->broken ? home->broken : home_write_all(home, root);
+    if (error == 0) {
+        home->share = share_unref(home->share);
+        home->left = true;
+    }
+    return error;
+}
+
+int pli_state_home_return(pl_service *root, pl_failure **reterr_failure)
+{
+    pli_state_home *home = root->inside->states_home;
+    int error = home && home->left ? pli_state_home_open(home, reterr_failure) : 0;
+
+    if (home)
+        home->left = false;
+    if (error < 0)
+        home->broken = error;
+    return error;
+}
+
+void pli_state_home_give(pl_service *root)
+{
+    pli_state_home *home = root->inside->states_home;
+
+    if (home)
+        home->broken = PL_E_HANDED_OVER;
 }
 
 pl_store *pli_state_home_store(const pl_service *root)

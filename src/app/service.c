@@ -99,6 +99,11 @@ bool pl_service_running(const pl_service *service)
     return service->inside->stage == PLI_SERVICE_RUNNING;
 }
 
+bool pl_service_handed_over(const pl_service *service)
+{
+    return pli_service_root(service)->inside->handed_over;
+}
+
 /* ---- what they need in the sandbox ---- */
 
 int pl_service_allow(pl_service *service, const char *path, unsigned allow)

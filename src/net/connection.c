@@ -47,7 +47,7 @@ static bool has_held(const pli_connection *c)
     return c->extra && c->extra->first_held;
 }
 
-static int hold(pli_connection *c, pl_slice in)
+int pli_connection_hold(pli_connection *c, pl_slice in)
 {
     connection_extra *extra = pli_connection_extra(c);
     held_input *held = extra ? pli_alloc(sizeof *held) : NULL;
@@ -80,7 +80,7 @@ static void drop_first_held(connection_extra *extra)
 
 /* ---- the end ---- */
 
-static void want(pli_connection *c, unsigned wants)
+void pli_connection_want(pli_connection *c, unsigned wants)
 {
     pli_backend *backend = pli_connection_reactor(c)->backend;
     int error =
@@ -136,13 +136,14 @@ static void tell_lost(pli_connection *c, const pl_failure *reason)
 }
 
 /* The only place where connection_lost is called. Takes the reason. */
-static void connection_lose(pli_connection *c, pl_failure *take_reason)
+void pli_connection_lose(pli_connection *c, pl_failure *take_reason)
 {
     const pl_protocol *protocol = c->transport.protocol;
     pli_backend *backend = pli_connection_reactor(c)->backend;
     int code = pl_failure_code(take_reason);
     /* Closed and all handed over: what the kernel still holds is for the peer, also when the owner ends before the peer does. */
-    bool orderly = code == PL_E_CLEAN || (code == PL_E_ENDED && c->flags & FIN_SENT);
+    bool orderly =
+        code == PL_E_CLEAN || c->flags & HANDED_OVER || (code == PL_E_ENDED && c->flags & FIN_SENT);
 
     if (c->flags & LOST) {
         pl_failure_unref(take_reason);
@@ -165,7 +166,7 @@ static void connection_lose(pli_connection *c, pl_failure *take_reason)
 
 static void lose_for(pli_connection *c, int code)
 {
-    connection_lose(c, failure_with_peer(c, code));
+    pli_connection_lose(c, failure_with_peer(c, code));
 }
 
 /* Lets it end from the loop, for the first reason that is given. Takes it. */
@@ -228,7 +229,7 @@ void pli_connections_close(pl_scope *owner, const pli_connection_origin *origin)
 
 static bool is_paused(const pli_connection *c)
 {
-    return c->flags & (PAUSED | FULL_PAUSED) && !(c->flags & CLOSING);
+    return c->flags & (PAUSED | FULL_PAUSED | FROZEN) && !(c->flags & CLOSING);
 }
 
 /* Input came although the queue is full: perhaps what is queued can go out right now. */
@@ -271,8 +272,8 @@ static void connection_received(pli_io *io, pl_buf *buf, pl_slice in)
         deliver(c, buf, in);
         return;
     }
-    want(c, 0);
-    if (hold(c, in) < 0)
+    pli_connection_want(c, 0);
+    if (pli_connection_hold(c, in) < 0)
         pli_connection_fail(c, pl_failure_of(-ENOMEM));
 }
 
@@ -392,7 +393,7 @@ static bool end_if_over(pli_connection *c)
 
     if (c->flags & FAILED) {
         c->failure = NULL;
-        connection_lose(c, reason);
+        pli_connection_lose(c, reason);
     } else if (is_over(c)) {
         lose_for(c, PL_E_CLEAN);
     } else {
@@ -436,7 +437,7 @@ void pli_connection_task(pli_task *task)
     if (c->flags & LOST || end_if_over(c))
         return;
     if (!is_paused(c) && !has_held(c) && !(c->flags & ENDED))
-        want(c, PLI_WANT_RECEIVE);
+        pli_connection_want(c, PLI_WANT_RECEIVE);
     if (c->out.bytes)
         pli_connection_want_flush(c);
 }
@@ -753,13 +754,15 @@ static int connection_begin(pli_connection *c, pl_scope *owner)
         error = protocol->ops->connection_made(protocol);
     if (error < 0)
         pli_connection_fail(c, failure_with_peer(c, error));
+    else if (pli_connection_reactor(c)->frozen)
+        c->flags |= FROZEN;
     else if (!(c->flags & (LOST | FAILED)))
-        want(c, PLI_WANT_RECEIVE);
+        pli_connection_want(c, PLI_WANT_RECEIVE);
     return error < 0 ? error : 0;
 }
 
-int pli_connection_new(pl_scope *owner, int take_fd, const pl_address *peer,
-                       const pli_connection_origin *origin, pl_protocol **ret_protocol)
+int pli_connection_make(pl_scope *owner, int take_fd, const pl_address *peer,
+                        const pli_connection_origin *origin, pli_connection **ret_connection)
 {
     const pl_protocol_ops *ops = choose_protocol(origin, peer);
     pli_connection *c = ops ? pli_alloc_zero(sizeof *c + ops->instance_size) : NULL;
@@ -780,12 +783,30 @@ int pli_connection_new(pl_scope *owner, int take_fd, const pl_address *peer,
         if (c)
             pli_free(c->extra);
         pli_free(c);
-        return error;
+        c = NULL;
+    } else {
+        ++owner->reactor->counters.opened;
     }
-    ++owner->reactor->counters.opened;
+    *ret_connection = c;
+    return error;
+}
+
+int pli_connection_new(pl_scope *owner, int take_fd, const pl_address *peer,
+                       const pli_connection_origin *origin, pl_protocol **ret_protocol)
+{
+    pli_connection *c;
+    int error = pli_connection_make(owner, take_fd, peer, origin, &c);
+
+    if (error < 0)
+        return error;
     if (ret_protocol)
         *ret_protocol = c->transport.protocol;
     return connection_begin(c, owner);
+}
+
+pli_connection *pli_connection_at(pli_io *io)
+{
+    return io->ops == &connection_io_ops ? pli_connection_of_io(io) : NULL;
 }
 
 static const char *state_of(const pli_connection *c)

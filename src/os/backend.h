@@ -55,6 +55,8 @@ enum {
     PLI_WANT_WRITE = 32,
     PLI_WANT_ONE =
         64, /* with PLI_WANT_ACCEPT: none is accepted but the one that is told, so that not wanting keeps the rest waiting */
+    PLI_WANT_REST =
+        128, /* nothing any more, but what was accepted until now is told, and not turned away */
 };
 
 struct pli_io {
@@ -84,6 +86,8 @@ typedef struct pli_backend_ops {
     int (*connect)(pli_backend *self, pli_io *io, const struct sockaddr *address, socklen_t size);
     /* There is something to gather: sends it, at once or with the turn's submission. */
     void (*send)(pli_backend *self, pli_io *io);
+    /* Whether nothing that was wanted is under way any more: what has come is told, and what comes stays with the kernel. NULL: it is as soon as nothing is wanted. */
+    bool (*rests)(pli_backend *self, pli_io *io);
     /* Gets everything out that send() has promised. */
     void (*flush)(pli_backend *self);
     /*

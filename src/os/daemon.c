@@ -189,6 +189,12 @@ void pli_signal_set_default(int signal)
     pthread_sigmask(SIG_UNBLOCK, &one, NULL);
 }
 
+void pli_process_signal(int signal)
+{
+    if (!pli_sim_here)
+        kill(getpid(), signal);
+}
+
 /* Programs with a leak checker have it. */
 extern void __lsan_do_leak_check(void) __attribute__((weak));
 /* Builds for ./dev coverage have it. */

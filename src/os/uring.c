@@ -26,10 +26,21 @@
 
 #include "base/assert.h"
 #include "base/buf.h"
+#include "base/context.h"
 #include "base/memory.h"
 #include "os/backend.h"
 #include "os/fault.h"
 #include "os/socket.h"
+
+/* liburing maps a ring's memory by calls of its own. The thread sanitizer does not see them, and has to be told that what was there before, maybe another thread's ring, is gone. */
+#ifdef PLI_TSAN
+static char ring_memory;
+#define RING_MEMORY_COMES() __tsan_acquire(&ring_memory)
+#define RING_MEMORY_GOES()  __tsan_release(&ring_memory)
+#else
+#define RING_MEMORY_COMES() ((void) 0)
+#define RING_MEMORY_GOES()  ((void) 0)
+#endif
 
 /* Newer than the headers that some systems have. */
 #define PBUF_RING_INC         2u
@@ -361,6 +372,12 @@ static int uring_want(pli_backend *base, pli_io *io, unsigned wants)
     return 0;
 }
 
+static bool uring_rests(pli_backend *base, pli_io *io)
+{
+    (void) base;
+    return !is_armed(io, OP_ACCEPT) && !is_armed(io, OP_RECEIVE) && !(io->state & BATCHED);
+}
+
 static int uring_add(pli_backend *base, pli_io *io)
 {
     io->at = 0;
@@ -559,11 +576,11 @@ static void done_accept(pli_io *io, const struct io_uring_cqe *cqe)
 
     if (cqe->res == -ECANCELED)
         return;
-    if (io->wants & PLI_WANT_ACCEPT && error == 0)
+    if (io->wants & (PLI_WANT_ACCEPT | PLI_WANT_REST) && error == 0)
         io->ops->accepted(io, cqe->res, NULL, 0);
     else if (cqe->res >= 0)
         pli_socket_close(cqe->res);
-    if (io->wants & PLI_WANT_ACCEPT && error < 0)
+    if (io->wants & (PLI_WANT_ACCEPT | PLI_WANT_REST) && error < 0)
         io->ops->accepted(io, error, NULL, 0);
 }
 
@@ -803,6 +820,7 @@ static int ring_open(uring_backend *self)
     error = io_uring_queue_init_params(SQ_ENTRIES, &self->ring, &params);
     if (error < 0)
         return error == -ENOSYS || error == -EINVAL || error == -EPERM ? PL_E_UNSUPPORTED : error;
+    RING_MEMORY_COMES();
     self->ring_open = true;
     io_uring_ring_dontfork(&self->ring);
     return params.features & IORING_FEAT_CQE_SKIP ? 0 : PL_E_UNSUPPORTED;
@@ -870,6 +888,7 @@ static void uring_close(pli_backend *base)
 
     if (self->ring_open) {
         pl_ignore(io_uring_submit(&self->ring)); /* the last closes */
+        RING_MEMORY_GOES();
         io_uring_queue_exit(&self->ring);
     }
     if (self->memory)
@@ -942,6 +961,7 @@ const pli_backend_ops pli_uring_ops = {
     .add = uring_add,
     .remove = uring_remove,
     .want = uring_want,
+    .rests = uring_rests,
     .connect = uring_connect,
     .send = uring_send_start,
     .flush = uring_flush,

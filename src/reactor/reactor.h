@@ -77,6 +77,9 @@ struct pl_reactor {
     pli_outbox_pool outbox;
     pl_buf *receiving;               /* the buffer that data_received() is looking at */
     struct pli_datagrams *datagrams; /* what the datagram ports share; NULL when there is none */
+    struct pli_heritage *heritage;   /* sockets from the process before this one; NULL: none */
+    bool frozen;                     /* nothing is accepted, nor delivered (net/handover.h) */
+    uint32_t ports_made;             /* listening ports, of all kinds */
     pli_rand rand;
     pli_logger logger;
     pli_running running_now;

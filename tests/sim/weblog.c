@@ -330,5 +330,4 @@ const pl_scenario weblog_scenario = {
     .calm = weblog_calm,
     .calm_s = 4000,
     .check = weblog_check,
-    .reliable_memory = true,
 };

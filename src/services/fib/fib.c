@@ -9,6 +9,7 @@
 #include <errno.h>
 
 #include <plait/combine.h>
+#include <plait/handover.h>
 #include <plait/inspect.h>
 #include <plait/log.h>
 #include <plait/state.h>
@@ -146,11 +147,29 @@ static int client_made(pl_protocol *protocol)
     return 0;
 }
 
+/* ---- handing over: the numbers are in the state ---- */
+
+static const pl_state_field client_fields[] = {
+    {"ended", PL_STATE_BOOL, PL_STATE(fib_client, ended)},
+    {.name = NULL},
+};
+
+static int client_save(pl_protocol *protocol, pl_handover *to)
+{
+    fib_client *client = (fib_client *) protocol;
+
+    return client->waiting ? -EAGAIN : pl_handover_save(to, client_fields, client);
+}
+
+static int client_restore(pl_protocol *protocol, const pl_handover *from)
+{
+    return pl_handover_load(from, client_fields, protocol);
+}
+
 static const pl_protocol_ops client_ops = {
-    PL_PROTOCOL(fib_client),
-    .connection_made = client_made,
-    .data_received = client_asked,
-    .read_connection_lost = client_ended,
+    PL_PROTOCOL(fib_client),       .connection_made = client_made,
+    .data_received = client_asked, .read_connection_lost = client_ended,
+    .save = client_save,           .restore = client_restore,
 };
 
 static const pl_factory_ops factory_ops = {PL_FACTORY(fib), .protocol = &client_ops};

@@ -38,7 +38,9 @@ typedef struct log_file {
     bool stuck;          /* since the survey */
     bool
         unplaced; /* where to begin could not be read yet: behind the last newline before `offset` */
-    char *buf;    /* `have` bytes of a line without its newline, and room */
+    bool refused; /* the first line in `buf` could not be taken */
+    char *
+        buf; /* `have` bytes of a line without its newline, or all from the line on that could not be taken; and room */
     size_t have, room;
     bool skipping; /* the rest of a line that is too long */
     unsigned seen_len;
@@ -67,16 +69,20 @@ static bool is_newest(const pli_follow *follow, const log_file *file)
 
 /* ---- lines ---- */
 
-static void give_line(pli_follow *follow, const char *start, const char *end)
+/* Returns: whether it was taken. */
+static bool give_line(pli_follow *follow, const char *start, const char *end)
 {
+    bool taken = true;
+
     while (start < end && !*start)
         ++start;
-    if ((size_t) (end - start) > follow->options.line_bytes_max) {
+    if ((size_t) (end - start) > follow->options.line_bytes_max)
         ++follow->counts.too_long;
-        return;
-    }
-    ++follow->counts.lines;
-    follow->options.line(pl_slice_of(start, (size_t) (end - start)), follow->options.arg);
+    else
+        taken =
+            follow->options.line(pl_slice_of(start, (size_t) (end - start)), follow->options.arg);
+    follow->counts.lines += taken && (size_t) (end - start) <= follow->options.line_bytes_max;
+    return taken;
 }
 
 /* Keeps what stands behind the last newline, unless that is too long already. */
@@ -93,27 +99,42 @@ static void keep_rest(pli_follow *follow, log_file *file, const char *start, con
     memmove(file->buf, start, file->have);
 }
 
+/* Keeps all from the line on that could not be taken. */
+static void keep_refused(log_file *file, const char *start, const char *end)
+{
+    file->refused = file->stuck = true;
+    file->have = (size_t) (end - start);
+    memmove(file->buf, start, file->have);
+}
+
 /* Takes the lines out of the `n` bytes that were read behind what was kept. */
 static void take_lines(pli_follow *follow, log_file *file, size_t n)
 {
-    const char *start = file->buf, *from = start + file->have, *end = from + n, *newline;
+    const char *start = file->buf, *end = start + file->have + n, *newline;
+    const char *from = file->refused ? start : end - n;
 
+    file->refused = false;
     while (from < end && (newline = memchr(from, '\n', (size_t) (end - from)))) {
-        if (!file->skipping)
-            give_line(follow, start, newline);
+        if (!file->skipping && !give_line(follow, start, newline)) {
+            keep_refused(file, start, end);
+            return;
+        }
         file->skipping = false;
         start = from = newline + 1;
     }
     keep_rest(follow, file, start, end);
 }
 
-/* Nobody will complete what stands behind the last newline. */
+/* Nobody will complete what stands behind the last newline: it gets one. There is always room for it. */
 static void end_line(pli_follow *follow, log_file *file)
 {
-    if (file->have && !file->skipping)
-        give_line(follow, file->buf, file->buf + file->have);
-    file->have = 0;
+    if (file->have && !file->skipping && file->buf[file->have - 1] != '\n')
+        file->buf[file->have++] = '\n';
     file->skipping = false;
+    if (file->have) {
+        file->refused = true; /* or the newline was not looked for */
+        take_lines(follow, file, 0);
+    }
 }
 
 /* ---- reading ---- */
@@ -139,10 +160,10 @@ static void begin_again(pli_follow *follow, log_file *file)
     file->seen_len = 0;
 }
 
-/* Room for a chunk behind what is kept. Returns: whether there is some. */
-static bool make_room(pli_follow *follow, log_file *file)
+/* Room for a chunk behind what is kept, and a newline. Without memory for it the file waits. Returns: whether there is some. */
+static bool make_room(log_file *file)
 {
-    size_t room = file->have + CHUNK;
+    size_t room = file->have + CHUNK + 1;
     char *buf;
 
     if (file->room >= room)
@@ -150,13 +171,8 @@ static bool make_room(pli_follow *follow, log_file *file)
     if (room < file->room * 2)
         room = file->room * 2; /* a long line is not copied once per chunk */
     buf = pli_realloc(file->buf, room);
-    if (!buf && file->have) { /* the line is given up, the log is not */
-        ++follow->counts.too_long;
-        file->have = 0;
-        file->skipping = true;
-    }
     if (!buf)
-        return file->room >= CHUNK;
+        return false;
     file->buf = buf;
     file->room = room;
     return true;
@@ -165,7 +181,7 @@ static bool make_room(pli_follow *follow, log_file *file)
 /* A buffer that holds nothing goes when it is large, or when little will come. */
 static void drop_room(const pli_follow *follow, log_file *file)
 {
-    if (file->have || (file->room <= CHUNK && is_newest(follow, file)))
+    if (file->have || (file->room <= CHUNK + 1 && is_newest(follow, file)))
         return;
     pli_free(file->buf);
     file->buf = NULL;
@@ -178,7 +194,7 @@ static size_t read_chunk(pli_follow *follow, log_file *file, size_t n)
     char head[SEEN];
     ssize_t got;
 
-    if (!make_room(follow, file))
+    if (!make_room(file))
         return 0;
     got = pli_file_read_at(file->fd, file->offset - file->seen_len, head, file->seen_len,
                            file->buf + file->have, n < CHUNK ? n : CHUNK);
@@ -199,7 +215,9 @@ static size_t read_chunk(pli_follow *follow, log_file *file, size_t n)
 /* Returns: false when there is more that can't be had now. */
 static bool read_file(pli_follow *follow, log_file *file, size_t *budget)
 {
-    while (*budget && file->offset < file->limit) {
+    if (file->refused && !file->stuck)
+        take_lines(follow, file, 0);
+    while (*budget && !file->stuck && file->offset < file->limit) {
         uint64_t left = file->limit - file->offset;
         uint64_t truncated = follow->counts.truncated;
         size_t n = read_chunk(follow, file, left < *budget ? (size_t) left : *budget);
@@ -228,7 +246,7 @@ bool pli_follow_pending(const pli_follow *follow)
     for (pli_link *link = follow->files.next; link != &follow->files; link = link->next) {
         if (file_of(link)->stuck)
             return false; /* what comes after it has to wait for the next survey, as it does */
-        if (file_of(link)->offset < file_of(link)->limit)
+        if (file_of(link)->offset < file_of(link)->limit || file_of(link)->refused)
             return true;
     }
     return false;
@@ -437,8 +455,12 @@ static void survey_old(pli_follow *follow, int64_t now_ns)
         bool lost = file->stuck_ns && now_ns - file->stuck_ns >= follow->options.linger_ns;
 
         next = link->next;
+        if (!lost && file->offset == file->limit && (rested || follow->n_files > OLD_MAX + 1))
+            end_line(follow, file);
+        else if (!lost)
+            continue;
         follow->counts.missed += lost;
-        if (lost || (file->offset == file->limit && (rested || follow->n_files > OLD_MAX + 1)))
+        if (lost || !file->refused)
             give_up(follow, file);
     }
 }
@@ -452,6 +474,150 @@ int pli_follow_survey(pli_follow *follow, int64_t now_ns)
     if (follow->n_files > 1)
         survey_old(follow, now_ns);
     return error;
+}
+
+/* ---- handing over ---- */
+
+static int save_partial(void *holder, pl_state_record *record, const char *name)
+{
+    const log_file *file = holder;
+    pl_state_value value = {.type = PL_STATE_BYTES, .bytes = {file->buf, file->have}};
+
+    return pl_state_set(record, name, &value);
+}
+
+static int load_partial(void *holder, const pl_state_value *value)
+{
+    log_file *file = holder;
+
+    file->buf = pli_alloc(value->bytes.len + CHUNK);
+    if (!file->buf)
+        return -ENOMEM;
+    file->room = value->bytes.len + CHUNK;
+    file->have = value->bytes.len;
+    if (file->have)
+        memcpy(file->buf, value->bytes.ptr, file->have);
+    return 0;
+}
+
+static int save_seen(void *holder, pl_state_record *record, const char *name)
+{
+    const log_file *file = holder;
+    pl_state_value value = {.type = PL_STATE_BYTES, .bytes = {file->seen, file->seen_len}};
+
+    return pl_state_set(record, name, &value);
+}
+
+static int load_seen(void *holder, const pl_state_value *value)
+{
+    log_file *file = holder;
+
+    if (value->bytes.len > SEEN)
+        return PL_E_DAMAGED;
+    file->seen_len = (unsigned) value->bytes.len;
+    if (file->seen_len)
+        memcpy(file->seen, value->bytes.ptr, file->seen_len);
+    return 0;
+}
+
+static const pl_state_field file_fields[] = {
+    {"device", PL_STATE_UINT64, PL_STATE(log_file, device)},
+    {"inode", PL_STATE_UINT64, PL_STATE(log_file, inode)},
+    {"offset", PL_STATE_UINT64, PL_STATE(log_file, offset)},
+    {"modified_ns", PL_STATE_INT64, PL_STATE(log_file, modified_ns)},
+    {"grown_ns", PL_STATE_INT64, PL_STATE(log_file, grown_ns)},
+    {"stuck_ns", PL_STATE_INT64, PL_STATE(log_file, stuck_ns)},
+    {"unplaced", PL_STATE_BOOL, PL_STATE(log_file, unplaced)},
+    {"skipping", PL_STATE_BOOL, PL_STATE(log_file, skipping)},
+    {"partial", PL_STATE_BYTES, .save = save_partial, .load = load_partial},
+    {"seen", PL_STATE_BYTES, .save = save_seen, .load = load_seen},
+    {.name = NULL},
+};
+
+static const pl_state_field follow_fields[] = {
+    {"started", PL_STATE_BOOL, PL_STATE(pli_follow, started)},
+    {"first_device", PL_STATE_UINT64, PL_STATE(pli_follow, first.device)},
+    {"first_inode", PL_STATE_UINT64, PL_STATE(pli_follow, first.inode)},
+    {"first_size", PL_STATE_UINT64, PL_STATE(pli_follow, first.size)},
+    {"lines", PL_STATE_UINT64, PL_STATE(pli_follow, counts.lines)},
+    {"bytes", PL_STATE_UINT64, PL_STATE(pli_follow, counts.bytes)},
+    {"too_long", PL_STATE_UINT64, PL_STATE(pli_follow, counts.too_long)},
+    {"opened", PL_STATE_UINT64, PL_STATE(pli_follow, counts.opened)},
+    {"missed", PL_STATE_UINT64, PL_STATE(pli_follow, counts.missed)},
+    {"truncated", PL_STATE_UINT64, PL_STATE(pli_follow, counts.truncated)},
+    {.name = NULL},
+};
+
+static void name_of_file(size_t i, char name[32])
+{
+    snprintf(name, 32, "file%zu", i);
+}
+
+static int save_file(log_file *file, size_t i, pl_handover *to)
+{
+    pl_handover *part;
+    char name[32];
+    int error;
+
+    name_of_file(i, name);
+    part = pl_handover_add_part(to, name);
+    error = part ? pl_handover_save(part, file_fields, file) : -ENOMEM;
+    return error < 0 ? error : pl_handover_put_fd(part, "file", file->fd);
+}
+
+int pli_follow_save(pli_follow *follow, pl_handover *to)
+{
+    int error = pl_handover_save(to, follow_fields, follow);
+    size_t i = 0;
+
+    for (pli_link *link = follow->files.next; error == 0 && link != &follow->files;
+         link = link->next)
+        error = save_file(file_of(link), i++, to);
+    return error;
+}
+
+static void forget_files(pli_follow *follow)
+{
+    while (!pli_list_empty(&follow->files)) {
+        log_file *file = file_of(follow->files.next);
+
+        file->have = 0; /* it is not the log that ends */
+        give_up(follow, file);
+    }
+}
+
+/* Nothing of it is read before a survey has looked how far it reaches now. */
+static int restore_file(pli_follow *follow, const pl_handover *part)
+{
+    int fd = pl_handover_take_fd(part, "file"), error;
+    pli_file_info info = {.inode = 0};
+    log_file *file = fd < 0 ? NULL : file_new(fd, &info, 0);
+
+    if (!file)
+        return fd < 0 ? PL_E_DAMAGED : -ENOMEM;
+    error = pl_handover_load(part, file_fields, file);
+    file->limit = file->offset;
+    file->stuck = file->unplaced;
+    pli_list_push_back(&follow->files, &file->link);
+    ++follow->n_files;
+    return error;
+}
+
+int pli_follow_restore(pli_follow *follow, const pl_handover *from)
+{
+    const pl_handover *part;
+    char name[32];
+    int error = 0;
+
+    forget_files(follow);
+    for (size_t i = 0; error == 0; ++i) {
+        name_of_file(i, name);
+        part = pl_handover_part(from, name);
+        if (!part)
+            break;
+        error = restore_file(follow, part);
+    }
+    return error < 0 ? error : pl_handover_load(from, follow_fields, follow);
 }
 
 /* ---- life ---- */
@@ -477,12 +643,7 @@ pli_follow *pli_follow_free(pli_follow *follow)
 {
     if (!follow)
         return NULL;
-    while (!pli_list_empty(&follow->files)) {
-        log_file *file = file_of(follow->files.next);
-
-        file->have = 0; /* it is not the log that ends */
-        give_up(follow, file);
-    }
+    forget_files(follow);
     pli_free(follow->path);
     pli_free(follow);
     return NULL;

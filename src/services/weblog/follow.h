@@ -17,21 +17,24 @@
  * - A line longer than the limit is passed over, and counted. So are NULs before a line: holes that a writer leaves who goes on
  *   at his old place after a truncation.
  *
+ * - A line for which its taker has no memory waits, and so does all that comes after it. When a rotated file can't be read or taken for as long as `linger_ns`, it is given up.
+ *
  * Reading blocks: a log is on a local disk, mostly in the page cache, and a read is bounded by the caller.
  */
 #ifndef PLI_WEBLOG_FOLLOW_H
 #define PLI_WEBLOG_FOLLOW_H
 
-#include <plait/base.h>
+#include <plait/handover.h>
 
 typedef struct pli_follow pli_follow;
 
 typedef struct pli_follow_options {
-    const char *path;                       /* copied */
-    bool from_start;                        /* what is in the file at first is new, too */
-    size_t line_bytes_max;                  /* without the newline; 0: 1 MiB */
-    int64_t linger_ns;                      /* 0: one minute */
-    void (*line)(pl_slice line, void *arg); /* a line without its newline; valid until it returns */
+    const char *path;      /* copied */
+    bool from_start;       /* what is in the file at first is new, too */
+    size_t line_bytes_max; /* without the newline; 0: 1 MiB */
+    int64_t linger_ns;     /* 0: one minute */
+    /* A line without its newline; valid until it returns. False: it can't be taken now, and comes again with the next read after the next survey. */
+    bool (*line)(pl_slice line, void *arg);
     void *arg;
 } pli_follow_options;
 
@@ -63,5 +66,10 @@ bool pli_follow_pending(const pli_follow *follow);
 bool pli_follow_read(pli_follow *follow, size_t bytes_max);
 
 const pli_follow_counts *pli_follow_counted(const pli_follow *follow);
+
+/* For a process that takes the place of this one: which files there are, open as they are, and how far each was read. Returns: 0, -ENOMEM. */
+PL_MUST int pli_follow_save(pli_follow *follow, pl_handover *to);
+/* In place of what a new one has found by itself. Returns: 0, -ENOMEM, PL_E_DAMAGED. */
+PL_MUST int pli_follow_restore(pli_follow *follow, const pl_handover *from);
 
 #endif

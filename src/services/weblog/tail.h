@@ -24,7 +24,7 @@ typedef struct pli_tail_options {
     double poll_s;  /* 0: one second */
     size_t turn_bytes_max;
     size_t line_bytes_max;
-    void (*line)(pl_slice line, void *arg);
+    bool (*line)(pl_slice line, void *arg); /* as in follow.h */
     void *arg;
 } pli_tail_options;
 
@@ -38,5 +38,9 @@ PL_MUST int pli_tail_new(pl_scope *scope, const pli_tail_options *options, pli_t
 void pli_tail_drain(pli_tail *tail, size_t bytes_max);
 
 const pli_follow_counts *pli_tail_counted(const pli_tail *tail);
+
+/* As of pli_follow. */
+PL_MUST int pli_tail_save(pli_tail *tail, pl_handover *to);
+PL_MUST int pli_tail_restore(pli_tail *tail, const pl_handover *from);
 
 #endif

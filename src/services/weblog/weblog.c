@@ -12,6 +12,7 @@
 
 #include <plait/endpoint.h>
 #include <plait/fanout.h>
+#include <plait/handover.h>
 #include <plait/inspect.h>
 #include <plait/log.h>
 #include <plait/reactor.h>
@@ -54,7 +55,8 @@ struct weblog {
     pl_deferred *stopped;
     unsigned rested_ms;             /* since when nothing waits to be sent any more */
     uint64_t bad, bad_told;         /* lines that are no hits */
-    uint64_t dropped, dropped_told; /* hits that found no room */
+    uint64_t dropped, dropped_told; /* hits that are larger than the backlog */
+    bool full;                      /* there was no memory for the last one */
     pl_timer report;
     char sample[SAMPLE_BYTES + 1];
     pli_logline_verdict verdict; /* on the sample */
@@ -79,7 +81,7 @@ static void weblog_report(void *arg)
 
     w->report = (pl_timer){0, 0};
     if (w->dropped != w->dropped_told)
-        pl_log(w->reactor, PL_ERROR, "weblog", "hits found no room in the backlog",
+        pl_log(w->reactor, PL_ERROR, "weblog", "hits are larger than the backlog",
                PL_LOG_INT("count", w->dropped - w->dropped_told));
     if (w->bad != w->bad_told)
         pl_log(w->reactor, PL_WARNING, "weblog", "lines that are no hits",
@@ -112,32 +114,59 @@ static void weblog_bad_line(weblog *w, pl_slice line, pli_logline_verdict verdic
     weblog_report_soon(w);
 }
 
-/* Encodes it into the backlog, if it needs no more than `room`. */
-static bool weblog_publish(weblog *w, const pli_logline *line, size_t room)
+/* Encodes it into the backlog. Returns: 0; -ENOMEM; PL_E_LIMIT: it needs more than `room`, or than the backlog has. */
+static int weblog_publish(weblog *w, const pli_logline *line, size_t room)
 {
-    char *at = pl_fanout_reserve(w->fanout, room);
-    ptrdiff_t size = at ? pli_hit_encode(line, at, room) : -1;
+    size_t most = w->options->backlog_bytes;
+    char *at = pl_fanout_reserve(w->fanout, room < most ? room : most);
+    ptrdiff_t size = at ? pli_hit_encode(line, at, room < most ? room : most) : -1;
 
     if (size < 0)
-        return false;
+        return at ? PL_E_LIMIT : -ENOMEM;
     pl_fanout_commit(w->fanout, (size_t) size);
-    return true;
+    return 0;
 }
 
-static void weblog_line(pl_slice text, void *arg)
+/* In the place of a hit that is larger than the whole backlog. */
+static int weblog_publish_lost(weblog *w)
+{
+    int error = pl_fanout_publish(w->fanout, pl_str("<lost count=\"1\"/>"));
+
+    if (error == 0) {
+        ++w->dropped;
+        weblog_report_soon(w);
+    }
+    return error;
+}
+
+static int weblog_hit(weblog *w, const pli_logline *line, size_t len)
+{
+    int error = weblog_publish(w, line, len + len / 4 + 128 + CRAMPED);
+
+    if (error == PL_E_LIMIT)
+        error = weblog_publish(w, line, pli_hit_size_max(len));
+    return error == PL_E_LIMIT ? weblog_publish_lost(w) : error;
+}
+
+static void weblog_tell_full(weblog *w, bool full)
+{
+    if (full && !w->full)
+        pl_log(w->reactor, PL_ERROR, "weblog", "out of memory: hits wait");
+    w->full = full;
+}
+
+/* Returns: false when there is no memory for it: it stays in the log until there is. */
+static bool weblog_line(pl_slice text, void *arg)
 {
     weblog *w = arg;
     pli_logline line;
     pli_logline_verdict verdict = pli_logline_parse(text, w->format, &line);
-    size_t usual = text.len + text.len / 4 + 128 + CRAMPED;
+    int error = verdict == PLI_LOGLINE_HIT ? weblog_hit(w, &line, text.len) : 0;
 
     if (verdict != PLI_LOGLINE_HIT)
         weblog_bad_line(w, text, verdict);
-    else if (!weblog_publish(w, &line, usual) &&
-             !weblog_publish(w, &line, pli_hit_size_max(text.len))) {
-        ++w->dropped;
-        weblog_report_soon(w);
-    }
+    weblog_tell_full(w, error < 0);
+    return error >= 0;
 }
 
 /* ---- clients ---- */
@@ -203,7 +232,8 @@ static int client_connection_made(pl_protocol *self)
 static void client_connection_lost(pl_protocol *self, const pl_failure *reason)
 {
     pli_list_remove(&((weblog_client *) self)->link);
-    client_log(self, "left", pl_error_text(pl_failure_code(reason)));
+    if (pl_failure_code(reason) != PL_E_HANDED_OVER)
+        client_log(self, "left", pl_error_text(pl_failure_code(reason)));
 }
 
 /* What arrives in one turn is one request, in however many pieces. */
@@ -220,17 +250,39 @@ static void client_asked(pl_protocol *self, pl_slice in)
         pl_ignore(pl_write_str(self->transport, "<none/>"));
 }
 
+static int client_save(pl_protocol *self, pl_handover *to)
+{
+    pl_state_value value = {.type = PL_STATE_UINT64};
+    int error = pl_fanout_next(door_of(self)->weblog->fanout, self->transport, &value.as.uint64);
+
+    return error < 0 ? PL_E_UNSUPPORTED : pl_state_set(pl_handover_record(to), "next", &value);
+}
+
+static int client_restore(pl_protocol *self, const pl_handover *from)
+{
+    weblog_door *door = door_of(self);
+    weblog *w = door->weblog;
+    pl_state_value next;
+    int error = pl_state_get(pl_handover_record(from), "next", PL_STATE_UINT64, &next);
+
+    pli_list_push_back(&w->clients, &((weblog_client *) self)->link);
+    return error < 0
+               ? error
+               : pl_fanout_rejoin(w->fanout, self->transport, next.as.uint64, door == &w->pull);
+}
+
 static const pl_protocol_ops push_ops = {
     PL_PROTOCOL(weblog_client),
     .connection_made = client_connection_made,
     .connection_lost = client_connection_lost,
+    .save = client_save,
+    .restore = client_restore,
 };
 
 static const pl_protocol_ops pull_ops = {
-    PL_PROTOCOL(weblog_client),
-    .connection_made = client_connection_made,
-    .data_received = client_asked,
-    .connection_lost = client_connection_lost,
+    PL_PROTOCOL(weblog_client),    .connection_made = client_connection_made,
+    .data_received = client_asked, .connection_lost = client_connection_lost,
+    .save = client_save,           .restore = client_restore,
 };
 
 static const pl_factory_ops push_factory_ops = {PL_FACTORY(weblog), .protocol = &push_ops};
@@ -284,7 +336,7 @@ static pl_deferred *weblog_stop(pl_service *service)
 
     for (size_t i = 0; i < w->n_ports; ++i)
         pl_port_stop(w->ports[i]);
-    for (size_t i = 0; i < w->n_tails; ++i)
+    for (size_t i = 0; i < w->n_tails && !pl_service_handed_over(service); ++i)
         pli_tail_drain(w->tails[i], DRAIN_BYTES);
     gone = pl_fanout_finish(w->fanout, pl_str("</hits>"));
     w->stopped = gone ? pl_deferred_new(w->scope) : NULL;
@@ -453,11 +505,83 @@ static int weblog_start(pl_service *service, pl_failure **reterr_failure)
     return error;
 }
 
+/* ---- handing over ---- */
+
+static const pl_state_field weblog_fields[] = {
+    {"bad", PL_STATE_UINT64, PL_STATE(weblog, bad)},
+    {"bad_told", PL_STATE_UINT64, PL_STATE(weblog, bad_told)},
+    {"dropped", PL_STATE_UINT64, PL_STATE(weblog, dropped)},
+    {"dropped_told", PL_STATE_UINT64, PL_STATE(weblog, dropped_told)},
+    {.name = NULL},
+};
+
+static int save_backlog(const weblog *w, pl_handover *to)
+{
+    pl_state_value value = {.type = PL_STATE_BYTES};
+    pl_buf *bytes = NULL;
+    int error = pl_fanout_save(w->fanout, w->replay, &bytes);
+
+    if (error < 0)
+        return error;
+    value.bytes = pl_buf_slice(bytes);
+    error = pl_state_set(pl_handover_record(to), "backlog", &value);
+    pl_buf_unref(bytes);
+    return error;
+}
+
+static int save_tail(pli_tail *tail, size_t i, pl_handover *to)
+{
+    pl_handover *part;
+    char name[32];
+
+    snprintf(name, sizeof name, "log%zu", i);
+    part = pl_handover_add_part(to, name);
+    return part ? pli_tail_save(tail, part) : -ENOMEM;
+}
+
+static int weblog_save(pl_service *service, pl_handover *to)
+{
+    weblog *w = weblog_of(service);
+    int error = pl_handover_save(to, weblog_fields, w);
+
+    if (error == 0)
+        error = save_backlog(w, to);
+    for (size_t i = 0; error == 0 && i < w->n_tails; ++i)
+        error = save_tail(w->tails[i], i, to);
+    return error;
+}
+
+static int restore_tail(pli_tail *tail, size_t i, const pl_handover *from)
+{
+    const pl_handover *part;
+    char name[32];
+
+    snprintf(name, sizeof name, "log%zu", i);
+    part = pl_handover_part(from, name);
+    return part ? pli_tail_restore(tail, part) : PL_E_DAMAGED;
+}
+
+static int weblog_restore(pl_service *service, const pl_handover *from)
+{
+    weblog *w = weblog_of(service);
+    pl_state_value backlog;
+    int error = pl_handover_load(from, weblog_fields, w);
+
+    if (error == 0)
+        error = pl_state_get(pl_handover_record(from), "backlog", PL_STATE_BYTES, &backlog);
+    if (error == 0)
+        error = pl_fanout_restore(w->fanout, backlog.bytes);
+    for (size_t i = 0; error == 0 && i < w->n_tails; ++i)
+        error = restore_tail(w->tails[i], i, from);
+    if (error == 0 && (w->bad != w->bad_told || w->dropped != w->dropped_told))
+        weblog_report_soon(w);
+    return error;
+}
+
 static const pl_service_ops weblog_ops = {
-    PL_SERVICE(weblog),
-    .privileged_start = weblog_open,
-    .start = weblog_start,
-    .stop = weblog_stop,
+    PL_SERVICE(weblog),    .privileged_start = weblog_open,
+    .start = weblog_start, .stop = weblog_stop,
+    .save = weblog_save,   .restore = weblog_restore,
 };
 
 static int weblog_make(pl_service *parent, const char *name, const void *options,
