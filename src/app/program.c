@@ -19,6 +19,7 @@
 #include "app/control.h"
 #include "app/keep.h"
 #include "app/logfile.h"
+#include "app/metrics.h"
 #include "app/pidfile.h"
 #include "app/sandbox.h"
 #include "app/state.h"
@@ -30,6 +31,7 @@
 #include "os/clock.h"
 #include "os/daemon.h"
 #include "os/file.h"
+#include "reactor/reactor.h"
 
 enum { EXIT_OK, EXIT_FAILED, EXIT_USAGE };
 
@@ -348,8 +350,10 @@ static int hold_signals(pl_scope *scope)
 
 static int reactor_make(program *self, pl_failure **reterr_failure)
 {
-    pl_reactor_options options = {
-        .backend = self->args->options->reactor, .log = &self->log, .shutdown_s = SHUTDOWN_S};
+    pl_reactor_options options = {.backend = self->args->options->reactor,
+                                  .log = &self->log,
+                                  .shutdown_s = SHUTDOWN_S,
+                                  .slow_s = self->args->options->slow_s};
     int error = pl_reactor_new(&options, &self->reactor);
 
     if (error == 0)
@@ -586,6 +590,18 @@ static void control_log(const program *self)
                PL_LOG_STR("file", self->default_control));
 }
 
+/* ---- metrics ---- */
+
+static int metrics_listen(program *self, pl_failure **reterr_failure)
+{
+    const char *endpoint = self->args->options->metrics;
+    int error = endpoint ? pl_service_allow_server(self->root, endpoint) : 0;
+
+    if (!endpoint || error < 0)
+        return error;
+    return pli_metrics_listen(pl_reactor_scope(self->reactor), endpoint, reterr_failure);
+}
+
 /* ---- privileges ---- */
 
 static int privileges_drop(program *self, pl_failure **reterr_failure)
@@ -811,12 +827,15 @@ static void upgrade_asked(int signal, void *arg)
 /* Returns: 0, or why the log's file is still the old one. */
 static int reload(program *self)
 {
-    int error = self->args->options->syslog ? 0 : pli_logfile_reopen(&self->logfile);
+    int error;
 
     if (pli_upgrade_given(self->upgrade)) {
         pli_upgrade_pass(self->upgrade, SIGHUP);
         return 0;
     }
+    pli_log_hold(self->reactor); /* the watchdog may have something to log */
+    error = self->args->options->syslog ? 0 : pli_logfile_reopen(&self->logfile);
+    pli_log_release(self->reactor);
     pli_supervisor_reloading(&self->supervisor);
     if (error < 0)
         pl_log(self->reactor, PL_WARNING, "log", "the file could not be opened anew",
@@ -886,6 +905,7 @@ static const phase phases[] = {
     {services_make, NULL},
     {services_bind, NULL},
     {control_open, NULL},
+    {metrics_listen, NULL},
     {privileges_drop, NULL},      /* all has been opened that needs them */
     {starter_begin, starter_end}, /* which stays outside of the sandbox, and has no privileges */
     {sandbox_close, NULL},

@@ -128,11 +128,11 @@ static void tell_lost(pli_connection *c, const pl_failure *reason)
     pl_protocol *protocol = c->transport.protocol;
     const void *about = reactor->running_now.about;
     const pli_io *io = reactor->running_now.io;
-    pli_runs_kind slot = reactor->running_now.slot;
+    pli_runs_kind kind = reactor->running_now.kind;
 
     pli_connection_run(c, PLI_RUNS_LOST);
     protocol->ops->connection_lost(protocol, reason);
-    pli_runs(reactor, slot, about, io);
+    pli_runs(reactor, kind, about, io);
 }
 
 /* The only place where connection_lost is called. Takes the reason. */
