@@ -265,14 +265,13 @@ static const pl_factory_ops pull_factory_ops = {PL_FACTORY(weblog), .protocol = 
 
 /* ---- the service ---- */
 
+/* The timer first: a timer's function has the memory of its own for the next one. */
 static void weblog_tick(void *arg)
 {
     weblog *w = arg;
 
+    pl_ignore((int) pl_call_later(w->scope, w->options->interval_s, weblog_tick, w).slot);
     pl_fanout_flush(w->fanout);
-    if (!pl_call_later(w->scope, w->options->interval_s, weblog_tick, w).slot &&
-        !pl_scope_ended(w->scope))
-        pl_log(w->reactor, PL_ERROR, "weblog", "out of memory: clients are told no more");
 }
 
 /* ---- the orderly end ---- */
@@ -299,8 +298,8 @@ static void weblog_await_clients(void *arg)
     w->rested_ms = weblog_has_unsent(w) ? 0 : w->rested_ms + CHECK_MS;
     if (w->rested_ms > LINGER_MS)
         weblog_stopped(NULL, w);
-    else
-        pl_call_later(w->scope, CHECK_MS / 1000.0, weblog_await_clients, w);
+    else if (!pl_call_later(w->scope, CHECK_MS / 1000.0, weblog_await_clients, w).slot)
+        weblog_stopped(NULL, w);
 }
 
 /* Nobody new, what is in the logs by now, and the document's end. */
@@ -422,9 +421,9 @@ static int weblog_start(pl_service *service, pl_failure **reterr_failure)
     weblog *w = weblog_of(service);
 
     (void) reterr_failure;
-    if (w->options->interval_s > 0)
-        weblog_tick(w);
-    return 0;
+    if (w->options->interval_s <= 0)
+        return 0;
+    return pl_call_later(w->scope, w->options->interval_s, weblog_tick, w).slot ? 0 : -ENOMEM;
 }
 
 static const pl_service_ops weblog_ops = {
