@@ -762,7 +762,7 @@ def complete_in_bash(*words):
 
 def bash_completes_what_the_tables_have(folder):
     del folder
-    assert complete_in_bash("") == sorted(options_in(run("--help")[1]) + ["fib", "weblog"])
+    assert complete_in_bash("") == sorted(options_in(run("--help")[1]) + ["fib", "procmon", "weblog"])
     assert complete_in_bash("--log-f") == ["--log-format"]
     assert complete_in_bash("--log-format", "") == ["json", "text"]
     assert complete_in_bash("-r", "u") == ["uring"]

@@ -38,6 +38,7 @@ enum {
     PL_E_DAMAGED = -5017,     /**< what was kept is not whole */
     PL_E_NEWER = -5018,       /**< it was made by a newer version */
     PL_E_FOREIGN = -5019,     /**< it belongs to something else */
+    PL_E_HANDED_OVER = -5020, /**< it goes on in the process that takes the place of this one */
 };
 
 /** Whose fault an error is. */

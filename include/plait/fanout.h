@@ -92,6 +92,23 @@ PL_API void pl_fanout_leave(pl_fanout *fanout, pl_transport *transport);
  */
 PL_API pl_deferred *pl_fanout_finish(pl_fanout *fanout, pl_slice trailer);
 
+/**
+ * What a process that takes the place of this one needs of the backlog (see handover.h): all that a member has not got yet, and the last `replay` records besides.
+ * Returns: 0, the bytes are the caller's; -ENOMEM. Cost: one copy. Since: 0.1
+ */
+PL_API PL_MUST int pl_fanout_save(const pl_fanout *fanout, uint64_t replay, pl_buf **ret_bytes);
+/** Gives a new fan-out, without records and members, the backlog that was saved. Returns: 0; PL_E_DAMAGED; PL_E_STATE: it is not new; -ENOMEM. Since: 0.1 */
+PL_API PL_MUST int pl_fanout_restore(pl_fanout *fanout, pl_slice bytes);
+/** The number of the record that a member gets next, from 0 on. Returns: 0, or PL_E_STATE: it is no member. Since: 0.1 */
+PL_API PL_MUST int pl_fanout_next(const pl_fanout *fanout, const pl_transport *transport,
+                                  uint64_t *ret_record);
+/**
+ * Makes a connection a member again that was one in the process before, and gets `record` next; `pulls`: as with pl_fanout_join_pull(). What it has not got of that goes into its queue at once.
+ * Returns: as pl_fanout_join(); PL_E_DAMAGED: there was no such record. Since: 0.1
+ */
+PL_API PL_MUST int pl_fanout_rejoin(pl_fanout *fanout, pl_transport *transport, uint64_t record,
+                                    bool pulls);
+
 /** Figures of a fan-out. */
 typedef struct pl_fanout_stats {
     size_t members;

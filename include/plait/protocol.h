@@ -13,6 +13,8 @@
 PL_BEGIN
 
 typedef struct pl_factory pl_factory;
+/** What a process leaves to the one that takes its place: see handover.h. */
+typedef struct pl_handover pl_handover;
 
 /** The kind of a protocol. Every slot but those marked may be NULL. */
 typedef struct pl_protocol_ops {
@@ -37,6 +39,18 @@ typedef struct pl_protocol_ops {
 
     /** The end; always the last call, exactly once, if connection_made was called. The instance is freed after it. */
     void (*connection_lost)(pl_protocol *self, const pl_failure *reason);
+
+    /**
+     * The program is about to be taken over by a new process (see handover.h): puts into `to` what the protocol there needs to go on. Nothing is written, received or called afterwards, unless
+     * the takeover fails; connection_lost follows it with PL_E_HANDED_OVER. Returns: 0; -EAGAIN: not now, but soon (an answer is under way): it is asked again after a turn; PL_E_UNSUPPORTED: this
+     * connection stays with this process; another code: nothing is taken over. NULL: the connections of this kind stay with this process until they end.
+     */
+    int (*save)(pl_protocol *self, pl_handover *to);
+    /**
+     * Instead of connection_made, in the new process: takes what save() has put there. What is written waits until the new process has taken over. Less than 0: nothing is taken over. Not NULL
+     * where save() is not.
+     */
+    int (*restore)(pl_protocol *self, const pl_handover *from);
 } pl_protocol_ops;
 
 /** What a protocol's own struct begins with. Plait fills it in before connection_made. */
@@ -66,6 +80,11 @@ typedef struct pl_factory_ops {
 
     /** Its last port or client has stopped, and the last connection of these is lost: nothing looks at the factory any more. */
     void (*stop_factory)(pl_factory *self);
+
+    /** The program is about to be taken over by a new process: puts into `to` what the connections share. Else as save() of pl_protocol_ops, but that PL_E_UNSUPPORTED is a failure. NULL: nothing. */
+    int (*save)(pl_factory *self, pl_handover *to);
+    /** In the new process, before restore() of its connections: takes what save() has put there. Less than 0: nothing is taken over. Not NULL where save() is not. */
+    int (*restore)(pl_factory *self, const pl_handover *from);
 } pl_factory_ops;
 
 /** The first line of a factory's table: its size and name. */

@@ -28,6 +28,7 @@
 #include <plait/deferred.h>
 #include <plait/endpoint.h>
 #include <plait/looping_call.h>
+#include <plait/process.h>
 
 PL_BEGIN
 
@@ -56,6 +57,11 @@ typedef struct pl_service_ops {
 
     /** The instance is about to be freed; it does not run. Called once for each that was made, children first. */
     void (*done)(pl_service *self);
+
+    /** The program is about to be taken over by a new process: puts into `to` what the service there needs to go on, besides its states. Else as save() of pl_protocol_ops, but that PL_E_UNSUPPORTED is a failure. NULL: nothing. */
+    int (*save)(pl_service *self, pl_handover *to);
+    /** In the new process, after start() of all services: takes what save() has put there. Less than 0: nothing is taken over. Not NULL where save() is not. */
+    int (*restore)(pl_service *self, const pl_handover *from);
 } pl_service_ops;
 
 /** What a service's own struct begins with. Plait fills it in. */
@@ -104,7 +110,7 @@ PL_API bool pl_service_running(const pl_service *service);
  * Does the privileged start of a service and its children, and no more: pl_service_start() goes on.
  *
  * Calls: privileged_start() of each, before returning. When one fails, the scopes of all end, the last first, and the tree is as before.
- * Returns: 0; PL_E_STATE: it was started already; PL_E_ENDED; -ENOMEM; what privileged_start() returned. `*reterr_failure` then says whose it was, and why. Since: 0.1
+ * Returns: 0; PL_E_STATE: it was started already; PL_E_ENDED; -ENOMEM; what privileged_start() returned. `*reterr_failure` (may be NULL) then says whose it was, and why. Since: 0.1
  */
 PL_API PL_MUST int pl_service_privileged_start(pl_service *service, pl_failure **reterr_failure);
 
@@ -113,6 +119,9 @@ PL_API PL_MUST int pl_service_privileged_start(pl_service *service, pl_failure *
  * Calls: start() of each, before returning. Returns: as pl_service_privileged_start(). Since: 0.1
  */
 PL_API PL_MUST int pl_service_start(pl_service *service, pl_failure **reterr_failure);
+
+/** Whether a new process has taken over (see handover.h), and all that is left to do here is to stop: what goes on there need not be finished. Since: 0.1 */
+PL_API bool pl_service_handed_over(const pl_service *service);
 
 /**
  * Stops a service and its children, the last that was started first, one after the other. What has not stopped after `deadline_s` seconds (0: 10) is named in the log, and ends with its scope.
@@ -195,6 +204,31 @@ PL_API PL_MUST int pl_client_service_new(pl_service *parent, const char *name, c
  */
 PL_API pl_deferred *pl_client_service_when_connected(const pl_service *service,
                                                      unsigned failures_max);
+
+/** How a program is kept running. All zero is the default but for process.argv. */
+typedef struct pl_process_service_options {
+    pl_process_options
+        process; /**< what is run. Each line of an output that is left alone goes to the log: of the errors as a warning */
+    double
+        threshold_s; /**< whoever has run for so long has run well, and is started again at once; 0: 10 seconds */
+    double first_s; /**< how long it rests otherwise, the first time; 0: 1 second */
+    double factor;  /**< growth of that per failure in a row, at least 1; 0: 2 */
+    double max_s;   /**< longest rest; 0: 60 seconds */
+    double grace_s; /**< between SIGTERM and SIGKILL when the service stops; 0: 5 seconds */
+} pl_process_service_options;
+
+/**
+ * A service that keeps a program running: when it ends, however it ends, it is started again. A program that can't even be started fails the service's start; later on that counts as a failure of the program.
+ * When the service stops, so does the program, as pl_process_stop() has it.
+ *
+ * `options` are copied, but not what process.argv and the other pointers in them point to, which must live as long as the service. A program with such a service can't be shut into the sandbox: its children would be in it as well.
+ * Returns: as pl_service_new(); -EINVAL: no argv, a time that is none, a factor below 1. Since: 0.1
+ */
+PL_API PL_MUST int pl_process_service_new(pl_service *parent, const char *name,
+                                          const pl_process_service_options *options,
+                                          pl_service **ret_service);
+/** How often it had to be started again. Since: 0.1 */
+PL_API uint64_t pl_process_service_restarts(const pl_service *service);
 
 PL_END
 

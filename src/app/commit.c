@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include <plait/inspect.h>
 #include <plait/log.h>
 #include <plait/thread.h>
 
@@ -53,7 +54,7 @@ int pli_state_home_open(pli_state_home *home, pl_failure **reterr_failure)
 
     if (home->share)
         return 0;
-    error = home->open(home->open_arg, &store, reterr_failure);
+    error = home->open(home->arg, &store, reterr_failure);
     if (error < 0)
         return error;
     home->share = pli_alloc(sizeof *home->share);
@@ -222,7 +223,7 @@ static bool is_passing(int error)
 
 static pl_failure *failure_of(const pli_state_home *home, int error)
 {
-    const char *why = home->share->store->why;
+    const char *why = home->share ? home->share->store->why : "";
 
     return pl_failure_new(error, "committing the state", NULL, *why ? "(%s)" : "%s", why);
 }
@@ -249,6 +250,10 @@ static void home_fail(pli_state_home *home, pli_batch *batch, int error, bool is
         batch_tell_failed(gathering, failure);
     batch_unref(gathering);
     pl_failure_unref(failure);
+    if (home->broken && home->when_broken) {
+        home->when_broken(home->arg);
+        home->when_broken = NULL;
+    }
 }
 
 /* ---- writing ---- */
@@ -279,6 +284,7 @@ static void home_written(pli_state_home *home, int error, bool is_store)
     pli_batch *batch = home->writing;
 
     home->writing = NULL;
+    ++*(error < 0 ? &home->failures : &home->commits);
     if (error < 0)
         home_fail(home, batch, error, is_store);
     else
@@ -436,7 +442,30 @@ static void home_end(void *arg)
     home->share = share_unref(home->share);
 }
 
-int pli_state_home_new(pl_service *root, pli_store_open_fn *open, void *arg)
+static uint64_t read_commits(void *arg)
+{
+    return ((pli_state_home *) arg)->commits;
+}
+
+static uint64_t read_failures(void *arg)
+{
+    return ((pli_state_home *) arg)->failures;
+}
+
+static int add_metrics(pli_state_home *home)
+{
+    static const pl_metric commits = {"commits", "Batches of states that were made durable.",
+                                      .read = read_commits};
+    static const pl_metric failures = {"commits_failed",
+                                       "Batches of states that could not be made durable.",
+                                       .read = read_failures};
+    int error = pl_metric_add(home->scope, &commits, NULL, home);
+
+    return error < 0 ? error : pl_metric_add(home->scope, &failures, NULL, home);
+}
+
+int pli_state_home_new(pl_service *root, pli_store_open_fn *open, pli_store_broken_fn *when_broken,
+                       void *arg)
 {
     pl_scope *scope = root->inside->home;
     pli_state_home *home;
@@ -450,9 +479,90 @@ int pli_state_home_new(pl_service *root, pli_store_open_fn *open, void *arg)
     error = pl_scope_on_end(scope, home_end, home);
     if (error < 0)
         return error;
-    *home = (pli_state_home){.scope = scope, .open = open, .open_arg = arg};
+    *home = (pli_state_home){.scope = scope, .open = open, .when_broken = when_broken, .arg = arg};
+    error = add_metrics(home);
+    if (error < 0)
+        return error;
     root->inside->states_home = home;
     return 0;
+}
+
+/* ---- handing over ---- */
+
+bool pli_state_home_rests(const pl_service *root)
+{
+    const pli_state_home *home = root->inside->states_home;
+
+    return !home || (!home->gathering && !home->writing);
+}
+
+/* All states of the service and those below it. Returns: 0 or why one was not to be saved. */
+static int batch_save_tree(pli_batch *batch, pl_service *service)
+{
+    const pli_link *head = &service->inside->states;
+    pl_service *child = NULL;
+    int error = 0;
+
+    for (pli_link *link = head->next; error == 0 && link != head; link = link->next)
+        error = batch_save(batch, pl_container_of(link, pl_state, link));
+    while (error == 0 && (child = pl_service_next(service, child)))
+        error = batch_save_tree(batch, child);
+    return error;
+}
+
+/* Also what nobody has asked to be committed: an orderly end would commit it, too. */
+static int home_write_all(pli_state_home *home, pl_service *root)
+{
+    pli_batch *batch = batch_of(home);
+    int error = batch ? batch_save_tree(batch, root) : -ENOMEM;
+
+    home->gathering = NULL;
+    if (error == 0 && batch->n_changes) {
+        error =
+            home->share->store->ops->write(home->share->store, batch->changes, batch->n_changes);
+        if (error < 0 && !is_passing(error))
+            home->broken = error;
+    }
+    if (error == 0)
+        batch_tell_durable(batch);
+    batch_unref(batch);
+    return error;
+}
+
+int pli_state_home_leave(pl_service *root)
+{
+    pli_state_home *home = root->inside->states_home;
+    int error;
+
+    if (!home || !home->share)
+        return 0;
+    PLI_ASSERT(!home->gathering && !home->writing && home->share->users == 1);
+    error = home->broken ? home->broken : home_write_all(home, root);
+    if (error == 0) {
+        home->share = share_unref(home->share);
+        home->left = true;
+    }
+    return error;
+}
+
+int pli_state_home_return(pl_service *root, pl_failure **reterr_failure)
+{
+    pli_state_home *home = root->inside->states_home;
+    int error = home && home->left ? pli_state_home_open(home, reterr_failure) : 0;
+
+    if (home)
+        home->left = false;
+    if (error < 0)
+        home->broken = error;
+    return error;
+}
+
+void pli_state_home_give(pl_service *root)
+{
+    pli_state_home *home = root->inside->states_home;
+
+    if (home)
+        home->broken = PL_E_HANDED_OVER;
 }
 
 pl_store *pli_state_home_store(const pl_service *root)
@@ -474,7 +584,7 @@ static int given_store(void *arg, pl_store **ret_store, pl_failure **reterr_fail
 int pl_service_keep_state_in(pl_service *root, pl_store *take_store)
 {
     pl_failure *failure = NULL;
-    int error = pli_state_home_new(root, given_store, take_store);
+    int error = pli_state_home_new(root, given_store, NULL, take_store);
 
     if (error < 0) {
         take_store->ops->close(take_store);

@@ -158,6 +158,22 @@ int pli_keep_open(pl_application *application, char **ret_path, pl_store **ret_s
     return error;
 }
 
+int pli_keep_open_again(const pl_application *application, const char *path, pl_store **ret_store,
+                        pl_failure **reterr_failure)
+{
+    pli_tap *tap = NULL;
+    int error = pli_tap_open(path, NULL, &tap, reterr_failure);
+
+    if (error < 0)
+        return error;
+    pli_tap_describe(tap, application);
+    *ret_store = pli_tap_store_new(tap);
+    if (*ret_store)
+        return 0;
+    pli_tap_close(tap);
+    return -ENOMEM;
+}
+
 /* ---- the end ---- */
 
 /* A file that runs on in itself has all already. */

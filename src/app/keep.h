@@ -14,6 +14,10 @@
 PL_MUST int pli_keep_open(pl_application *application, char **ret_path, pl_store **ret_store,
                           pl_failure **reterr_failure);
 
+/* The same store again, which was closed meanwhile: that in the file at `path`. */
+PL_MUST int pli_keep_open_again(const pl_application *application, const char *path,
+                                pl_store **ret_store, pl_failure **reterr_failure);
+
 /* Writes NAME-shutdown.tap with the state that is in the file at `path` (NULL: the one that it was loaded from), unless it is that file itself. */
 PL_MUST int pli_keep_shutdown(pl_application *application, const char *path,
                               pl_failure **reterr_failure);

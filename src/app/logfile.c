@@ -32,13 +32,10 @@ static int open_or_make(const pli_logfile *self)
     return fd;
 }
 
-int pli_logfile_reopen(pli_logfile *self)
+static void take(pli_logfile *self, int fd)
 {
     pli_file_info info;
-    int fd = is_stream(self) ? 0 : open_or_make(self);
 
-    if (is_stream(self) || fd < 0)
-        return fd;
     pli_file_close(self->fd);
     self->fd = fd;
     self->regular = pli_file_info_of_fd(fd, &info) == 0 && info.regular;
@@ -46,6 +43,15 @@ int pli_logfile_reopen(pli_logfile *self)
     self->rotate_at = self->bytes_max;
     self->period = period_of(self, self->size ? info.modified_ns : pli_clock_wall());
     self->cut = false;
+}
+
+int pli_logfile_reopen(pli_logfile *self)
+{
+    int fd = is_stream(self) ? 0 : open_or_make(self);
+
+    if (is_stream(self) || fd < 0)
+        return fd;
+    take(self, fd);
     return 0;
 }
 
@@ -53,6 +59,13 @@ int pli_logfile_open(pli_logfile *self)
 {
     self->fd = -1;
     return pli_logfile_reopen(self);
+}
+
+int pli_logfile_inherit(pli_logfile *self, int take_fd)
+{
+    self->fd = -1;
+    take(self, take_fd);
+    return 0;
 }
 
 void pli_logfile_close(pli_logfile *self)

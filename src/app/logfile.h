@@ -32,6 +32,8 @@ typedef struct pli_logfile {
 } pli_logfile;
 
 PL_MUST int pli_logfile_open(pli_logfile *self);
+/* The same of a file that the process before this one writes to: `take_fd`. */
+PL_MUST int pli_logfile_inherit(pli_logfile *self, int take_fd);
 /* Opens the file of that name anew, which may be another by now. Returns: 0, or why the old one is still in use. */
 int pli_logfile_reopen(pli_logfile *self);
 void pli_logfile_close(pli_logfile *self);

@@ -26,7 +26,7 @@ static int read_number(int fd, char text[TEXT_BYTES])
     digits = strspn(text, "0123456789");
     if (n < 0)
         return (int) n;
-    if (digits > 10 || (text[digits] && strcmp(text + digits, "\n") != 0))
+    if (digits > 10 || text[digits + strspn(text + digits, "\n")])
         return PL_E_FOREIGN;
     text[digits] = '\0';
     return 0;
@@ -72,6 +72,32 @@ int pli_pidfile_take(pli_pidfile *self, const char *path, pl_failure **reterr_fa
     pli_file_close(self->fd);
     *self = (pli_pidfile){.fd = -1};
     return error == -EAGAIN ? PL_E_BUSY : error;
+}
+
+void pli_pidfile_inherit(pli_pidfile *self, const char *path, int take_fd)
+{
+    *self = (pli_pidfile){.path = path, .fd = take_fd};
+}
+
+/* A longer number before it is overwritten with ends of lines, at once: whoever reads it meanwhile finds one or the other. */
+int pli_pidfile_claim(pli_pidfile *self)
+{
+    char text[TEXT_BYTES], before[TEXT_BYTES];
+    ssize_t n = pli_file_read_at(self->fd, 0, before, sizeof before, NULL, 0);
+    size_t len;
+
+    if (n < 0)
+        return (int) n;
+    memset(text, '\n', sizeof text);
+    len = (size_t) snprintf(text, sizeof text, "%u", pli_process_id());
+    text[len++] = '\n';
+    return pli_file_write_at(self->fd, 0, pl_slice_of(text, len < (size_t) n ? (size_t) n : len));
+}
+
+void pli_pidfile_leave(pli_pidfile *self)
+{
+    pli_file_close(self->fd);
+    *self = (pli_pidfile){.fd = -1};
 }
 
 void pli_pidfile_drop(pli_pidfile *self)

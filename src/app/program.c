@@ -16,17 +16,22 @@
 #include "app/application.h"
 #include "app/args.h"
 #include "app/completion.h"
+#include "app/control.h"
 #include "app/keep.h"
 #include "app/logfile.h"
+#include "app/metrics.h"
 #include "app/pidfile.h"
 #include "app/sandbox.h"
 #include "app/state.h"
 #include "app/supervisor.h"
 #include "app/syslog.h"
+#include "app/takeover.h"
+#include "app/upgrade.h"
 #include "base/memory.h"
 #include "os/clock.h"
 #include "os/daemon.h"
 #include "os/file.h"
+#include "reactor/reactor.h"
 
 enum { EXIT_OK, EXIT_FAILED, EXIT_USAGE };
 
@@ -35,15 +40,23 @@ enum { EXIT_OK, EXIT_FAILED, EXIT_USAGE };
 
 typedef struct program {
     const pli_args *args;
+    char **argv; /* with which it was started, and would be again */
+    char path[PATH_MAX];
+    int path_error;   /* why its path is not known */
+    int start_folder; /* where it was started; -1: not to be known any more */
+    pli_takeover takeover;
+    pli_starter starter;
+    pli_upgrade *upgrade;
     pl_application *application; /* of the command line; or NULL until its file is loaded */
     char *kept_in;               /* the file that has the state; NULL: there is no state */
     bool orderly;                /* it has run to its end */
+    bool given;                  /* to a successor */
     int stop_signal;             /* that has ended it in order */
     int status;
     int tell_fd;   /* where whoever started it waits to hear how that went; -1: nobody does */
     bool detached; /* it is in the background, where standard error is nobody's */
     pli_identity identity; /* that it becomes */
-    char default_log[PATH_MAX], default_pid[PATH_MAX];
+    char default_log[PATH_MAX], default_pid[PATH_MAX], default_control[PATH_MAX];
     pl_log_options log;
     pli_logfile logfile;
     pli_syslog syslog;
@@ -53,6 +66,8 @@ typedef struct program {
     pl_reactor *reactor;
     pl_scope *scope; /* of the services */
     pl_service *root;
+    const char *control;  /* the path of the control socket; NULL: there is none */
+    bool control_refused; /* its default name is none for a socket */
 } program;
 
 /* A part of a program's life. */
@@ -190,6 +205,9 @@ static int surroundings_set(program *self, pl_failure **reterr_failure)
 
     if (options->umask || !options->nodaemon)
         pli_umask(octal(options->umask ? options->umask : "077"));
+    if (self->takeover.is)
+        return stand(reterr_failure, pli_takeover_stand(&self->takeover), "the folder of",
+                     "the process before this one");
     if (options->chroot)
         error = stand(reterr_failure, pli_folder_enter_as_root(options->chroot), "--chroot",
                       options->chroot);
@@ -199,14 +217,27 @@ static int surroundings_set(program *self, pl_failure **reterr_failure)
     return error;
 }
 
+/* What the process before this one has left under that name; less than 0: nothing. */
+static int inherited_fd(const program *self, const char *name)
+{
+    const pl_handover *left = pli_takeover_program(&self->takeover);
+
+    return left ? pl_handover_take_fd(left, name) : PL_E_EMPTY;
+}
+
 /* Before the root folder changes, in which its socket may not be. */
 static int supervisor_begin(program *self, pl_failure **reterr_failure)
 {
     const pli_run_options *options = self->args->options;
+    int fd = inherited_fd(self, "supervisor");
 
     (void) reterr_failure;
-    self->supervisor.ready_fd = options->has_ready_fd ? (int64_t) options->ready_fd : -1;
-    pli_supervisor_open(&self->supervisor);
+    self->supervisor.ready_fd =
+        options->has_ready_fd && !self->takeover.is ? (int64_t) options->ready_fd : -1;
+    if (self->takeover.is)
+        pli_supervisor_inherit(&self->supervisor, fd < 0 ? -1 : fd);
+    else
+        pli_supervisor_open(&self->supervisor);
     return 0;
 }
 
@@ -229,8 +260,11 @@ static int pidfile_take(program *self, pl_failure **reterr_failure)
 {
     const char *path =
         path_or_default(self, self->args->options->pidfile, ".pid", self->default_pid);
+    int fd = inherited_fd(self, "pidfile");
 
-    return path ? pli_pidfile_take(&self->pidfile, path, reterr_failure) : 0;
+    if (fd >= 0)
+        pli_pidfile_inherit(&self->pidfile, path, fd);
+    return path && fd < 0 ? pli_pidfile_take(&self->pidfile, path, reterr_failure) : 0;
 }
 
 static void pidfile_drop(program *self)
@@ -259,7 +293,7 @@ static int log_open(program *self, pl_failure **reterr_failure)
 {
     const pli_run_options *options = self->args->options;
     bool gives = !options->euid && (self->identity.has_uid || self->identity.has_gid);
-    int error;
+    int error, fd = inherited_fd(self, "log");
 
     self->log.format = pli_args_log_format(self->args);
     self->log.level = options->quiet ? PL_WARNING : options->debug ? PL_DEBUG : PL_INFO;
@@ -272,7 +306,7 @@ static int log_open(program *self, pl_failure **reterr_failure)
         .keep = options->log_keep,
         .owner = gives ? &self->identity : NULL,
     };
-    error = pli_logfile_open(&self->logfile);
+    error = fd >= 0 ? pli_logfile_inherit(&self->logfile, fd) : pli_logfile_open(&self->logfile);
     if (error < 0)
         *reterr_failure = pl_failure_new(error, NULL, NULL, "%s", self->logfile.path);
     self->log.sink = pli_logfile_sink;
@@ -316,8 +350,10 @@ static int hold_signals(pl_scope *scope)
 
 static int reactor_make(program *self, pl_failure **reterr_failure)
 {
-    pl_reactor_options options = {
-        .backend = self->args->options->reactor, .log = &self->log, .shutdown_s = SHUTDOWN_S};
+    pl_reactor_options options = {.backend = self->args->options->reactor,
+                                  .log = &self->log,
+                                  .shutdown_s = SHUTDOWN_S,
+                                  .slow_s = self->args->options->slow_s};
     int error = pl_reactor_new(&options, &self->reactor);
 
     if (error == 0)
@@ -347,6 +383,19 @@ static int identity_load(program *self, char *reterr_text, size_t size)
                            reterr_text, size);
 }
 
+/* Whether it is the one whose place it is to take. */
+static int application_check(const program *self, pl_failure **reterr_failure)
+{
+    const pl_handover *left = pli_takeover_program(&self->takeover);
+
+    if (!left || strcmp(left->name, self->application->name) == 0)
+        return 0;
+    *reterr_failure =
+        pl_failure_new(PL_E_FOREIGN, NULL, NULL, "the application is '%s' now, not '%s'",
+                       self->application->name, left->name);
+    return PL_E_FOREIGN;
+}
+
 static int application_load(program *self, pl_failure **reterr_failure)
 {
     const pl_application_kind *kind = self->args->kind;
@@ -355,7 +404,7 @@ static int application_load(program *self, pl_failure **reterr_failure)
     int error;
 
     if (!file)
-        return 0;
+        return application_check(self, reterr_failure);
     error = pl_application_load(file, &self->application, reterr_failure);
     if (error < 0)
         return error;
@@ -370,15 +419,27 @@ static int application_load(program *self, pl_failure **reterr_failure)
         error = identity_load(self, why, sizeof why);
     if (error < 0)
         *reterr_failure = pl_failure_new(error, NULL, NULL, "%s: %s", file, why);
-    return error;
+    return error < 0 ? error : application_check(self, reterr_failure);
 }
 
-/* The first state is opened. */
+/* The first state is opened; or again, when an upgrade has failed. */
 static int state_open(void *arg, pl_store **ret_store, pl_failure **reterr_failure)
 {
     program *self = arg;
 
+    if (self->kept_in)
+        return pli_keep_open_again(self->application, self->kept_in, ret_store, reterr_failure);
     return pli_keep_open(self->application, &self->kept_in, ret_store, reterr_failure);
+}
+
+/* Somebody else, or a new start, may find the disk in order; this process would refuse whoever asks, for ever. */
+static void state_broken(void *arg)
+{
+    program *self = arg;
+
+    pl_log(self->reactor, PL_ERROR, "program", "the state can't be committed any more: ending");
+    self->status = EXIT_FAILED;
+    pl_reactor_stop(self->reactor);
 }
 
 /* All that used the store is gone. */
@@ -387,7 +448,7 @@ static void state_keep_for_later(program *self)
     pl_failure *failure = NULL;
     char why[1024];
 
-    if (self->orderly && !self->args->options->no_save &&
+    if (self->orderly && self->status == EXIT_OK && !self->given && !self->args->options->no_save &&
         (self->kept_in || self->args->options->file) &&
         pli_keep_shutdown(self->application, self->kept_in, &failure) < 0)
         self->status = complain_of(self, pl_failure_format(failure, why, sizeof why));
@@ -400,7 +461,7 @@ static int services_make(program *self, pl_failure **reterr_failure)
 {
     int error = pli_application_make(self->application, self->scope, &self->root, reterr_failure);
 
-    return error < 0 ? error : pli_state_home_new(self->root, state_open, self);
+    return error < 0 ? error : pli_state_home_new(self->root, state_open, state_broken, self);
 }
 
 static int services_bind(program *self, pl_failure **reterr_failure)
@@ -418,10 +479,26 @@ static pl_deferred *services_stop(void *arg)
 {
     program *self = arg;
 
-    pli_supervisor_stopping(&self->supervisor);
-    pli_signal_set_default(SIGINT);
-    pli_signal_set_default(SIGTERM);
+    pli_upgrade_stop(self->upgrade);
+    if (!pli_upgrade_given(self->upgrade)) { /* else signals are for the successor */
+        pli_supervisor_stopping(&self->supervisor);
+        pli_signal_set_default(SIGINT);
+        pli_signal_set_default(SIGTERM);
+    }
     return pl_service_stop(self->root, STOP_S);
+}
+
+/* A signal that has come meanwhile was meant for the successor. */
+static void after_giving(program *self)
+{
+    int signal = self->stop_signal;
+
+    self->stop_signal = 0;
+    pli_starter_close(&self->starter);
+    if (pli_upgrade_stands_in(self->upgrade))
+        self->stop_signal = pli_upgrade_stand_in(self->upgrade, signal, &self->status);
+    else if (signal)
+        pli_upgrade_pass(self->upgrade, signal);
 }
 
 static int reactor_run(program *self, pl_failure **reterr_failure)
@@ -435,7 +512,94 @@ static int reactor_run(program *self, pl_failure **reterr_failure)
         *reterr_failure = pl_failure_new(error, "running", NULL, NULL);
     self->orderly = error >= 0;
     self->stop_signal = error > 0 ? error : 0;
+    self->given = pli_upgrade_given(self->upgrade);
+    if (self->given)
+        after_giving(self);
     return error < 0 ? error : 0;
+}
+
+/* ---- the control socket ---- */
+
+static int reload(program *self);
+
+static void control_stop(void *arg)
+{
+    program *self = arg;
+
+    pl_log(self->reactor, PL_INFO, "control", "stopping");
+    pl_ignore(pl_reactor_stop(self->reactor));
+}
+
+static int control_reload(void *arg)
+{
+    return reload(arg);
+}
+
+/* Beside the pidfile: /run/fib.pid has /run/fib.control. */
+static const char *control_beside(const char *pidfile, char room[PATH_MAX])
+{
+    size_t len = strlen(pidfile);
+    bool ends = len > 4 && strcmp(pidfile + len - 4, ".pid") == 0;
+
+    snprintf(room, PATH_MAX, "%.*s.control", (int) (ends ? len - 4 : len), pidfile);
+    return room;
+}
+
+static const char *control_path(program *self)
+{
+    const pli_run_options *options = self->args->options;
+    const char *path = options->control;
+
+    if (options->no_control || (!path && !self->pidfile.path))
+        return NULL;
+    if (path)
+        return path;
+    path = control_beside(self->pidfile.path, self->default_control);
+    self->control_refused = path[0] == '@' || strlen(path) > PL_UNIX_PATH_MAX;
+    return self->control_refused ? NULL : path;
+}
+
+static int control_open(program *self, pl_failure **reterr_failure)
+{
+    const pli_run_options *options = self->args->options;
+    bool gives = !options->euid && (self->identity.has_uid || self->identity.has_gid);
+
+    self->control = control_path(self);
+    if (!self->control)
+        return 0;
+    return pli_control_open(
+        pl_reactor_scope(self->reactor),
+        &(pli_control_options){
+            .path = self->control,
+            .mode = octal(options->control_mode ? options->control_mode : "600"),
+            .owner = gives ? &self->identity : NULL,
+            .name = pl_application_name(self->application),
+            .root = self->root,
+            .hooks = {.arg = self, .stop = control_stop, .reload = control_reload},
+        },
+        reterr_failure);
+}
+
+static void control_log(const program *self)
+{
+    if (self->control)
+        pl_log(self->reactor, PL_INFO, "control", "answering plaitctl",
+               PL_LOG_STR("file", self->control));
+    else if (self->control_refused)
+        pl_log(self->reactor, PL_WARNING, "control", "no control socket: this is no name for one",
+               PL_LOG_STR("file", self->default_control));
+}
+
+/* ---- metrics ---- */
+
+static int metrics_listen(program *self, pl_failure **reterr_failure)
+{
+    const char *endpoint = self->args->options->metrics;
+    int error = endpoint ? pl_service_allow_server(self->root, endpoint) : 0;
+
+    if (!endpoint || error < 0)
+        return error;
+    return pli_metrics_listen(pl_reactor_scope(self->reactor), endpoint, reterr_failure);
 }
 
 /* ---- privileges ---- */
@@ -445,7 +609,7 @@ static int privileges_drop(program *self, pl_failure **reterr_failure)
     const pli_identity *who = &self->identity;
     int error = 0;
 
-    if (who->has_uid || who->has_gid)
+    if ((who->has_uid || who->has_gid) && !self->takeover.is) /* whose place it takes has done so */
         error = pli_identity_become(who, self->args->options->euid);
     if (error < 0)
         *reterr_failure = pl_failure_new(error, "becoming", NULL, "uid %lld, gid %lld",
@@ -491,6 +655,7 @@ static int sandbox_close(program *self, pl_failure **reterr_failure)
         .root = self->root,
         .logfile = logfile && strcmp(logfile, "-") != 0 ? logfile : NULL,
         .pidfile = self->pidfile.path,
+        .control = self->control,
         .statefile = options->file,
         .saves = options->file && !options->no_save,
     };
@@ -511,14 +676,166 @@ static void sandbox_log(const program *self)
         pli_sandbox_log(&self->sandbox);
 }
 
-/* ---- the world is told ---- */
+/* ---- being followed by another, and following one ---- */
 
-static void reload(int signal, void *arg)
+static int starter_begin(program *self, pl_failure **reterr_failure)
+{
+    pli_starter_plan plan = {
+        .path = self->path,
+        .argv = self->argv,
+        .folder = self->args->options->chroot ? -1 : self->start_folder,
+        .quiet = self->tell_fd >= 0 || (self->takeover.is && !self->args->options->nodaemon),
+    };
+    int error;
+
+    plan.not_for_it = self->supervisor.ready_fd <= 2 ? (int) self->supervisor.ready_fd : -1;
+    error = self->path_error < 0 ? 0 : pli_starter_open(&self->starter, &plan);
+
+    pli_file_close(self->start_folder);
+    self->start_folder = -1;
+    if (error < 0)
+        *reterr_failure = pl_failure_new(error, "starting the starter", NULL, NULL);
+    return error;
+}
+
+static void starter_end(program *self)
+{
+    pli_starter_close(&self->starter);
+}
+
+static int leave_fd(pl_handover *item, const char *name, int fd)
+{
+    return fd < 0 ? 0 : pl_handover_put_fd(item, name, fd);
+}
+
+static int leave_own(void *arg, pli_estate *estate)
 {
     program *self = arg;
-    int error = self->args->options->syslog ? 0 : pli_logfile_reopen(&self->logfile);
+    pl_handover *item = pli_estate_add(estate, "program", self->application->name);
+    int error = item ? 0 : -ENOMEM;
 
-    (void) signal;
+    if (error == 0 && !self->args->options->syslog)
+        error = leave_fd(item, "log", self->logfile.fd);
+    if (error == 0 && self->pidfile.path)
+        error = leave_fd(item, "pidfile", self->pidfile.fd);
+    if (error == 0)
+        error = leave_fd(item, "supervisor", self->supervisor.fd);
+    return error == 0 ? leave_fd(item, "leash", pli_takeover_leash(&self->takeover)) : error;
+}
+
+/* In the foreground, without anybody who can be told, whoever started this process knows no other: so it stays. */
+static void announce_successor(void *arg, uint32_t pid, bool *ret_stands_in)
+{
+    program *self = arg;
+
+    *ret_stands_in = self->args->options->nodaemon && self->supervisor.fd < 0 &&
+                     pli_takeover_leash(&self->takeover) < 0;
+    pli_supervisor_main(&self->supervisor, pid);
+}
+
+static void give_own(void *arg)
+{
+    program *self = arg;
+
+    pli_pidfile_leave(&self->pidfile);
+    pli_supervisor_close(&self->supervisor);
+    pli_takeover_pass_leash(&self->takeover);
+}
+
+static void all_given(void *arg)
+{
+    program *self = arg;
+
+    pl_ignore(pl_reactor_stop(self->reactor));
+}
+
+static int upgrade_begin(program *self, pl_failure **reterr_failure)
+{
+    pli_upgrade_options options = {
+        .program = self->args->kind->name,
+        .scope = self->scope,
+        .root = self->root,
+        .starter = &self->starter,
+        .arg = self,
+        .leave = leave_own,
+        .announce = announce_successor,
+        .given = give_own,
+        .over = all_given,
+    };
+
+    (void) reterr_failure;
+    return pli_upgrade_new(&options, &self->upgrade);
+}
+
+static int takeover_hear(program *self, pl_failure **reterr_failure)
+{
+    int error = self->takeover.is ? pli_takeover_hear(&self->takeover, self->args->kind->name) : 0;
+
+    if (error < 0)
+        *reterr_failure = pl_failure_new(error, "reading what was handed over", NULL, NULL);
+    return error;
+}
+
+static void takeover_end(program *self)
+{
+    pli_takeover_tell_end(&self->takeover, self->status == EXIT_OK ? self->stop_signal : 0,
+                          self->status);
+    pli_takeover_close(&self->takeover);
+}
+
+static int takeover_begin(program *self, pl_failure **reterr_failure)
+{
+    (void) reterr_failure;
+    return self->takeover.is ? pli_takeover_begin(&self->takeover, self->reactor) : 0;
+}
+
+/* Returns when the old process has let go. */
+static int takeover_restore(program *self, pl_failure **reterr_failure)
+{
+    int error = 0;
+
+    if (!self->takeover.is)
+        return 0;
+    error = pli_takeover_restore(&self->takeover, self->root, reterr_failure);
+    if (error == 0)
+        pli_takeover_await(&self->takeover);
+    return error;
+}
+
+static int takeover_go(program *self)
+{
+    int error = self->pidfile.path ? pli_pidfile_claim(&self->pidfile) : 0;
+
+    if (error < 0)
+        pl_log(self->reactor, PL_WARNING, "program", "the pidfile still has the number before",
+               PL_LOG_STR("file", self->pidfile.path), PL_LOG_STR("why", pl_error_text(error)));
+    return pli_takeover_go(&self->takeover, self->reactor, self->scope);
+}
+
+static void upgrade_asked(int signal, void *arg)
+{
+    program *self = arg;
+
+    if (pli_upgrade_given(self->upgrade))
+        pli_upgrade_pass(self->upgrade, signal);
+    else
+        pli_upgrade_ask(self->upgrade, NULL, NULL);
+}
+
+/* ---- the world is told ---- */
+
+/* Returns: 0, or why the log's file is still the old one. */
+static int reload(program *self)
+{
+    int error;
+
+    if (pli_upgrade_given(self->upgrade)) {
+        pli_upgrade_pass(self->upgrade, SIGHUP);
+        return 0;
+    }
+    pli_log_hold(self->reactor); /* the watchdog may have something to log */
+    error = self->args->options->syslog ? 0 : pli_logfile_reopen(&self->logfile);
+    pli_log_release(self->reactor);
     pli_supervisor_reloading(&self->supervisor);
     if (error < 0)
         pl_log(self->reactor, PL_WARNING, "log", "the file could not be opened anew",
@@ -526,6 +843,13 @@ static void reload(int signal, void *arg)
     else
         pl_log(self->reactor, PL_INFO, "log", "reopened");
     pli_supervisor_reloaded(&self->supervisor);
+    return error;
+}
+
+static void hung_up(int signal, void *arg)
+{
+    (void) signal;
+    pl_ignore(reload(arg));
 }
 
 /* A terminal that hangs up takes with it what runs in it. */
@@ -533,7 +857,7 @@ static int hangup_watch(program *self)
 {
     if (self->args->options->nodaemon && pli_is_terminal(0))
         return 0;
-    return pl_on_signal(self->scope, SIGHUP, reload, self);
+    return pl_on_signal(self->scope, SIGHUP, hung_up, self);
 }
 
 /* What is told is true: all runs. Whoever started it goes on, and standard error is theirs alone. */
@@ -542,15 +866,21 @@ static int announce(program *self, pl_failure **reterr_failure)
     int error = hangup_watch(self);
 
     (void) reterr_failure;
+    if (error == 0)
+        error = pl_on_signal(self->scope, SIGUSR2, upgrade_asked, self);
     privileges_log(self);
     sandbox_log(self);
+    control_log(self);
     if (!self->args->options->originalname)
         pli_process_set_name(pl_application_name(self->application));
     if (self->supervisor.error < 0)
         pl_log(self->reactor, PL_WARNING, "program", "the supervisor can't be told",
                PL_LOG_STR("why", pl_error_text(self->supervisor.error)));
     if (error == 0)
-        error = pli_supervisor_ready(&self->supervisor, self->scope, self->tell_fd >= 0);
+        error = pli_supervisor_ready(&self->supervisor, self->scope,
+                                     self->tell_fd >= 0 || self->takeover.is);
+    if (error == 0 && self->takeover.is)
+        error = takeover_go(self);
     if (error == 0 && self->tell_fd >= 0) {
         pli_daemon_tell(self->tell_fd, EXIT_OK);
         self->tell_fd = -1;
@@ -562,19 +892,26 @@ static int announce(program *self, pl_failure **reterr_failure)
 /* ---- the whole ---- */
 
 static const phase phases[] = {
+    {descriptors_raise, NULL},
+    {takeover_hear, takeover_end},
     {supervisor_begin, supervisor_end},
     {surroundings_set, NULL},
     {pidfile_take, pidfile_drop},
     {log_open, log_close},
-    {descriptors_raise, NULL},
     {application_load, NULL},
     {NULL, state_keep_for_later},
     {reactor_make, reactor_end},
+    {takeover_begin, NULL},
     {services_make, NULL},
     {services_bind, NULL},
-    {privileges_drop, NULL}, /* all has been opened that needs them */
+    {control_open, NULL},
+    {metrics_listen, NULL},
+    {privileges_drop, NULL},      /* all has been opened that needs them */
+    {starter_begin, starter_end}, /* which stays outside of the sandbox, and has no privileges */
     {sandbox_close, NULL},
     {services_start, NULL},
+    {upgrade_begin, NULL},
+    {takeover_restore, NULL},
     {announce, NULL},
     {reactor_run, NULL},
 };
@@ -589,9 +926,13 @@ static int run(program *self)
         char why[1024];
         int error = phases[begun].begin ? phases[begun].begin(self, &failure) : 0;
 
-        if (error < 0)
-            self->status = complain_of(self, failure ? pl_failure_format(failure, why, sizeof why)
-                                                     : pl_error_text(error));
+        if (error < 0) {
+            const char *text =
+                failure ? pl_failure_format(failure, why, sizeof why) : pl_error_text(error);
+
+            pli_takeover_refuse(&self->takeover, text);
+            self->status = complain_of(self, text);
+        }
         pl_failure_unref(failure);
     }
     while (begun > 0)
@@ -642,13 +983,25 @@ static int application_of(const pli_args *args, pl_application **ret_application
     return error;
 }
 
-static int run_it(const pli_args *args, pl_application *take_application, int *ret_signal)
+static int run_it(const pli_args *args, const pli_takeover *takeover, char **argv,
+                  pl_application *take_application, int *ret_signal)
 {
     program self = {
-        .args = args, .application = take_application, .identity = args->identity, .tell_fd = -1};
+        .args = args,
+        .argv = argv,
+        .application = take_application,
+        .identity = args->identity,
+        .tell_fd = -1,
+        .takeover = *takeover,
+        .starter = {.fd = -1},
+        .detached = takeover->is && !args->options->nodaemon,
+    };
     int status = EXIT_OK;
 
-    if (args->options->nodaemon || !go_into_background(&self, &status))
+    pli_list_init(&self.takeover.estate.items); /* it was moved */
+    self.path_error = pli_program_path(argv[0], self.path, sizeof self.path);
+    self.start_folder = pli_folder_hold();
+    if (args->options->nodaemon || takeover->is || !go_into_background(&self, &status))
         status = run(&self);
     if (self.tell_fd >= 0)
         pli_daemon_tell(self.tell_fd, (uint8_t) status);
@@ -677,21 +1030,24 @@ static int save_it(const pli_args *args, pl_application *take_application)
     return status;
 }
 
-static int run_or_save(const pli_args *args, int *ret_signal)
+static int run_or_save(const pli_args *args, const pli_takeover *takeover, char **argv,
+                       int *ret_signal)
 {
     const pli_run_options *options = args->options;
     pl_application *application = NULL;
     char why[1024] = "out of memory";
 
     if (!options->file && application_of(args, &application, why, sizeof why) < 0) {
+        pli_takeover_refuse(takeover, why);
         complain(args->kind->name, why);
         return EXIT_USAGE;
     }
     return options->save || options->append ? save_it(args, application)
-                                            : run_it(args, application, ret_signal);
+                                            : run_it(args, takeover, argv, application, ret_signal);
 }
 
-static int do_as_told(const pli_args *args, int *ret_signal)
+static int do_as_told(const pli_args *args, const pli_takeover *takeover, char **argv,
+                      int *ret_signal)
 {
     const pli_run_options *options = args->options;
 
@@ -703,21 +1059,24 @@ static int do_as_told(const pli_args *args, int *ret_signal)
         return show_reactors();
     if (options->completion)
         return show_completion(args);
-    return run_or_save(args, ret_signal);
+    return run_or_save(args, takeover, argv, ret_signal);
 }
 
 int pl_application_main(int argc, char **argv, const pl_application_kind *kind)
 {
+    pli_takeover takeover;
     pli_args args;
     char why[1024];
     int status, signal = 0;
 
     (void) argc;
+    pli_takeover_open(&takeover);
     if (pli_args_parse(kind, argv, &args, why, sizeof why) < 0) {
+        pli_takeover_refuse(&takeover, why);
         complain(kind->name, why);
         status = EXIT_USAGE;
     } else {
-        status = do_as_told(&args, &signal);
+        status = do_as_told(&args, &takeover, argv, &signal);
     }
     pli_args_done(&args);
     if (signal) /* whoever asked sees that it was heard */

@@ -113,6 +113,8 @@ static void leave_own_open(gates *self)
         leave_folder_open(self, sandbox->logfile, PLI_FENCE_WRITE);
     if (sandbox->pidfile)
         leave_folder_open(self, sandbox->pidfile, PLI_FENCE_REMOVE);
+    if (sandbox->control)
+        leave_folder_open(self, sandbox->control, PLI_FENCE_REMOVE);
     if (self->states && sandbox->statefile)
         leave_folder_open(self, sandbox->statefile, PLI_FENCE_READ | PLI_FENCE_WRITE);
     if (self->states || sandbox->saves)
@@ -307,6 +309,7 @@ static const char *const calls[] = {
     "times",
     "ugetrlimit",
     "uname",
+    "wait4", /* for the starter, its only child */
     /* time */
     "clock_getres",
     "clock_gettime",

@@ -45,13 +45,20 @@ static int save_field(const pl_state_field *field, void *holder, pl_state_record
     return pl_state_set(record, field->name, &value);
 }
 
+int pli_fields_save(const pl_state_field *fields, void *holder, pl_state_record *record)
+{
+    int error = 0;
+
+    for (const pl_state_field *field = fields; error == 0 && field->name; ++field)
+        error = save_field(field, holder, record);
+    return error;
+}
+
 int pli_state_save(const pl_state *state, pl_state_record **ret_record)
 {
     pl_state_record *record = pli_record_new();
-    int error = record ? 0 : -ENOMEM;
+    int error = record ? pli_fields_save(state->table->fields, state->holder, record) : -ENOMEM;
 
-    for (const pl_state_field *field = state->table->fields; error == 0 && field->name; ++field)
-        error = save_field(field, state->holder, record);
     if (error < 0)
         pli_record_free(record);
     else
@@ -81,6 +88,21 @@ static int load_field(const pl_state_field *field, void *holder, const pl_state_
         return load_text(field, at, value->bytes);
     memcpy(at, &value->as, size_of_type(field->type));
     return 0;
+}
+
+int pli_fields_load(const pl_state_field *fields, void *holder, const pl_state_record *record)
+{
+    pl_state_value value;
+    int error = 0;
+
+    for (const pl_state_field *field = fields; error == 0 && field->name; ++field) {
+        error = pl_state_get(record, field->name, field->type, &value);
+        if (error == 0)
+            error = load_field(field, holder, &value);
+        else
+            error = error == PL_E_EMPTY ? 0 : PL_E_DAMAGED;
+    }
+    return error;
 }
 
 static const pl_state_field *field_named(const pl_state_table *table, const char *name)
@@ -293,7 +315,9 @@ pl_deferred *pli_states_settle(pl_service *service)
 
     for (pli_link *link = head->next; link != head && n < 64; link = link->next)
         states[n++] = pl_container_of(link, pl_state, link);
-    return n ? pli_batch_join(states[0]->home, states, n, service->scope) : NULL;
+    if (!n || states[0]->home->broken == PL_E_HANDED_OVER)
+        return NULL;
+    return pli_batch_join(states[0]->home, states, n, service->scope);
 }
 
 void pli_states_close(pl_service *service)

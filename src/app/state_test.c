@@ -10,6 +10,7 @@
 
 #include "app/record.h"
 #include "base/memory.h"
+#include "app/state.h"
 #include "tests/check.h"
 #include "tests/sqlite_memory.h"
 
@@ -188,7 +189,8 @@ static void silent(void *arg, pl_log_level level, pl_slice line)
 }
 
 /* What runs now finds what has been kept. */
-static void begin(void)
+/* With the store from the beginning; or, as a program has it, asked for when it is needed. */
+static void begin_with(pli_store_open_fn *open, pli_store_broken_fn *when_broken, void *arg)
 {
     static const pl_log_options log = {.sink = silent};
     pl_failure *failure = NULL;
@@ -199,11 +201,17 @@ static void begin(void)
     PL_OK_(pl_reactor_new(&(pl_reactor_options){.log = &log}, &reactor));
     PL_OK_(pl_scope_new(pl_reactor_scope(reactor), "home", &home));
     PL_OK_(pl_service_new_root(home, NULL, "root", &root));
-    PL_OK_(pl_service_keep_state_in(root, &disk.base));
+    PL_OK_(open ? pli_state_home_new(root, open, when_broken, arg)
+                : pl_service_keep_state_in(root, &disk.base));
     PL_OK_(pl_service_new(root, NULL, "web", &service));
     PL_OK_(pl_service_start(root, &failure));
     now = pl_scope_alloc(home, sizeof *now);
     PL_CHECK(now != NULL);
+}
+
+static void begin(void)
+{
+    begin_with(NULL, NULL, NULL);
 }
 
 static void end(void)
@@ -613,6 +621,40 @@ PL_TEST(after_a_failed_sync_nothing_is_written_any_more)
     commit(state, "b");
     turn_until("b:EIO ");
     PL_EQ(disk.writes, 1);
+    end();
+}
+
+static void is_broken(void *arg)
+{
+    ++*(unsigned *) arg;
+}
+
+static int open_disk(void *arg, pl_store **ret_store, pl_failure **reterr_failure)
+{
+    (void) arg;
+    (void) reterr_failure;
+    *ret_store = &disk.base;
+    return 0;
+}
+
+PL_TEST(whoever_has_the_state_is_told_once_that_its_store_is_broken)
+{
+    unsigned n_broken = 0;
+    pl_state *state;
+
+    begin_with(open_disk, is_broken, &n_broken);
+    state = open_as(&count_table);
+    disk.failures[0] = -ENOSPC;
+    disk.failures[1] = -EIO;
+    commit(state, "a");
+    turn_until("a:ENOSPC ");
+    PL_EQ(n_broken, 0); /* that may pass */
+    commit(state, "b");
+    turn_until("b:EIO ");
+    PL_EQ(n_broken, 1);
+    commit(state, "c");
+    turn_until("c:EIO ");
+    PL_EQ(n_broken, 1);
     end();
 }
 

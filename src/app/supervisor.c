@@ -10,12 +10,13 @@
 #include "os/daemon.h"
 #include "os/file.h"
 
-static double watchdog_interval(void)
+/* `any`: it was meant for the process before this one. */
+static double watchdog_interval(bool any)
 {
     const char *every = pli_environment("WATCHDOG_USEC"), *whose = pli_environment("WATCHDOG_PID");
     unsigned long long usec = every ? strtoull(every, NULL, 10) : 0;
 
-    if (whose && strtoull(whose, NULL, 10) != pli_process_id())
+    if (!any && whose && strtoull(whose, NULL, 10) != pli_process_id())
         return 0;
     return usec <= 86400000000ull ? (double) usec / 1e6 : 0;
 }
@@ -31,7 +32,14 @@ void pli_supervisor_open(pli_supervisor *self)
         return;
     self->fd = pli_teller_open(path);
     self->error = self->fd < 0 ? self->fd : 0;
-    self->watchdog_s = self->fd < 0 ? 0 : watchdog_interval();
+    self->watchdog_s = self->fd < 0 ? 0 : watchdog_interval(false);
+}
+
+void pli_supervisor_inherit(pli_supervisor *self, int take_fd)
+{
+    self->fd = take_fd;
+    self->error = 0;
+    self->watchdog_s = watchdog_interval(true);
 }
 
 void pli_supervisor_close(pli_supervisor *self)
@@ -51,6 +59,14 @@ static pl_deferred *watchdog_tell(uint64_t missed, void *arg)
     (void) missed;
     say(arg, "WATCHDOG=1");
     return NULL;
+}
+
+void pli_supervisor_main(pli_supervisor *self, uint32_t pid)
+{
+    char text[32];
+
+    snprintf(text, sizeof text, "MAINPID=%u", pid);
+    say(self, text);
 }
 
 /* A reactor that is held up tells nothing, which is the point. */

@@ -15,6 +15,10 @@ typedef struct pli_supervisor {
 
 /* Reads the environment. To be called before the root folder changes. */
 void pli_supervisor_open(pli_supervisor *self);
+/* The same, where `take_fd` is what the process before this one has told it by. */
+void pli_supervisor_inherit(pli_supervisor *self, int take_fd);
+/* The main process is another one from now on. */
+void pli_supervisor_main(pli_supervisor *self, uint32_t pid);
 void pli_supervisor_close(pli_supervisor *self);
 /* All that was to be started runs. From now on the watchdog is told, too. `main_pid`: this is not the process that was started. Returns: 0, -ENOMEM. */
 PL_MUST int pli_supervisor_ready(pli_supervisor *self, pl_scope *scope, bool main_pid);

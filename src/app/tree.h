@@ -38,6 +38,7 @@ typedef struct pli_service_inside {
     pl_timer deadline;
     pli_link states;                    /* that it has opened (app/state.h) */
     pli_allowed *allowed;               /* in the order of naming */
+    bool handed_over;                   /* at the root: to a new process */
     struct pli_state_home *states_home; /* at the root: where they are kept; NULL: nowhere */
     char name[PL_SERVICE_NAME_MAX + 1];
 } pli_service_inside;
@@ -48,6 +49,19 @@ bool pli_service_name_ok(const char *name);
 /* Calls `fn` with all that the service and those below it have named. */
 typedef void pli_allowed_fn(void *arg, const pli_allowed *allowed);
 void pli_service_each_allowed(const pl_service *service, pli_allowed_fn *fn, void *arg);
+
+/* Whether it hands something over. */
+static inline bool pli_service_saves(const pl_service *service)
+{
+    return service->ops->size >= sizeof *service->ops && service->ops->save &&
+           service->ops->restore;
+}
+
+static inline bool pli_factory_saves(const pl_factory *factory)
+{
+    return factory->ops->size >= sizeof *factory->ops && factory->ops->save &&
+           factory->ops->restore;
+}
 
 /* The root of its tree. */
 pl_service *pli_service_root(const pl_service *service);

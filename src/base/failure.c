@@ -54,6 +54,7 @@ static const error_info errors[] = {
     ROW(PL_E_DAMAGED, "damaged", false, SYSTEM),
     ROW(PL_E_NEWER, "made by a newer version", false, PROGRAM),
     ROW(PL_E_FOREIGN, "belongs to something else", false, PROGRAM),
+    ROW(PL_E_HANDED_OVER, "handed over to the successor", false, PROGRAM),
     ROW(-EADDRINUSE, "address already in use", true, SYSTEM),
     ROW(-ENOMEM, "out of memory", true, SYSTEM),
     ROW(-EMFILE, "too many open files", true, SYSTEM),

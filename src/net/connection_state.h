@@ -27,6 +27,8 @@ enum {
     PRODUCER_PAUSED = 1 << 16,
     PAUSE_UNTOLD = 1 << 17, /* and does not know */
     BROKEN = 1 << 18, /* `failure` says why, but the program hears first what had come by then */
+    FROZEN = 1 << 19, /* nothing is delivered, since it may be about to be handed over */
+    HANDED_OVER = 1 << 20, /* the socket is another process's now: it is left as it is */
 };
 
 /* Input that came while reading was paused. */
@@ -54,7 +56,7 @@ typedef struct small_address {
 
 struct pli_connection {
     pl_transport transport;
-    pli_io io;
+    pli_io io; /* its `own` is when it was made: tenths of seconds in the reactor's life */
     pl_scope scope;
     pli_task
         task; /* in `ready` to see what is to be done, in `flushes` to be sent, in `graves` to be freed */
@@ -65,6 +67,7 @@ struct pli_connection {
     pl_failure *failure;
     small_address peer;
     uint32_t flags;
+    uint64_t bytes_in, bytes_out;
     _Alignas(16) char protocol[];
 };
 
@@ -81,6 +84,12 @@ static inline pli_connection *pli_connection_of(const pl_transport *transport)
 static inline pli_connection *pli_connection_of_io(pli_io *io)
 {
     return pl_container_of(io, pli_connection, io);
+}
+
+/* Its protocol is about to be called. */
+static inline void pli_connection_run(pli_connection *c, pli_runs_kind kind)
+{
+    pli_runs(pli_connection_reactor(c), kind, c->transport.protocol->ops->name, &c->io);
 }
 
 /* ---- connection.c ---- */
@@ -110,6 +119,22 @@ static inline void pli_connection_want_flush(pli_connection *c)
 void pli_connection_fail(pli_connection *c, pl_failure *take_reason);
 /* The same for what the kernel answered when it was to receive or to send. Input that is held is delivered before. */
 void pli_connection_broke(pli_connection *c, int error);
+/*
+ * A connection over `take_fd` with its protocol, of which nobody has been told yet. `*ret_connection` is NULL after an error; the descriptor is closed then.
+ * Returns: 0; PL_E_REFUSED, -ENOMEM, PL_E_LIMIT, PL_E_ENDED.
+ */
+PL_MUST int pli_connection_make(pl_scope *owner, int take_fd, const pl_address *peer,
+                                const pli_connection_origin *origin,
+                                pli_connection **ret_connection);
+/* Input that is to be delivered later. Returns: 0 or -ENOMEM. */
+PL_MUST int pli_connection_hold(pli_connection *c, pl_slice in);
+/* What it wants of the backend from now on: PLI_WANT_RECEIVE or nothing. */
+void pli_connection_want(pli_connection *c, unsigned wants);
+/* The only way to its end. Takes the reason. */
+void pli_connection_lose(pli_connection *c, pl_failure *take_reason);
+/* The connection of a backend's io; NULL: it is none. */
+pli_connection *pli_connection_at(pli_io *io);
+
 /* What few connections have. Returns: NULL when memory is out. */
 connection_extra *pli_connection_extra(pli_connection *c);
 

@@ -13,6 +13,7 @@
 #include "base/memory.h"
 #include "net/address.h"
 #include "net/endpoint.h"
+#include "net/handover.h"
 #include "os/socket.h"
 
 #define LOW_DEFAULT  (64u << 10)
@@ -98,6 +99,7 @@ static void port_free(pl_datagram_port *port)
     pli_datagram_queue_clear(&port->queue);
     pl_deferred_unref(port->stopped);
     pl_failure_unref(port->reason);
+    pli_free(port->endpoint);
     pli_free(port);
     shared_leave(reactor);
 }
@@ -181,8 +183,9 @@ pl_deferred *pl_datagram_stop(pl_datagram_port *port)
 static void port_watch(pl_datagram_port *port)
 {
     pli_backend *backend = reactor_of(port)->backend;
-    unsigned wants = (port->resting ? 0 : (unsigned) PLI_WANT_READ) |
-                     (port->blocked ? (unsigned) PLI_WANT_WRITE : 0);
+    bool deaf = port->resting || port->left || reactor_of(port)->frozen;
+    unsigned wants =
+        (deaf ? 0 : (unsigned) PLI_WANT_READ) | (port->blocked ? (unsigned) PLI_WANT_WRITE : 0);
     int error;
 
     if (port->stopping || !port->started || port->io.wants == wants)
@@ -200,10 +203,13 @@ static bool has_news(const pl_datagram_port *port)
 
 static void port_flush_now(pl_datagram_port *port)
 {
+    uint64_t sent = port->queue.sent;
+
     if (pli_datagram_queue_empty(&port->queue) || port->stopping)
         return;
     port->blocked =
         pli_datagram_queue_flush(&port->queue, port->shared->batch, port->socket.fd) < 0;
+    reactor_of(port)->counters.datagrams_out += port->queue.sent - sent;
 }
 
 /* At the end of the turn. */
@@ -371,6 +377,8 @@ static void deliver(pl_datagram_port *port, const pli_message *message)
 
     do {
         ++port->received;
+        ++reactor_of(port)->counters.datagrams_in;
+        pli_runs_sampled(reactor_of(port), PLI_RUNS_DATAGRAM, ops_of(port)->name, &port->io);
         ops_of(port)->datagram_received(port->protocol, pl_slice_first(rest, size), &port->from);
         rest = pl_slice_from(rest, size);
     } while (rest.len && !port->stopping);
@@ -533,6 +541,21 @@ static void port_init(pl_datagram_port *port, pl_scope *owner, pli_datagrams *sh
     port->queue.waits = port->socket.family != AF_UNIX || port->queue.connected;
 }
 
+bool pli_datagram_knows(const pli_owned *thing, pli_thing *ret_thing)
+{
+    const pl_scope *scope = pl_container_of(thing, const pl_scope, owned);
+
+    if (thing->end != port_scope_end)
+        return false;
+    *ret_thing = (pli_thing){
+        .kind = PL_THING_PORT,
+        .kind_name = "datagram port",
+        .name = ops_of(pl_container_of(scope, const pl_datagram_port, scope))->name,
+        .inner = scope,
+    };
+    return true;
+}
+
 /* Gives it its place in the backend and in its owner's scope. */
 static int port_join(pl_datagram_port *port)
 {
@@ -573,17 +596,19 @@ int pli_datagram_port_new(pl_scope *owner, pli_datagram_socket *take_socket,
     return 0;
 }
 
-static int open_socket(const char *text, const pl_datagram_options *options,
+static int open_socket(pl_reactor *reactor, const char *text, const pl_datagram_options *options,
                        pli_datagram_socket *ret_socket, pl_failure **reterr_cause)
 {
     pl_endpoint endpoint;
-    int error = pli_datagram_options_check(options, reterr_cause);
+    int error = pli_datagram_options_check(options, reterr_cause), fd;
 
     if (error == 0)
         error = pli_endpoint_read_server(text, &endpoint, reterr_cause);
     if (error < 0)
         return error;
-    error = pli_datagram_open_server(&endpoint, options, ret_socket);
+    fd = pli_heritage_take(reactor, text, true, NULL);
+    error = fd >= 0 ? pli_datagram_inherit_server(&endpoint, fd, options, ret_socket)
+                    : pli_datagram_open_server(&endpoint, options, ret_socket);
     if (error < 0)
         *reterr_cause = pli_endpoint_open_cause(error, "datagrams");
     return error;
@@ -598,15 +623,42 @@ int pl_listen_datagram(pl_scope *scope, const char *text, const pl_datagram_opti
     int error;
 
     pli_check_thread(scope->reactor);
-    error = scope->ended ? PL_E_ENDED : open_socket(text, options, &socket, &cause);
+    error = scope->ended ? PL_E_ENDED : open_socket(scope->reactor, text, options, &socket, &cause);
     if (error == 0)
         error = pli_datagram_port_new(scope, &socket, options, &port);
     if (!port)
         return pli_endpoint_failed(error, "listening on", text, cause, reterr_failure);
-    port_attend(port); /* starts it */
+    port->number = scope->reactor->ports_made++;
+    port->endpoint = pli_strdup(text); /* without it the port stays with this process */
+    port_attend(port);                 /* starts it */
     if (ret_port)
         *ret_port = port;
     return 0;
+}
+
+/* ---- handing over ---- */
+
+pl_datagram_port *pli_datagram_port_at(pli_io *io)
+{
+    return io->ops == &port_io_ops ? pl_container_of(io, pl_datagram_port, io) : NULL;
+}
+
+void pli_datagram_port_settle(pl_datagram_port *port)
+{
+    port_watch(port);
+}
+
+void pli_datagram_port_leave(pl_datagram_port *port)
+{
+    port->left = true;
+    pli_free(port->socket.unlink);
+    port->socket.unlink = NULL;
+}
+
+bool pli_datagram_port_image_of(const pl_datagram_port *port, pli_port_image *ret_image)
+{
+    *ret_image = (pli_port_image){port->endpoint, port->socket.fd, port->number, true, NULL};
+    return !port->stopping && port->endpoint;
 }
 
 /* ---- what can be asked ---- */

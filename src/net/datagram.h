@@ -44,12 +44,15 @@ struct pl_datagram_port {
     pl_datagram_protocol *protocol;
     pl_scope *owner;
     pl_deferred *stopped;
+    char *endpoint;  /* of a server, as it was asked for */
+    uint32_t number; /* of a server, in the order of making */
     pl_failure *reason;
     pli_datagram_queue queue;
     uint64_t received, truncated;
     bool started, stopping, removed, told;
     bool blocked;    /* the kernel takes no more for now */
     bool resting;    /* nothing is received for a moment, for want of memory */
+    bool left;       /* the socket is the successor's: nothing is received any more */
     bool full;       /* a send was answered with PL_FULL: drained() is owed */
     bool delivering; /* in datagram_received() */
     pl_address from; /* of the last that came; the callbacks are shown this */
@@ -63,6 +66,10 @@ struct pl_datagram_port {
 PL_MUST int pli_datagram_open_server(const pl_endpoint *endpoint,
                                      const pl_datagram_options *options,
                                      pli_datagram_socket *ret_socket);
+/* The same of a socket that the process before this one has opened for that endpoint. */
+PL_MUST int pli_datagram_inherit_server(const pl_endpoint *endpoint, int take_fd,
+                                        const pl_datagram_options *options,
+                                        pli_datagram_socket *ret_socket);
 /* Returns: 0, or -EINVAL with its cause when there is no protocol. */
 PL_MUST int pli_datagram_options_check(const pl_datagram_options *options,
                                        pl_failure **reterr_cause);
@@ -77,5 +84,7 @@ PL_MUST int pli_datagram_port_new(pl_scope *owner, pli_datagram_socket *take_soc
 int pli_datagram_port_start(pl_datagram_port *port);
 /* Ends it, for a reason that is taken; only the first one counts. */
 void pli_datagram_end(pl_datagram_port *port, pl_failure *take_reason);
+/* pli_scope_knows() for these ports. */
+bool pli_datagram_knows(const pli_owned *thing, pli_thing *ret_thing);
 
 #endif

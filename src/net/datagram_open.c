@@ -212,6 +212,22 @@ int pli_datagram_open_server(const pl_endpoint *endpoint, const pl_datagram_opti
     return error;
 }
 
+int pli_datagram_inherit_server(const pl_endpoint *endpoint, int take_fd,
+                                const pl_datagram_options *options, pli_datagram_socket *s)
+{
+    bool named = endpoint->kind == PL_ENDPOINT_UNIX_DATAGRAM && endpoint->path[0] != '@';
+    int only = 0;
+
+    *s = (pli_datagram_socket){.fd = take_fd, .unlink = named ? pli_strdup(endpoint->path) : NULL};
+    if (named && !s->unlink) {
+        pli_socket_close(take_fd);
+        return -ENOMEM;
+    }
+    s->dual = pli_socket_get(s->fd, IPPROTO_IPV6, IPV6_V6ONLY, &only) == 0 && !only;
+    socket_ready(s, options);
+    return 0;
+}
+
 /* ---- clients ---- */
 
 int pli_datagram_open_client(const pl_address *peer, const pl_datagram_options *options,

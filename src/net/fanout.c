@@ -382,11 +382,9 @@ static const pl_producer_ops member_ops = {
     .stop_producing = member_stopped,
 };
 
-/* The place `replay` records before the end, or where the backlog begins. */
-static place place_before(const pl_fanout *f, uint64_t replay)
+/* The place where a record begins that the backlog has, or the end. */
+static place place_of(const pl_fanout *f, uint64_t record)
 {
-    uint64_t oldest = oldest_place(f).record;
-    uint64_t record = f->end.record - oldest < replay ? oldest : f->end.record - replay;
     uint64_t number = f->first_chunk + f->n_chunks;
     const chunk *c;
 
@@ -398,7 +396,15 @@ static place place_before(const pl_fanout *f, uint64_t replay)
     return (place){number, record == c->first ? 0 : c->ends[record - c->first - 1], record};
 }
 
-static int join(pl_fanout *f, pl_transport *transport, uint64_t replay, bool pulls)
+/* The place `replay` records before the end, or where the backlog begins. */
+static place place_before(const pl_fanout *f, uint64_t replay)
+{
+    uint64_t oldest = oldest_place(f).record;
+
+    return place_of(f, f->end.record - oldest < replay ? oldest : f->end.record - replay);
+}
+
+static int join(pl_fanout *f, pl_transport *transport, place at, bool pulls, member **ret_member)
 {
     pl_scope *scope = pl_transport_scope(transport);
     member *m;
@@ -414,7 +420,7 @@ static int join(pl_fanout *f, pl_transport *transport, uint64_t replay, bool pul
                   .owned = {.end = member_end},
                   .fanout = f,
                   .transport = transport,
-                  .at = place_before(f, replay),
+                  .at = at,
                   .pulls = pulls};
     error = pl_register_producer(transport, &m->producer, PL_PUSH_PRODUCER);
     if (error < 0) {
@@ -424,25 +430,33 @@ static int join(pl_fanout *f, pl_transport *transport, uint64_t replay, bool pul
     pli_owned_add(scope, &m->owned);
     pli_list_push_back(pulls ? &f->pulling : &f->idle, &m->link);
     ++f->members;
-    if (replay && !pulls)
-        flush_soon(f);
+    *ret_member = m;
     return 0;
 }
 
 int pl_fanout_join(pl_fanout *fanout, pl_transport *transport, uint64_t replay)
 {
-    return join(fanout, transport, replay, false);
+    member *m;
+    int error = join(fanout, transport, place_before(fanout, replay), false, &m);
+
+    if (error == 0 && replay)
+        flush_soon(fanout);
+    return error;
 }
 
 int pl_fanout_join_pull(pl_fanout *fanout, pl_transport *transport, uint64_t replay)
 {
-    return join(fanout, transport, replay, true);
+    member *m;
+
+    return join(fanout, transport, place_before(fanout, replay), true, &m);
 }
 
 /* Among what the connection owns, which is little, and not among the members, who may be many. */
-static member *find_member(const pl_fanout *f, pl_transport *transport)
+static member *find_member(const pl_fanout *f, const pl_transport *transport)
 {
-    for (pli_owned *owned = pl_transport_scope(transport)->things; owned; owned = owned->next)
+    pl_scope *scope = pl_transport_scope((pl_transport *) (uintptr_t) transport);
+
+    for (pli_owned *owned = scope->things; owned; owned = owned->next)
         if (owned->end == member_end && pl_container_of(owned, member, owned)->fanout == f)
             return pl_container_of(owned, member, owned);
     return NULL;
@@ -475,6 +489,157 @@ void pl_fanout_leave(pl_fanout *fanout, pl_transport *transport)
     pli_owned_remove(&m->owned);
     member_leave(m);
     pli_free(m);
+}
+
+/* ---- handing over ---- */
+
+#define SAVED_VERSION 1u
+
+/* Behind it the sizes of the records, and then they themselves. */
+typedef struct saved_head {
+    uint32_t version, n;
+    uint64_t first, visible, skipped; /* records */
+    uint64_t bytes;
+} saved_head;
+
+static uint64_t least_of(const pli_link *list, uint64_t least)
+{
+    for (const pli_link *link = list->next; link != list; link = link->next) {
+        uint64_t record = pl_container_of(link, member, link)->at.record;
+
+        least = record < least ? record : least;
+    }
+    return least;
+}
+
+/* The first record that somebody still needs. */
+static uint64_t first_needed(const pl_fanout *f, uint64_t replay)
+{
+    uint64_t oldest = oldest_place(f).record, first = place_before(f, replay).record;
+
+    first = first < f->visible.record ? first : f->visible.record;
+    first = least_of(&f->pulling, least_of(&f->behind, least_of(&f->idle, first)));
+    return first > oldest ? first : oldest;
+}
+
+static uint32_t record_begin(const chunk *c, uint32_t i)
+{
+    return i ? c->ends[i - 1] : 0;
+}
+
+/* Calls for the part of each chunk from `from` on. Returns: the bytes. `sizes` and `bytes` may be NULL. */
+static uint64_t copy_records(const pl_fanout *f, const place *from, uint32_t *sizes, char *bytes)
+{
+    uint64_t total = 0;
+
+    for (uint64_t number = from->chunk; number < f->first_chunk + f->n_chunks; ++number) {
+        const chunk *c = chunk_at(f, number);
+        uint32_t i = number == from->chunk ? (uint32_t) (from->record - c->first) : 0;
+        uint32_t begin = record_begin(c, i), size = c->used - begin;
+
+        for (; sizes && i < c->n; ++i)
+            *sizes++ = c->ends[i] - record_begin(c, i);
+        if (bytes && size)
+            memcpy(bytes + total, pl_buf_data(c->buf) + begin, size);
+        total += size;
+    }
+    return total;
+}
+
+int pl_fanout_save(const pl_fanout *fanout, uint64_t replay, pl_buf **ret_bytes)
+{
+    place from = place_of(fanout, first_needed(fanout, replay));
+    saved_head head = {.version = SAVED_VERSION,
+                       .n = (uint32_t) (fanout->end.record - from.record),
+                       .first = from.record,
+                       .visible = fanout->visible.record,
+                       .skipped = fanout->skipped};
+    uint32_t *sizes;
+
+    pli_check_thread(fanout->reactor);
+    head.bytes = head.n ? copy_records(fanout, &from, NULL, NULL) : 0;
+    *ret_bytes = pl_buf_new(sizeof head + head.n * sizeof *sizes + head.bytes);
+    if (!*ret_bytes)
+        return -ENOMEM;
+    memcpy(pl_buf_data(*ret_bytes), &head, sizeof head);
+    sizes = (uint32_t *) (void *) (pl_buf_data(*ret_bytes) + sizeof head);
+    if (head.n)
+        copy_records(fanout, &from, sizes, (char *) (sizes + head.n));
+    return 0;
+}
+
+/* Returns: 0 or PL_E_DAMAGED. */
+static int saved_check(pl_slice bytes, saved_head *ret_head)
+{
+    uint64_t total = 0;
+    uint32_t size;
+
+    if (bytes.len < sizeof *ret_head)
+        return PL_E_DAMAGED;
+    memcpy(ret_head, bytes.ptr, sizeof *ret_head);
+    if (ret_head->version != SAVED_VERSION ||
+        (bytes.len - sizeof *ret_head) / sizeof size < ret_head->n ||
+        bytes.len - sizeof *ret_head - ret_head->n * sizeof size != ret_head->bytes ||
+        ret_head->visible < ret_head->first || ret_head->visible > ret_head->first + ret_head->n)
+        return PL_E_DAMAGED;
+    for (uint32_t i = 0; i < ret_head->n; ++i) {
+        memcpy(&size, bytes.ptr + sizeof *ret_head + i * sizeof size, sizeof size);
+        total += size;
+    }
+    return total == ret_head->bytes ? 0 : PL_E_DAMAGED;
+}
+
+int pl_fanout_restore(pl_fanout *fanout, pl_slice bytes)
+{
+    saved_head head;
+    int error = saved_check(bytes, &head);
+    const char *sizes = bytes.ptr + sizeof head, *at = sizes + head.n * sizeof(uint32_t);
+
+    pli_check_thread(fanout->reactor);
+    if (error < 0)
+        return error;
+    if (fanout->end.record || fanout->n_chunks || fanout->members)
+        return PL_E_STATE;
+    fanout->first_chunk =
+        1; /* so that there is a place before the first: of those who missed something */
+    fanout->end = fanout->visible = (place){1, 0, head.first};
+    for (uint32_t i = 0; error == 0 && i < head.n; ++i) {
+        uint32_t size;
+
+        memcpy(&size, sizes + i * sizeof size, sizeof size);
+        error = pl_fanout_publish(fanout, pl_slice_of(at, size));
+        at += size;
+    }
+    fanout->skipped = head.skipped;
+    if (error == 0 && head.visible >= oldest_place(fanout).record)
+        fanout->visible = place_of(fanout, head.visible);
+    return error;
+}
+
+int pl_fanout_next(const pl_fanout *fanout, const pl_transport *transport, uint64_t *ret_record)
+{
+    const member *m = find_member(fanout, transport);
+
+    if (!m)
+        return PL_E_STATE;
+    *ret_record = m->at.record;
+    return 0;
+}
+
+int pl_fanout_rejoin(pl_fanout *fanout, pl_transport *transport, uint64_t record, bool pulls)
+{
+    place at = {0, 0, record};
+    member *m;
+    int error;
+
+    if (record > fanout->end.record || (!fanout->first_chunk && record < fanout->end.record))
+        return PL_E_DAMAGED;
+    if (record >= oldest_place(fanout).record)
+        at = place_of(fanout, record);
+    error = join(fanout, transport, at, pulls, &m);
+    if (error == 0 && !pulls && before(&at, &fanout->visible))
+        member_feed(m);
+    return error;
 }
 
 /* ---- sending ---- */

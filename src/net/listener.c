@@ -14,6 +14,7 @@
 #include "net/address.h"
 #include "net/connection.h"
 #include "net/endpoint.h"
+#include "net/handover.h"
 #include "os/socket.h"
 
 #define REST_S      0.1         /* after descriptors ran out */
@@ -36,7 +37,10 @@ struct pl_port {
     int reserve;
     int64_t told_at; /* when the log was told that it rests */
     bool tcp, stopping, removed, resting, ended;
-    char *unlink; /* the file of a UNIX socket */
+    bool left;       /* the socket is the successor's: nothing is accepted any more */
+    uint32_t number; /* in the order of making */
+    char *endpoint;  /* as it was asked for */
+    char *unlink;    /* the file of a UNIX socket */
 };
 
 /* Accepts, or rests, as things are. */
@@ -47,6 +51,8 @@ static int port_adjust(pl_port *port)
 
     if (port->stopping)
         return 0;
+    if (port->left || port->reactor->frozen)
+        return backend->ops->want(backend, &port->io, PLI_WANT_REST);
     return backend->ops->want(backend, &port->io, full || port->resting ? 0 : port->wants);
 }
 
@@ -62,14 +68,20 @@ static void port_accept(pl_port *port)
 
 /* ---- the end ---- */
 
+static void port_free(pl_port *port)
+{
+    pli_free(port->endpoint);
+    pli_free(port->unlink);
+    pli_free(port);
+}
+
 static void port_bury(pli_task *task)
 {
     pl_port *port = pl_container_of(task, pl_port, task);
 
     pl_deferred_unref(port->stopped);
     pl_deferred_unref(port->drained);
-    pli_free(port->unlink);
-    pli_free(port);
+    port_free(port);
 }
 
 /* Nobody looks at the factory any more: from here on it may be gone. */
@@ -303,6 +315,8 @@ static void port_accepted(pli_io *io, int fd, const struct sockaddr *address, so
     }
     peer_of(fd, address, size, &peer);
     ++port->connections;
+    if (port->origin.factory)
+        pli_runs(port->reactor, PLI_RUNS_ACCEPT, port->origin.factory->ops->name, NULL);
     error = pli_connection_new(port->scope, fd, &peer, &port->origin, &protocol);
     if (!protocol) {
         --port->connections; /* there was none; otherwise connection_lost follows, also when connection_made refused it */
@@ -457,15 +471,33 @@ static void set_address(pl_port *port)
         pl_ignore(pli_address_from_sockaddr((struct sockaddr *) &address, size, &port->address));
 }
 
+/* One that the process before this one has listened with; its name is to be removed when this one is through with it. */
+static int open_inherited(pl_port *port, const pl_endpoint *endpoint)
+{
+    int fd = pli_heritage_take(port->reactor, port->endpoint, false, port);
+
+    if (fd < 0 || endpoint->kind != PL_ENDPOINT_UNIX || endpoint->path[0] == '@')
+        return fd;
+    port->unlink = pli_strdup(endpoint->path);
+    if (port->unlink)
+        return fd;
+    pli_socket_close(fd);
+    return -ENOMEM;
+}
+
 static int port_open(pl_port *port, const pl_endpoint *endpoint, const pl_listen_options *options)
 {
     pli_backend *backend = port->reactor->backend;
-    int fd = open_endpoint(port, endpoint), error;
+    int fd = open_inherited(port, endpoint), error = 0;
+    bool inherited = fd >= 0;
 
+    if (fd == -1)
+        fd = open_endpoint(port, endpoint);
     if (fd < 0)
         return fd;
     port->io.fd = fd;
-    error = pli_fd_set_nonblocking(fd, backend->ops->nonblocking);
+    if (!inherited) /* else it is still somebody else's, too: pli_reactor_thaw() does it */
+        error = pli_fd_set_nonblocking(fd, backend->ops->nonblocking);
     if (error == 0)
         error = backend->ops->add(backend, &port->io);
     if (error < 0) {
@@ -473,7 +505,8 @@ static int port_open(pl_port *port, const pl_endpoint *endpoint, const pl_listen
         return error;
     }
     set_address(port);
-    set_inherited(port, &options->transport);
+    if (!inherited)
+        set_inherited(port, &options->transport);
     port->reserve = pli_fd_open_reserve();
     return 0;
 }
@@ -520,12 +553,13 @@ static int listen_at(pl_scope *scope, const char *endpoint, const pl_listen_opti
     port->connections_max = options->connections_max;
     /* Who may take just so many must not be given those that came meanwhile. */
     port->wants = PLI_WANT_ACCEPT | (port->connections_max ? PLI_WANT_ONE : 0);
-    error = port_start(port, endpoint, options, reterr_cause);
+    port->number = scope->reactor->ports_made++;
+    port->endpoint = pli_strdup(endpoint);
+    error = port->endpoint ? port_start(port, endpoint, options, reterr_cause) : -ENOMEM;
     if (error < 0) {
         if (port->unlink)
             pl_ignore(pli_path_unlink(port->unlink));
-        pli_free(port->unlink);
-        pli_free(port);
+        port_free(port);
         return error;
     }
     port->origin.watcher.lost = port_connection_lost;
@@ -550,6 +584,53 @@ int pl_listen(pl_scope *scope, const char *endpoint, const pl_listen_options *op
     error = listen_at(scope, endpoint, options, ret_port, &cause);
     return error < 0 ? pli_endpoint_failed(error, "listening on", endpoint, cause, reterr_failure)
                      : error;
+}
+
+/* ---- handing over ---- */
+
+pl_port *pli_port_at(pli_io *io)
+{
+    return io->ops == &port_io_ops ? pl_container_of(io, pl_port, io) : NULL;
+}
+
+void pli_port_settle(pl_port *port)
+{
+    port_accept(port);
+}
+
+void pli_port_leave(pl_port *port)
+{
+    port->left = true;
+    pli_free(port->unlink);
+    port->unlink = NULL;
+}
+
+bool pli_port_image_of(pl_port *port, pli_port_image *ret_image)
+{
+    *ret_image = (pli_port_image){port->endpoint, port->io.fd, port->number, false, port};
+    return !port->stopping;
+}
+
+pl_factory *pli_port_factory(const pl_port *port)
+{
+    return port->origin.factory;
+}
+
+const pli_connection_origin *pli_port_origin(const pl_port *port)
+{
+    return &port->origin;
+}
+
+pl_scope *pli_port_count(pl_port *port)
+{
+    ++port->connections;
+    return port->scope;
+}
+
+const pl_port *pli_port_of_origin(const pli_connection_origin *origin)
+{
+    return origin->watcher.lost == port_connection_lost ? pl_container_of(origin, pl_port, origin)
+                                                        : NULL;
 }
 
 const pl_address *pl_port_address(const pl_port *port)

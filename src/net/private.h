@@ -1,14 +1,15 @@
 /*
- * What the test kit (libplait-testing) uses of the floors above src/os, and all that is listed in os/private.h; how, is told there.
+ * What the companions (libplait-testing, libplait-app) use of the floors above src/os, and all that is listed in os/private.h; how, is told there.
  */
 #ifndef PLI_NET_PRIVATE_H
 #define PLI_NET_PRIVATE_H
 
 #include "base/rand.h"
 #include "base/wheel.h"
-#include "flow/fiber.h"
 #include "net/address.h"
 #include "net/connection.h"
+#include "net/handover.h"
+#include "net/walk.h"
 #include "os/blocks.h"
 #include "os/descriptors.h"
 #include "os/fault.h"
@@ -54,17 +55,27 @@ EXPORT(pli_sim_stream_pair);
 EXPORT(pli_sim_stream_set_name);
 EXPORT(pli_sim_stream_set_window);
 
+EXPORT(pli_log_hold);
+EXPORT(pli_log_release);
 EXPORT(pli_reactor_turn);
-EXPORT(pli_deferred_knows);
-EXPORT(pli_scope_knows);
-EXPORT(pli_fiber_knows);
 
 EXPORT(pli_address_to_sockaddr);
-EXPORT(pli_connection_knows);
+EXPORT(pli_connection_adopt);
+EXPORT(pli_connection_leave);
 EXPORT(pli_connection_new);
+EXPORT(pli_connection_next);
 EXPORT(pli_connection_origin_init);
+EXPORT(pli_connection_save);
+EXPORT(pli_connections_count);
 EXPORT(pli_factory_start);
 EXPORT(pli_factory_stop);
+EXPORT(pli_thing_of);
+EXPORT(pli_port_factory);
+EXPORT(pli_port_next);
+EXPORT(pli_ports_leave);
+EXPORT(pli_reactor_freeze);
+EXPORT(pli_reactor_rests);
+EXPORT(pli_reactor_thaw);
 
 #undef EXPORT
 

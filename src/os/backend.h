@@ -17,6 +17,7 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
+#include <plait/address.h>
 #include <plait/buffer.h>
 
 #include "base/slots.h"
@@ -41,6 +42,8 @@ typedef struct pli_io_ops {
     /* A watched descriptor is ready: PLI_WANT_READ, PLI_WANT_WRITE. */
     void (*ready)(pli_io *io, unsigned events);
     void (*removed)(pli_io *io);
+    /* Who is at the other end; may be NULL. Looks at memory and no more: it may be called in a handler of signals. */
+    void (*peer)(const pli_io *io, pl_address *ret_peer);
 } pli_io_ops;
 
 enum {
@@ -52,6 +55,8 @@ enum {
     PLI_WANT_WRITE = 32,
     PLI_WANT_ONE =
         64, /* with PLI_WANT_ACCEPT: none is accepted but the one that is told, so that not wanting keeps the rest waiting */
+    PLI_WANT_REST =
+        128, /* nothing any more, but what was accepted until now is told, and not turned away */
 };
 
 struct pli_io {
@@ -62,6 +67,7 @@ struct pli_io {
     uint16_t state;     /* the backend's own: what is armed */
     uint8_t wants;
     uint8_t held; /* operations that the kernel still holds */
+    uint32_t own; /* the owner's own */
 };
 
 typedef struct pli_backend_ops {
@@ -80,6 +86,8 @@ typedef struct pli_backend_ops {
     int (*connect)(pli_backend *self, pli_io *io, const struct sockaddr *address, socklen_t size);
     /* There is something to gather: sends it, at once or with the turn's submission. */
     void (*send)(pli_backend *self, pli_io *io);
+    /* Whether nothing that was wanted is under way any more: what has come is told, and what comes stays with the kernel. NULL: it is as soon as nothing is wanted. */
+    bool (*rests)(pli_backend *self, pli_io *io);
     /* Gets everything out that send() has promised. */
     void (*flush)(pli_backend *self);
     /*
@@ -94,7 +102,8 @@ typedef struct pli_backend_ops {
 struct pli_backend {
     const pli_backend_ops *ops;
     pli_slots ios;
-    uint64_t dropped; /* late events for what was removed */
+    uint64_t events;  /* that have come */
+    uint64_t dropped; /* of them, late ones for what was removed */
 };
 
 extern const pli_backend_ops pli_uring_ops, pli_epoll_ops, pli_poll_ops, pli_select_ops;

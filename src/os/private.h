@@ -10,12 +10,14 @@
 #include "base/assert.h"
 #include "base/memory.h"
 #include "base/rand.h"
+#include "os/channel.h"
 #include "os/clock.h"
 #include "os/daemon.h"
 #include "os/fence.h"
 #include "os/file.h"
 #include "os/module.h"
 #include "os/notify.h"
+#include "os/starter.h"
 
 #define EXPORT(function) extern __typeof__(function) function __attribute__((visibility("default")))
 
@@ -26,6 +28,10 @@ EXPORT(pli_assert_failed);
 
 EXPORT(pli_calls_can_be_fenced);
 EXPORT(pli_calls_fence);
+
+EXPORT(pli_channel_open);
+EXPORT(pli_channel_receive);
+EXPORT(pli_channel_send);
 
 EXPORT(pli_clock_now);
 EXPORT(pli_clock_seed);
@@ -65,9 +71,11 @@ EXPORT(pli_file_write_pieces_at);
 
 EXPORT(pli_folder_enter);
 EXPORT(pli_folder_enter_as_root);
+EXPORT(pli_folder_hold);
 EXPORT(pli_folder_list);
 EXPORT(pli_folder_make);
 EXPORT(pli_folder_remove);
+EXPORT(pli_folder_return);
 EXPORT(pli_folder_sync);
 EXPORT(pli_folder_sync_of);
 
@@ -95,9 +103,14 @@ EXPORT(pli_path_real);
 
 EXPORT(pli_privileges_fix);
 
+EXPORT(pli_process_await);
 EXPORT(pli_process_end_by);
 EXPORT(pli_process_id);
+EXPORT(pli_process_leave);
 EXPORT(pli_process_set_name);
+EXPORT(pli_process_signal);
+
+EXPORT(pli_program_path);
 
 EXPORT(pli_rand_next);
 EXPORT(pli_rand_seed);
@@ -105,6 +118,13 @@ EXPORT(pli_rand_seed);
 EXPORT(pli_realloc);
 
 EXPORT(pli_signal_set_default);
+
+EXPORT(pli_socket_file_give);
+EXPORT(pli_started);
+EXPORT(pli_starter_close);
+EXPORT(pli_starter_end);
+EXPORT(pli_starter_open);
+EXPORT(pli_starter_start);
 
 EXPORT(pli_stderr_write);
 

@@ -372,6 +372,12 @@ static int uring_want(pli_backend *base, pli_io *io, unsigned wants)
     return 0;
 }
 
+static bool uring_rests(pli_backend *base, pli_io *io)
+{
+    (void) base;
+    return !is_armed(io, OP_ACCEPT) && !is_armed(io, OP_RECEIVE) && !(io->state & BATCHED);
+}
+
 static int uring_add(pli_backend *base, pli_io *io)
 {
     io->at = 0;
@@ -570,11 +576,11 @@ static void done_accept(pli_io *io, const struct io_uring_cqe *cqe)
 
     if (cqe->res == -ECANCELED)
         return;
-    if (io->wants & PLI_WANT_ACCEPT && error == 0)
+    if (io->wants & (PLI_WANT_ACCEPT | PLI_WANT_REST) && error == 0)
         io->ops->accepted(io, cqe->res, NULL, 0);
     else if (cqe->res >= 0)
         pli_socket_close(cqe->res);
-    if (io->wants & PLI_WANT_ACCEPT && error < 0)
+    if (io->wants & (PLI_WANT_ACCEPT | PLI_WANT_REST) && error < 0)
         io->ops->accepted(io, error, NULL, 0);
 }
 
@@ -707,6 +713,7 @@ static void handle(uring_backend *self, const struct io_uring_cqe *cqe)
     PLI_ASSERT(op != OP_SEND); /* noted and blanked right after its submission */
     if (op == OP_NONE || op == OP_SEND)
         return;
+    ++self->base.events;
     io = pli_slots_get(&self->base.ios, slot, (uint32_t) cqe->user_data);
     PLI_ASSERT(io); /* an io with something in flight is never given up */
     if (last)
@@ -954,6 +961,7 @@ const pli_backend_ops pli_uring_ops = {
     .add = uring_add,
     .remove = uring_remove,
     .want = uring_want,
+    .rests = uring_rests,
     .connect = uring_connect,
     .send = uring_send_start,
     .flush = uring_flush,

@@ -8,6 +8,7 @@
 #include "base/assert.h"
 #include "base/memory.h"
 #include "reactor/reactor.h"
+#include "reactor/watchdog.h"
 
 struct pli_trigger_entry {
     pli_trigger_entry *next;
@@ -100,12 +101,20 @@ static const pli_trigger_entry *next_trigger(const pl_reactor *reactor, uint32_t
 static pl_deferred *call_trigger(pl_reactor *reactor, const pli_trigger_entry *entry)
 {
     pli_trigger_entry called = *entry; /* it may remove itself */
+    pl_deferred *awaited = NULL;
 
-    if (!called.once)
-        return called.fn(called.arg);
-    pl_remove_system_event_trigger(reactor, (pl_trigger){called.id});
-    called.once(called.arg);
-    return NULL;
+    pli_runs(reactor, PLI_RUNS_TRIGGER,
+             called.once ? (const void *) (uintptr_t) called.once
+                         : (const void *) (uintptr_t) called.fn,
+             NULL);
+    if (called.once) {
+        pl_remove_system_event_trigger(reactor, (pl_trigger){called.id});
+        called.once(called.arg);
+    } else {
+        awaited = called.fn(called.arg);
+    }
+    pli_runs(reactor, PLI_RUNS_IDLE, NULL, NULL);
+    return awaited;
 }
 
 /* Calls the triggers of a phase, and turns until what they returned has fired or the deadline has passed. */
@@ -210,6 +219,7 @@ int pl_reactor_run(pl_reactor *reactor)
     reactor->stop_signal = 0;
     pl_log(reactor, PL_INFO, "reactor", "running",
            PL_LOG_STR("backend", pl_reactor_backend(reactor)));
+    pli_watchdog_want(reactor);
     error = pli_stop_signals_hold(reactor);
     if (error >= 0)
         error = run_until_stopped(reactor);

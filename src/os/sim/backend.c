@@ -172,6 +172,13 @@ static int sim_want(pli_backend *base, pli_io *io, unsigned wants)
     return 0;
 }
 
+/* Here what was withdrawn is served no more: whoever asks has waited for that. */
+static bool sim_rests(pli_backend *base, pli_io *io)
+{
+    place_of(backend_of(base), io)->late = 0;
+    return true;
+}
+
 static void let_go(place *p)
 {
     sim_backend *self = p->backend;
@@ -490,6 +497,7 @@ static void sim_dispatch(pli_backend *base)
     for (unsigned i = 0; i < n; ++i) {
         pli_io *io = pli_slots_get(&base->ios, entries[i].slot, entries[i].gen);
 
+        ++base->events;
         if (io && !place_of(self, io)->removed)
             serve_one(self, place_of(self, io));
         io = pli_slots_get(&base->ios, entries[i].slot, entries[i].gen);
@@ -583,6 +591,7 @@ const pli_backend_ops pli_sim_ops = {
     .add = sim_add,
     .remove = sim_remove,
     .want = sim_want,
+    .rests = sim_rests,
     .connect = sim_connect,
     .send = sim_send,
     .flush = sim_flush,

@@ -9,6 +9,8 @@
 #include <errno.h>
 
 #include <plait/combine.h>
+#include <plait/handover.h>
+#include <plait/inspect.h>
 #include <plait/log.h>
 #include <plait/state.h>
 
@@ -145,11 +147,29 @@ static int client_made(pl_protocol *protocol)
     return 0;
 }
 
+/* ---- handing over: the numbers are in the state ---- */
+
+static const pl_state_field client_fields[] = {
+    {"ended", PL_STATE_BOOL, PL_STATE(fib_client, ended)},
+    {.name = NULL},
+};
+
+static int client_save(pl_protocol *protocol, pl_handover *to)
+{
+    fib_client *client = (fib_client *) protocol;
+
+    return client->waiting ? -EAGAIN : pl_handover_save(to, client_fields, client);
+}
+
+static int client_restore(pl_protocol *protocol, const pl_handover *from)
+{
+    return pl_handover_load(from, client_fields, protocol);
+}
+
 static const pl_protocol_ops client_ops = {
-    PL_PROTOCOL(fib_client),
-    .connection_made = client_made,
-    .data_received = client_asked,
-    .read_connection_lost = client_ended,
+    PL_PROTOCOL(fib_client),       .connection_made = client_made,
+    .data_received = client_asked, .read_connection_lost = client_ended,
+    .save = client_save,           .restore = client_restore,
 };
 
 static const pl_factory_ops factory_ops = {PL_FACTORY(fib), .protocol = &client_ops};
@@ -189,12 +209,21 @@ static int fib_bind(pl_service *service, pl_failure **reterr_failure)
     return error;
 }
 
+static uint64_t read_given(void *arg)
+{
+    return ((fib *) arg)->sequence.given;
+}
+
 static int fib_start(pl_service *service, pl_failure **reterr_failure)
 {
+    static const pl_metric given = {
+        "fib_numbers", "Fibonacci numbers that were taken, over all starts.", .read = read_given};
     fib *self = fib_of(service);
     int error =
         pl_state_open(service, &pli_sequence_state, &self->sequence, &self->state, reterr_failure);
 
+    if (error == 0)
+        error = pl_metric_add(service->scope, &given, service->name, self);
     if (error < 0)
         return error;
     pl_log(pl_service_reactor(service), PL_INFO, "fib", "going on",

@@ -476,6 +476,151 @@ int pli_follow_survey(pli_follow *follow, int64_t now_ns)
     return error;
 }
 
+/* ---- handing over ---- */
+
+static int save_partial(void *holder, pl_state_record *record, const char *name)
+{
+    const log_file *file = holder;
+    pl_state_value value = {.type = PL_STATE_BYTES, .bytes = {file->buf, file->have}};
+
+    return pl_state_set(record, name, &value);
+}
+
+static int load_partial(void *holder, const pl_state_value *value)
+{
+    log_file *file = holder;
+
+    file->room = value->bytes.len + CHUNK + 1;
+    file->buf = pli_alloc(file->room);
+    if (!file->buf)
+        return -ENOMEM;
+    file->have = value->bytes.len;
+    if (file->have)
+        memcpy(file->buf, value->bytes.ptr, file->have);
+    file->refused = memchr(file->buf, '\n', file->have) != NULL;
+    return 0;
+}
+
+static int save_seen(void *holder, pl_state_record *record, const char *name)
+{
+    const log_file *file = holder;
+    pl_state_value value = {.type = PL_STATE_BYTES, .bytes = {file->seen, file->seen_len}};
+
+    return pl_state_set(record, name, &value);
+}
+
+static int load_seen(void *holder, const pl_state_value *value)
+{
+    log_file *file = holder;
+
+    if (value->bytes.len > SEEN)
+        return PL_E_DAMAGED;
+    file->seen_len = (unsigned) value->bytes.len;
+    if (file->seen_len)
+        memcpy(file->seen, value->bytes.ptr, file->seen_len);
+    return 0;
+}
+
+static const pl_state_field file_fields[] = {
+    {"device", PL_STATE_UINT64, PL_STATE(log_file, device)},
+    {"inode", PL_STATE_UINT64, PL_STATE(log_file, inode)},
+    {"offset", PL_STATE_UINT64, PL_STATE(log_file, offset)},
+    {"modified_ns", PL_STATE_INT64, PL_STATE(log_file, modified_ns)},
+    {"grown_ns", PL_STATE_INT64, PL_STATE(log_file, grown_ns)},
+    {"stuck_ns", PL_STATE_INT64, PL_STATE(log_file, stuck_ns)},
+    {"unplaced", PL_STATE_BOOL, PL_STATE(log_file, unplaced)},
+    {"skipping", PL_STATE_BOOL, PL_STATE(log_file, skipping)},
+    {"partial", PL_STATE_BYTES, .save = save_partial, .load = load_partial},
+    {"seen", PL_STATE_BYTES, .save = save_seen, .load = load_seen},
+    {.name = NULL},
+};
+
+static const pl_state_field follow_fields[] = {
+    {"started", PL_STATE_BOOL, PL_STATE(pli_follow, started)},
+    {"first_device", PL_STATE_UINT64, PL_STATE(pli_follow, first.device)},
+    {"first_inode", PL_STATE_UINT64, PL_STATE(pli_follow, first.inode)},
+    {"first_size", PL_STATE_UINT64, PL_STATE(pli_follow, first.size)},
+    {"lines", PL_STATE_UINT64, PL_STATE(pli_follow, counts.lines)},
+    {"bytes", PL_STATE_UINT64, PL_STATE(pli_follow, counts.bytes)},
+    {"too_long", PL_STATE_UINT64, PL_STATE(pli_follow, counts.too_long)},
+    {"opened", PL_STATE_UINT64, PL_STATE(pli_follow, counts.opened)},
+    {"missed", PL_STATE_UINT64, PL_STATE(pli_follow, counts.missed)},
+    {"truncated", PL_STATE_UINT64, PL_STATE(pli_follow, counts.truncated)},
+    {.name = NULL},
+};
+
+static void name_of_file(size_t i, char name[32])
+{
+    snprintf(name, 32, "file%zu", i);
+}
+
+static int save_file(log_file *file, size_t i, pl_handover *to)
+{
+    pl_handover *part;
+    char name[32];
+    int error;
+
+    name_of_file(i, name);
+    part = pl_handover_add_part(to, name);
+    error = part ? pl_handover_save(part, file_fields, file) : -ENOMEM;
+    return error < 0 ? error : pl_handover_put_fd(part, "file", file->fd);
+}
+
+int pli_follow_save(pli_follow *follow, pl_handover *to)
+{
+    int error = pl_handover_save(to, follow_fields, follow);
+    size_t i = 0;
+
+    for (pli_link *link = follow->files.next; error == 0 && link != &follow->files;
+         link = link->next)
+        error = save_file(file_of(link), i++, to);
+    return error;
+}
+
+static void forget_files(pli_follow *follow)
+{
+    while (!pli_list_empty(&follow->files)) {
+        log_file *file = file_of(follow->files.next);
+
+        file->have = 0; /* it is not the log that ends */
+        give_up(follow, file);
+    }
+}
+
+/* Nothing of it is read before a survey has looked how far it reaches now. */
+static int restore_file(pli_follow *follow, const pl_handover *part)
+{
+    int fd = pl_handover_take_fd(part, "file"), error;
+    pli_file_info info = {.inode = 0};
+    log_file *file = fd < 0 ? NULL : file_new(fd, &info, 0);
+
+    if (!file)
+        return fd < 0 ? PL_E_DAMAGED : -ENOMEM;
+    error = pl_handover_load(part, file_fields, file);
+    file->limit = file->offset;
+    file->stuck = file->unplaced;
+    pli_list_push_back(&follow->files, &file->link);
+    ++follow->n_files;
+    return error;
+}
+
+int pli_follow_restore(pli_follow *follow, const pl_handover *from)
+{
+    const pl_handover *part;
+    char name[32];
+    int error = 0;
+
+    forget_files(follow);
+    for (size_t i = 0; error == 0; ++i) {
+        name_of_file(i, name);
+        part = pl_handover_part(from, name);
+        if (!part)
+            break;
+        error = restore_file(follow, part);
+    }
+    return error < 0 ? error : pl_handover_load(from, follow_fields, follow);
+}
+
 /* ---- life ---- */
 
 pli_follow *pli_follow_new(const pli_follow_options *options)
@@ -499,12 +644,7 @@ pli_follow *pli_follow_free(pli_follow *follow)
 {
     if (!follow)
         return NULL;
-    while (!pli_list_empty(&follow->files)) {
-        log_file *file = file_of(follow->files.next);
-
-        file->have = 0; /* it is not the log that ends */
-        give_up(follow, file);
-    }
+    forget_files(follow);
     pli_free(follow->path);
     pli_free(follow);
     return NULL;

@@ -24,7 +24,7 @@
 #ifndef PLI_WEBLOG_FOLLOW_H
 #define PLI_WEBLOG_FOLLOW_H
 
-#include <plait/base.h>
+#include <plait/handover.h>
 
 typedef struct pli_follow pli_follow;
 
@@ -66,5 +66,10 @@ bool pli_follow_pending(const pli_follow *follow);
 bool pli_follow_read(pli_follow *follow, size_t bytes_max);
 
 const pli_follow_counts *pli_follow_counted(const pli_follow *follow);
+
+/* For a process that takes the place of this one: which files there are, open as they are, and how far each was read. Returns: 0, -ENOMEM. */
+PL_MUST int pli_follow_save(pli_follow *follow, pl_handover *to);
+/* In place of what a new one has found by itself. Returns: 0, -ENOMEM, PL_E_DAMAGED. */
+PL_MUST int pli_follow_restore(pli_follow *follow, const pl_handover *from);
 
 #endif

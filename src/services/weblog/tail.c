@@ -10,8 +10,10 @@
 
 #include "base/memory.h"
 #include "os/notify.h"
+#include "reactor/reactor.h"
 
 #define TURN_DEFAULT ((size_t) 256 << 10)
+#define FROZEN_S     0.01
 #define REPORT_S     10 /* between two lines about lines that are too long */
 
 struct pli_tail {
@@ -139,6 +141,11 @@ static void tail_read(void *arg)
     pli_tail *tail = arg;
     bool more = true;
 
+    /* While no connection is accepted nothing is read either: who has connected by now is owed it. */
+    if (tail->reactor->frozen) {
+        tail->reading = pl_call_later(tail->scope, FROZEN_S, tail_read, tail).slot;
+        return;
+    }
     if (pl_now(tail->reactor) != tail->surveyed)
         more = pli_follow_read(tail->follow, tail->turn_bytes_max);
     tail_tell_changes(tail);
@@ -162,7 +169,7 @@ static void tail_survey(pli_tail *tail)
 /* Something may have changed. */
 static void tail_look(pli_tail *tail)
 {
-    if (tail->reading) {
+    if (tail->reading || tail->reactor->frozen) {
         tail->again = true;
         return;
     }
@@ -189,6 +196,31 @@ void pli_tail_drain(pli_tail *tail, size_t bytes_max)
     while (taken < bytes_max && pli_follow_read(tail->follow, tail->turn_bytes_max))
         taken += tail->turn_bytes_max;
     tail_tell_changes(tail);
+}
+
+/* ---- handing over ---- */
+
+int pli_tail_save(pli_tail *tail, pl_handover *to)
+{
+    return pli_follow_save(tail->follow, to);
+}
+
+/* What was told of by then was told. The rest is looked for as soon as the reactor turns. */
+int pli_tail_restore(pli_tail *tail, const pl_handover *from)
+{
+    int error = pli_follow_restore(tail->follow, from);
+    const pli_follow_counts *counts = pli_follow_counted(tail->follow);
+
+    if (error < 0)
+        return error;
+    tail->opened = counts->opened;
+    tail->missed = counts->missed;
+    tail->truncated = counts->truncated;
+    tail->too_long = counts->too_long;
+    tail->again = true;
+    if (!tail->reading)
+        tail->reading = pl_call_later(tail->scope, 0, tail_read, tail).slot != 0;
+    return tail->reading ? 0 : -ENOMEM;
 }
 
 /* ---- life ---- */

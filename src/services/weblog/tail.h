@@ -39,4 +39,8 @@ void pli_tail_drain(pli_tail *tail, size_t bytes_max);
 
 const pli_follow_counts *pli_tail_counted(const pli_tail *tail);
 
+/* As of pli_follow. */
+PL_MUST int pli_tail_save(pli_tail *tail, pl_handover *to);
+PL_MUST int pli_tail_restore(pli_tail *tail, const pl_handover *from);
+
 #endif

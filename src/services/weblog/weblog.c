@@ -12,6 +12,8 @@
 
 #include <plait/endpoint.h>
 #include <plait/fanout.h>
+#include <plait/handover.h>
+#include <plait/inspect.h>
 #include <plait/log.h>
 #include <plait/reactor.h>
 #include <plait/timer.h>
@@ -230,7 +232,8 @@ static int client_connection_made(pl_protocol *self)
 static void client_connection_lost(pl_protocol *self, const pl_failure *reason)
 {
     pli_list_remove(&((weblog_client *) self)->link);
-    client_log(self, "left", pl_error_text(pl_failure_code(reason)));
+    if (pl_failure_code(reason) != PL_E_HANDED_OVER)
+        client_log(self, "left", pl_error_text(pl_failure_code(reason)));
 }
 
 /* What arrives in one turn is one request, in however many pieces. */
@@ -247,17 +250,39 @@ static void client_asked(pl_protocol *self, pl_slice in)
         pl_ignore(pl_write_str(self->transport, "<none/>"));
 }
 
+static int client_save(pl_protocol *self, pl_handover *to)
+{
+    pl_state_value value = {.type = PL_STATE_UINT64};
+    int error = pl_fanout_next(door_of(self)->weblog->fanout, self->transport, &value.as.uint64);
+
+    return error < 0 ? PL_E_UNSUPPORTED : pl_state_set(pl_handover_record(to), "next", &value);
+}
+
+static int client_restore(pl_protocol *self, const pl_handover *from)
+{
+    weblog_door *door = door_of(self);
+    weblog *w = door->weblog;
+    pl_state_value next;
+    int error = pl_state_get(pl_handover_record(from), "next", PL_STATE_UINT64, &next);
+
+    pli_list_push_back(&w->clients, &((weblog_client *) self)->link);
+    return error < 0
+               ? error
+               : pl_fanout_rejoin(w->fanout, self->transport, next.as.uint64, door == &w->pull);
+}
+
 static const pl_protocol_ops push_ops = {
     PL_PROTOCOL(weblog_client),
     .connection_made = client_connection_made,
     .connection_lost = client_connection_lost,
+    .save = client_save,
+    .restore = client_restore,
 };
 
 static const pl_protocol_ops pull_ops = {
-    PL_PROTOCOL(weblog_client),
-    .connection_made = client_connection_made,
-    .data_received = client_asked,
-    .connection_lost = client_connection_lost,
+    PL_PROTOCOL(weblog_client),    .connection_made = client_connection_made,
+    .data_received = client_asked, .connection_lost = client_connection_lost,
+    .save = client_save,           .restore = client_restore,
 };
 
 static const pl_factory_ops push_factory_ops = {PL_FACTORY(weblog), .protocol = &push_ops};
@@ -310,7 +335,7 @@ static pl_deferred *weblog_stop(pl_service *service)
 
     for (size_t i = 0; i < w->n_ports; ++i)
         pl_port_stop(w->ports[i]);
-    for (size_t i = 0; i < w->n_tails; ++i)
+    for (size_t i = 0; i < w->n_tails && !pl_service_handed_over(service); ++i)
         pli_tail_drain(w->tails[i], DRAIN_BYTES);
     gone = pl_fanout_finish(w->fanout, pl_str("</hits>"));
     w->stopped = gone ? pl_deferred_new(w->scope) : NULL;
@@ -416,21 +441,146 @@ static int weblog_open(pl_service *service, pl_failure **reterr_failure)
     return error;
 }
 
+/* ---- figures ---- */
+
+static pl_fanout_stats stats_of(void *arg)
+{
+    pl_fanout_stats stats;
+
+    pl_fanout_get_stats(((weblog *) arg)->fanout, &stats);
+    return stats;
+}
+
+static uint64_t read_hits(void *arg)
+{
+    return stats_of(arg).published;
+}
+
+static uint64_t read_lost(void *arg)
+{
+    return stats_of(arg).skipped;
+}
+
+static uint64_t read_clients(void *arg)
+{
+    return stats_of(arg).members;
+}
+
+static uint64_t read_backlog(void *arg)
+{
+    return stats_of(arg).backlog_bytes;
+}
+
+static uint64_t read_dropped(void *arg)
+{
+    return ((weblog *) arg)->dropped;
+}
+
+static uint64_t read_bad(void *arg)
+{
+    return ((weblog *) arg)->bad;
+}
+
+static const pl_metric metrics[] = {
+    {"weblog_hits", "Hits read from the logs and published.", .read = read_hits},
+    {"weblog_lost_hits", "Hits that clients were too slow for, added up.", .read = read_lost},
+    {"weblog_dropped_hits", "Hits that found no room in the backlog.", .read = read_dropped},
+    {"weblog_bad_lines", "Lines of the logs that are no hits.", .read = read_bad},
+    {"weblog_clients", "Clients of the stream.", .gauge = true, .read = read_clients},
+    {"weblog_backlog_bytes", "What is kept for clients that are slow.", .gauge = true,
+     .read = read_backlog},
+};
+
 static int weblog_start(pl_service *service, pl_failure **reterr_failure)
 {
     weblog *w = weblog_of(service);
+    int error = 0;
 
     (void) reterr_failure;
-    if (w->options->interval_s <= 0)
-        return 0;
-    return pl_call_later(w->scope, w->options->interval_s, weblog_tick, w).slot ? 0 : -ENOMEM;
+    for (size_t i = 0; error == 0 && i < sizeof metrics / sizeof *metrics; ++i)
+        error = pl_metric_add(service->scope, &metrics[i], service->name, w);
+    if (error == 0 && w->options->interval_s > 0)
+        error = pl_call_later(w->scope, w->options->interval_s, weblog_tick, w).slot ? 0 : -ENOMEM;
+    return error;
+}
+
+/* ---- handing over ---- */
+
+static const pl_state_field weblog_fields[] = {
+    {"bad", PL_STATE_UINT64, PL_STATE(weblog, bad)},
+    {"bad_told", PL_STATE_UINT64, PL_STATE(weblog, bad_told)},
+    {"dropped", PL_STATE_UINT64, PL_STATE(weblog, dropped)},
+    {"dropped_told", PL_STATE_UINT64, PL_STATE(weblog, dropped_told)},
+    {.name = NULL},
+};
+
+static int save_backlog(const weblog *w, pl_handover *to)
+{
+    pl_state_value value = {.type = PL_STATE_BYTES};
+    pl_buf *bytes = NULL;
+    int error = pl_fanout_save(w->fanout, w->replay, &bytes);
+
+    if (error < 0)
+        return error;
+    value.bytes = pl_buf_slice(bytes);
+    error = pl_state_set(pl_handover_record(to), "backlog", &value);
+    pl_buf_unref(bytes);
+    return error;
+}
+
+static int save_tail(pli_tail *tail, size_t i, pl_handover *to)
+{
+    pl_handover *part;
+    char name[32];
+
+    snprintf(name, sizeof name, "log%zu", i);
+    part = pl_handover_add_part(to, name);
+    return part ? pli_tail_save(tail, part) : -ENOMEM;
+}
+
+static int weblog_save(pl_service *service, pl_handover *to)
+{
+    weblog *w = weblog_of(service);
+    int error = pl_handover_save(to, weblog_fields, w);
+
+    if (error == 0)
+        error = save_backlog(w, to);
+    for (size_t i = 0; error == 0 && i < w->n_tails; ++i)
+        error = save_tail(w->tails[i], i, to);
+    return error;
+}
+
+static int restore_tail(pli_tail *tail, size_t i, const pl_handover *from)
+{
+    const pl_handover *part;
+    char name[32];
+
+    snprintf(name, sizeof name, "log%zu", i);
+    part = pl_handover_part(from, name);
+    return part ? pli_tail_restore(tail, part) : PL_E_DAMAGED;
+}
+
+static int weblog_restore(pl_service *service, const pl_handover *from)
+{
+    weblog *w = weblog_of(service);
+    pl_state_value backlog;
+    int error = pl_handover_load(from, weblog_fields, w);
+
+    if (error == 0)
+        error = pl_state_get(pl_handover_record(from), "backlog", PL_STATE_BYTES, &backlog);
+    if (error == 0)
+        error = pl_fanout_restore(w->fanout, backlog.bytes);
+    for (size_t i = 0; error == 0 && i < w->n_tails; ++i)
+        error = restore_tail(w->tails[i], i, from);
+    if (error == 0 && (w->bad != w->bad_told || w->dropped != w->dropped_told))
+        weblog_report_soon(w);
+    return error;
 }
 
 static const pl_service_ops weblog_ops = {
-    PL_SERVICE(weblog),
-    .privileged_start = weblog_open,
-    .start = weblog_start,
-    .stop = weblog_stop,
+    PL_SERVICE(weblog),    .privileged_start = weblog_open,
+    .start = weblog_start, .stop = weblog_stop,
+    .save = weblog_save,   .restore = weblog_restore,
 };
 
 static int weblog_make(pl_service *parent, const char *name, const void *options,
