@@ -58,7 +58,8 @@ static int teller_bind(pl_service *self, pl_failure **reterr_failure)
     PL_CHECK(self->scope);
     PL_OK_(pl_scope_on_end(self->scope, scope_ended, self));
     if (teller_of(self)->refuse_bind)
-        *reterr_failure = pl_failure_new(teller_of(self)->refuse_bind, "binding", NULL, "it");
+        *reterr_failure =
+            PL_MADE(pl_failure_new(teller_of(self)->refuse_bind, "binding", NULL, "it"));
     return teller_of(self)->refuse_bind;
 }
 

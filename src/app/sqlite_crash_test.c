@@ -86,7 +86,7 @@ static pl_crash_report enumerate(const char *pragmas)
                           .run = commit,
                           .check = check,
                           .arg = (void *) (uintptr_t) pragmas,
-                          .images_max = 8000};
+                          .images_max = check_times(8000, 20)};
     pl_crash_report report;
 
     PL_EQ(pl_crash_enumerate(&test, &report), 0);
@@ -209,7 +209,7 @@ static unsigned run_seeds(const char *pragmas)
     uint64_t injected[PL_SIM_FAULTS] = {0}, first = check_seed();
     unsigned wrong = 0, answered = 0, failed = 0;
 
-    for (uint64_t seed = first; seed < first + SEEDS; ++seed) {
+    for (uint64_t seed = first; seed < first + check_times(SEEDS, 2); ++seed) {
         chance self = {.pragmas = pragmas};
 
         run_by_chance(seed, &self, injected);

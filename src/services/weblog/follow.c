@@ -490,13 +490,14 @@ static int load_partial(void *holder, const pl_state_value *value)
 {
     log_file *file = holder;
 
-    file->buf = pli_alloc(value->bytes.len + CHUNK);
+    file->room = value->bytes.len + CHUNK + 1;
+    file->buf = pli_alloc(file->room);
     if (!file->buf)
         return -ENOMEM;
-    file->room = value->bytes.len + CHUNK;
     file->have = value->bytes.len;
     if (file->have)
         memcpy(file->buf, value->bytes.ptr, file->have);
+    file->refused = memchr(file->buf, '\n', file->have) != NULL;
     return 0;
 }
 
