@@ -545,6 +545,29 @@ static int control_reload(void *arg)
     return reload(arg);
 }
 
+/* Who asked may have gone meanwhile, and its scope with it: then nobody hears of it. */
+static void control_upgraded(void *arg, const pl_failure *failure, uint32_t pid)
+{
+    pl_deferred *asked = arg;
+
+    (void) pid;
+    if (failure)
+        pl_ignore(pl_deferred_errback(asked, pl_failure_ref(failure)));
+    else
+        pl_ignore(pl_deferred_callback(asked, NULL));
+    pl_deferred_unref(asked);
+}
+
+static pl_deferred *control_upgrade(void *arg, pl_scope *scope)
+{
+    program *self = arg;
+    pl_deferred *asked = pl_deferred_new(scope);
+
+    if (asked)
+        pli_upgrade_ask(self->upgrade, control_upgraded, pl_deferred_ref(asked));
+    return asked;
+}
+
 /* Beside the pidfile: /run/fib.pid has /run/fib.control. */
 static const char *control_beside(const char *pidfile, char room[PATH_MAX])
 {
@@ -585,7 +608,10 @@ static int control_open(program *self, pl_failure **reterr_failure)
             .owner = gives ? &self->identity : NULL,
             .name = pl_application_name(self->application),
             .root = self->root,
-            .hooks = {.arg = self, .stop = control_stop, .reload = control_reload},
+            .hooks = {.arg = self,
+                      .stop = control_stop,
+                      .reload = control_reload,
+                      .upgrade = control_upgrade},
         },
         reterr_failure);
 }
