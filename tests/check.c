@@ -146,6 +146,16 @@ void check_aborts(void (*run)(void), const char *text)
 
 #endif
 
+bool check_tortured(void)
+{
+    return torture_goes_on();
+}
+
+uint64_t check_times(uint64_t n, uint64_t tortured_max)
+{
+    return check_tortured() && n > tortured_max ? tortured_max : n;
+}
+
 uint64_t check_seed(void)
 {
     const char *given = getenv("PL_TEST_SEED");

@@ -65,6 +65,13 @@ int check_main(int argc, char **argv);
 uint64_t check_seed(void);
 
 /*
+ * How often to do what is done `n` times: that, but no more than `tortured_max` under torture (torture.h), where each call that it makes is one more run of the test.
+ */
+uint64_t check_times(uint64_t n, uint64_t tortured_max);
+/* Whether the test is being tortured. */
+bool check_tortured(void);
+
+/*
  * `run()`, in a process of its own, is stopped with a message on standard error that has `text` in it: as misuse, or by a sanitizer. Skips the test where
  * misuse does not abort (builds with NDEBUG).
  */
@@ -147,6 +154,12 @@ __attribute__((noreturn)) void check_skip(const char *reason);
     do {                                                                                           \
         if (strcmp(check_backend, "sim") == 0)                                                     \
             check_skip(reason);                                                                    \
+    } while (0)
+/* Ends a test that lets calls fail by itself: two who do so at once would be in each other's way. */
+#define PL_SKIP_TORTURED()                                                                         \
+    do {                                                                                           \
+        if (check_tortured())                                                                      \
+            check_skip("it lets calls fail by itself");                                            \
     } while (0)
 
 #endif

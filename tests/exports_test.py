@@ -72,8 +72,8 @@ def companion_exports_exactly_what_its_headers_promise():
     assert set(symbols.values()) == {"PLAIT_APP_0"}
 
 
-def companion_needs_the_core_sqlite_and_libseccomp():
-    assert needed("libplait-app.so") <= {"libc", "libplait", "libsqlite3", "libseccomp"}, needed("libplait-app.so")
+def companion_needs_the_core_sqlite_libseccomp_and_jansson():
+    assert needed("libplait-app.so") <= {"libc", "libplait", "libsqlite3", "libseccomp", "libjansson"}, needed("libplait-app.so")
 
 
 def companion_for_tests_exports_exactly_what_its_headers_promise():

@@ -41,9 +41,9 @@ class Skip(Exception):
 class Server:
     """A program that runs an application in `folder`; what it logs can be waited for."""
 
-    def __init__(self, folder, *arguments, backend="epoll", program=PLAITD):
+    def __init__(self, folder, *arguments, backend="epoll", program=PLAITD, environment=None):
         self.entries, self.seen = queue.Queue(), []
-        self.process = subprocess.Popen([program, "-n", "-r", backend, "--log-format", "json", *arguments], cwd=folder,
+        self.process = subprocess.Popen([program, "-n", "-r", backend, "--log-format", "json", *arguments], cwd=folder, env=environment,
                                         stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
         self.reader = threading.Thread(target=self.read_log)
         self.reader.start()
@@ -451,6 +451,27 @@ def full_disk_fails_requests_and_loses_nothing(folder):
             assert ask(server, 1) == fibonacci(len(got) + 1)[-1:]
     finally:
         subprocess.run(["umount", disk], check=True)
+
+
+def broken_disk_ends_the_server_and_loses_nothing(folder):
+    """Whoever supervises it starts it again; it is not left to refuse everybody."""
+    sign = f"{folder}/broken"
+    environment = {**os.environ, "LD_PRELOAD": f"{BUILD}/tests/preload/bad-disk.so", "BAD_DISK": sign,
+                   "ASAN_OPTIONS": "verify_asan_link_order=0:" + os.environ.get("ASAN_OPTIONS", "")}
+    make_tap(folder)
+    with Server(folder, "-f", "Fibonacci.tap", environment=environment) as server:
+        client = server.connect()
+        got = [client.ask() for _ in range(3)]
+        with open(sign, "w"):
+            pass
+        assert client.ask() is None
+        server.wait_for("the state can't be committed any more: ending")
+        assert server.process.wait(PATIENCE_S) == 1
+        assert not os.path.exists(f"{folder}/fib-shutdown.tap"), "it ended in order"
+        os.remove(sign)
+    with Server(folder, "-o", "-f", "Fibonacci.tap") as server:
+        # What the failed sync was for may be on the disk all the same; it was given to nobody.
+        assert ask(server, 1)[0] in fibonacci(len(got) + 2)[-2:]
 
 
 def application_of_the_examples_counts_its_visitors_over_kills(folder):

@@ -244,6 +244,18 @@ def step8_tells_that_there_is_no_log():
         equal(client.hear(), "working in a thread: No such file or directory")
 
 
+# --- Running programs --------------------------------------------------------------------------------
+
+
+def processes_sorts_the_words_of_each_line():
+    with Server("processes") as server, server.connect() as client, server.connect() as other:
+        client.say("pear apple fig\n; exit 1 $(id)\n")
+        other.say("b a\n")
+        equal(client.hear().split(), ["apple", "fig", "pear"])
+        equal(sorted(client.hear().split()), sorted("; exit 1 $(id)".split()))
+        equal(other.hear().split(), ["a", "b"])
+
+
 # --- Step 9 -----------------------------------------------------------------------------------------
 
 
@@ -285,7 +297,7 @@ def in_time(test, _):
     test()
 
 
-TESTS = [(name, functools.partial(in_time, value)) for name, value in list(globals().items()) if name.startswith(("step", "testing_"))]
+TESTS = [(name, functools.partial(in_time, value)) for name, value in list(globals().items()) if name.startswith(("step", "processes_", "testing_"))]
 
 if __name__ == "__main__":
     sys.exit(tap.main(TESTS))

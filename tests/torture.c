@@ -13,6 +13,7 @@ enum {
     exit_failed = 1,
     exit_skipped = 77,
     timeout_s = 20,
+    slow_s = 30,   /* a test that is slower is named */
     shown_max = 5, /* points of one test that are printed */
     allocation = PLI_CALLS,
 };
@@ -36,6 +37,12 @@ typedef struct torturer {
 } torturer;
 
 static page *shared;
+static bool is_child;
+
+bool torture_goes_on(void)
+{
+    return is_child;
+}
 
 void torture_note(void)
 {
@@ -51,6 +58,7 @@ void torture_note(void)
 
 static void arm(void)
 {
+    is_child = true;
     shared->allocations = pli_alloc_count();
     pli_fault_count(true);
     if (shared->call == allocation)
@@ -131,8 +139,8 @@ static void print_output(int output)
 
 static void print_point(const check_test *test, int status)
 {
-    printf("# %s, %s %" PRIu64 "%s: ", test->name, call_name(shared->call), shared->n,
-           shared->for_ever ? " and all after it" : "");
+    printf("# --fail '%s' %" PRIu64 "%s %s: ", call_name(shared->call), shared->n,
+           shared->for_ever ? "+" : "", test->name);
     if (status < 0)
         printf("no end after %d s\n", timeout_s);
     else if (WIFSIGNALED(status))
@@ -192,9 +200,18 @@ static void torture_call(torturer *self, const check_test *test, int call, bool 
     } while (counted >= shared->n);
 }
 
+static int64_t now_s(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec;
+}
+
 static void torture_test(torturer *self, const check_test *test)
 {
-    uint64_t counted[PLI_CALLS + 1], failed = self->failed;
+    uint64_t counted[PLI_CALLS + 1], failed = self->failed, tried = self->passed + self->failed;
+    int64_t begun = now_s();
     int status;
 
     self->shown = 0;
@@ -208,6 +225,9 @@ static void torture_test(torturer *self, const check_test *test)
             torture_call(self, test, call, for_ever);
     if (self->failed != failed)
         printf("# not ok: %s at %" PRIu64 " points\n", test->name, self->failed - failed);
+    if (now_s() - begun > slow_s)
+        printf("# slow: %s took %" PRId64 " s for %" PRIu64 " points\n", test->name,
+               now_s() - begun, self->passed + self->failed - tried);
     fflush(stdout);
 }
 
@@ -224,6 +244,41 @@ static bool is_wanted(const check_test *test, char **names)
     return any;
 }
 
+/* ---- one point, here ---- */
+
+static bool parse_point(char **words, page *ret_page)
+{
+    char *end;
+
+    if (!words[0] || !words[1] || !words[2])
+        return false;
+    ret_page->call = 0;
+    while (ret_page->call <= PLI_CALLS && strcmp(call_name(ret_page->call), words[0]) != 0)
+        ++ret_page->call;
+    ret_page->n = strtoull(words[1], &end, 10);
+    ret_page->for_ever = *end == '+';
+    return ret_page->call <= PLI_CALLS && ret_page->n && (!*end || strcmp(end, "+") == 0);
+}
+
+static int fail_one_point(check_test *tests, char **words, void (*body)(const check_test *test))
+{
+    static page own;
+
+    shared = &own;
+    if (!parse_point(words, shared)) {
+        fprintf(stderr, "--fail: expected a kind of call, a number and the name of a test\n");
+        return 2;
+    }
+    for (const check_test *test = tests; test; test = test->next)
+        if (strcmp(test->name, words[2]) == 0) {
+            arm();
+            body(test);
+            return 0;
+        }
+    fprintf(stderr, "no test has the name %s\n", words[2]);
+    return 2;
+}
+
 int torture_main(check_test *tests, int argc, char **argv, void (*body)(const check_test *test))
 {
     static char *all[] = {"", NULL};
@@ -232,6 +287,8 @@ int torture_main(check_test *tests, int argc, char **argv, void (*body)(const ch
     sigset_t sigchld;
 
     (void) argc;
+    if (*names && strcmp(*names, "--fail") == 0)
+        return fail_one_point(tests, names + 1, body);
     if (*names && strcmp(*names, "--sample") == 0 && names[1]) {
         self.sample = (unsigned) strtoul(names[1], NULL, 10);
         names += 2;

@@ -4,8 +4,10 @@
  * Of the first 300 calls of a kind each one fails, of those that follow fewer and fewer.
  *
  *     TEST_PROGRAM --torture [--sample N] [NAME...]
+ *     TEST_PROGRAM --torture --fail CALL N[+] NAME
  *
  * Tests of the loop are tortured on the simulator, where waiting for what will never come takes no time. --sample N: one in N points, which ones depends on the day.
+ * --fail runs one test with one point, as it is said of one that failed, in this process: for a debugger. N+: the n-th and all after it.
  */
 #ifndef PLAIT_TESTS_TORTURE_H
 #define PLAIT_TESTS_TORTURE_H
@@ -16,5 +18,7 @@
 int torture_main(check_test *tests, int argc, char **argv, void (*body)(const check_test *test));
 /* Within a test that ends early: writes down what it has called. Harmless elsewhere. */
 void torture_note(void);
+/* Whether this process is a tortured test. */
+bool torture_goes_on(void);
 
 #endif

@@ -68,10 +68,16 @@ PL_API void pl_log_configure(pl_reactor *reactor, const pl_log_options *options)
 
 /**
  * A level of its own for a namespace and those below it ("net" also covers "net.tcp"; of several the longest counts). Twelve at most, their names up to 31 bytes.
- * PL_LOG_DEFAULT takes it back: the namespace logs as what is above it does.
+ * PL_LOG_DEFAULT takes it back: the namespace logs as what is above it does. `ns` may be NULL: the level of all that have none of their own.
  * Returns: 0, or PL_E_LIMIT.
  */
 PL_API int pl_log_set_level(pl_reactor *reactor, const char *ns, pl_log_level level);
+
+/** The level that a namespace logs at. Since: 0.1 */
+PL_API pl_log_level pl_log_level_of(const pl_reactor *reactor, const char *ns);
+
+/** The name and the level of the `i`th namespace that has one of its own, from 0; valid until the next pl_log_set_level(). Returns: NULL behind the last. Since: 0.1 */
+PL_API const char *pl_log_namespace(const pl_reactor *reactor, unsigned i, pl_log_level *ret_level);
 
 /** The lowest level that any namespace logs at; what pl_log() compares with first. */
 PL_API pl_log_level pl_log_threshold(const pl_reactor *reactor);

@@ -30,6 +30,7 @@ typedef enum pl_option_kind {
     PL_OPTION_COUNT,   /**< uint64_t */
     PL_OPTION_SIZE,    /**< uint64_t: bytes; K, M and G are powers of 1024 */
     PL_OPTION_SECONDS, /**< double: 0 to 86400 */
+    PL_OPTION_REST, /**< pl_texts: not an option but what stands behind all of them, behind "--" if it begins with '-'. One per table; its name is for messages only */
 } pl_option_kind;
 
 /** What a repeatable option was given. */

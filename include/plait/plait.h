@@ -17,8 +17,10 @@
 #include <plait/lock.h>
 #include <plait/fiber.h>
 #include <plait/fiber_io.h>
+#include <plait/inspect.h>
 #include <plait/log.h>
 #include <plait/looping_call.h>
+#include <plait/process.h>
 #include <plait/producer.h>
 #include <plait/protocol.h>
 #include <plait/reactor.h>

@@ -28,6 +28,7 @@
 #include <plait/deferred.h>
 #include <plait/endpoint.h>
 #include <plait/looping_call.h>
+#include <plait/process.h>
 
 PL_BEGIN
 
@@ -109,7 +110,7 @@ PL_API bool pl_service_running(const pl_service *service);
  * Does the privileged start of a service and its children, and no more: pl_service_start() goes on.
  *
  * Calls: privileged_start() of each, before returning. When one fails, the scopes of all end, the last first, and the tree is as before.
- * Returns: 0; PL_E_STATE: it was started already; PL_E_ENDED; -ENOMEM; what privileged_start() returned. `*reterr_failure` then says whose it was, and why. Since: 0.1
+ * Returns: 0; PL_E_STATE: it was started already; PL_E_ENDED; -ENOMEM; what privileged_start() returned. `*reterr_failure` (may be NULL) then says whose it was, and why. Since: 0.1
  */
 PL_API PL_MUST int pl_service_privileged_start(pl_service *service, pl_failure **reterr_failure);
 
@@ -203,6 +204,31 @@ PL_API PL_MUST int pl_client_service_new(pl_service *parent, const char *name, c
  */
 PL_API pl_deferred *pl_client_service_when_connected(const pl_service *service,
                                                      unsigned failures_max);
+
+/** How a program is kept running. All zero is the default but for process.argv. */
+typedef struct pl_process_service_options {
+    pl_process_options
+        process; /**< what is run. Each line of an output that is left alone goes to the log: of the errors as a warning */
+    double
+        threshold_s; /**< whoever has run for so long has run well, and is started again at once; 0: 10 seconds */
+    double first_s; /**< how long it rests otherwise, the first time; 0: 1 second */
+    double factor;  /**< growth of that per failure in a row, at least 1; 0: 2 */
+    double max_s;   /**< longest rest; 0: 60 seconds */
+    double grace_s; /**< between SIGTERM and SIGKILL when the service stops; 0: 5 seconds */
+} pl_process_service_options;
+
+/**
+ * A service that keeps a program running: when it ends, however it ends, it is started again. A program that can't even be started fails the service's start; later on that counts as a failure of the program.
+ * When the service stops, so does the program, as pl_process_stop() has it.
+ *
+ * `options` are copied, but not what process.argv and the other pointers in them point to, which must live as long as the service. A program with such a service can't be shut into the sandbox: its children would be in it as well.
+ * Returns: as pl_service_new(); -EINVAL: no argv, a time that is none, a factor below 1. Since: 0.1
+ */
+PL_API PL_MUST int pl_process_service_new(pl_service *parent, const char *name,
+                                          const pl_process_service_options *options,
+                                          pl_service **ret_service);
+/** How often it had to be started again. Since: 0.1 */
+PL_API uint64_t pl_process_service_restarts(const pl_service *service);
 
 PL_END
 

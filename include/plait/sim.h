@@ -161,6 +161,12 @@ PL_API void pl_sim_signal(pl_sim_process *process, int signal);
 /** Sets an environment variable of the processes to come. Returns: 0 or -ENOMEM. */
 PL_API PL_MUST int pl_sim_setenv(pl_sim_host *host, const char *name, const char *value);
 
+/**
+ * Has `name` stand for a program on that host: whoever starts a process of it there (pl_process_start(), argv[0] as it is given) starts `main`, whose `arg` is argv, a `char **` that ends with NULL.
+ * So a script plays the part of a program, and a whole application can be one. The last one installed under a name counts. Returns: 0 or -ENOMEM.
+ */
+PL_API PL_MUST int pl_sim_install(pl_sim_host *host, const char *name, pl_sim_main_fn *main);
+
 /** The power is cut: processes and memory are gone, peers hear nothing, and of the disk is left what was synced, and of the rest what the seed says. */
 PL_API void pl_sim_crash(pl_sim_host *host);
 /** The power is back. Processes are started anew by whoever wants them. */
@@ -232,6 +238,11 @@ PL_API PL_MUST int pl_sim_dial(const char *address, pl_sim_peer **ret_peer);
 PL_API PL_MUST int pl_sim_serve(const char *address, pl_sim_peer **ret_peer);
 /** Waits for the next connection to a peer that listens. Returns: 0 or why not. */
 PL_API PL_MUST int pl_sim_answer(pl_sim_peer *listening, pl_sim_peer **ret_peer);
+/**
+ * What the running process was given as descriptor `n` by whoever started it: 0 is its standard input, 1 its output, 2 its errors. To be asked once for each.
+ * Returns: NULL: it has none there.
+ */
+PL_API pl_sim_peer *pl_sim_given(unsigned n);
 /** From now on, each call with this peer fails with -ETIMEDOUT when `seconds` have passed from now. Negative: never. */
 PL_API void pl_sim_deadline(pl_sim_peer *peer, double seconds);
 /** Sends all of it. Returns: 0 or why not. */

@@ -92,6 +92,8 @@ static void arguments_add_option(arguments *self, const pl_option *option, const
         for (size_t i = 0; i < texts->n; ++i)
             arguments_add(self, "--%s=%s", option->name, texts->at[i]);
         return;
+    case PL_OPTION_REST:
+        return; /* comes last */
     case PL_OPTION_SECONDS:
         arguments_add(self, "--%s=%.9f", option->name, *(const double *) value);
         return;
@@ -101,6 +103,17 @@ static void arguments_add_option(arguments *self, const pl_option *option, const
     }
 }
 
+static void arguments_add_rest(arguments *self, const pl_option *option, const void *values)
+{
+    const pl_texts *texts = (const void *) ((const char *) values + option->offset);
+
+    if (option->kind != PL_OPTION_REST || !texts->n)
+        return;
+    arguments_add(self, "--");
+    for (size_t i = 0; i < texts->n; ++i)
+        arguments_add(self, "%s", texts->at[i]);
+}
+
 char **pli_arguments_of(const pl_option *table, const void *values)
 {
     arguments all = {.at = pli_alloc_zero(sizeof *all.at)};
@@ -108,6 +121,8 @@ char **pli_arguments_of(const pl_option *table, const void *values)
     all.failed = !all.at;
     for (const pl_option *option = table; !all.failed && option && option->name; ++option)
         arguments_add_option(&all, option, values);
+    for (const pl_option *option = table; !all.failed && option && option->name; ++option)
+        arguments_add_rest(&all, option, values);
     return all.failed ? pli_arguments_free(all.at) : all.at;
 }
 

@@ -39,6 +39,16 @@ static bool wrong_umask(const char *value, char *text, size_t size)
     return true;
 }
 
+/* A name that begins with '@' is no file, and so has no mode. */
+static bool wrong_control(const char *value, char *text, size_t size)
+{
+    if (value[0] != '@' && strlen(value) <= PL_UNIX_PATH_MAX)
+        return false;
+    snprintf(text, size, "expected the name of a file, of at most %d bytes, not '%s'",
+             PL_UNIX_PATH_MAX, value);
+    return true;
+}
+
 static bool wrong_completion(const char *value, char *text, size_t size)
 {
     if (strcmp(value, "bash") == 0 || strcmp(value, "zsh") == 0)
@@ -84,6 +94,15 @@ static const pl_option own_options[] = {
      .help = "Log all there is to say"},
     {"pidfile", .kind = PL_OPTION_TEXT, .value = "FILE", PL_OPTION(pli_run_options, pidfile),
      .help = "Keep the process's number in FILE (default: none, or in the background NAME.pid)"},
+    {"control", .kind = PL_OPTION_TEXT, .value = "FILE", PL_OPTION(pli_run_options, control),
+     .wrong = wrong_control,
+     .help = "Let plaitctl ask and tell by the socket FILE (default: beside the pidfile, its name "
+             "with .control for .pid; without one, none)"},
+    {"control-mode", .kind = PL_OPTION_TEXT, .value = "OCTAL",
+     PL_OPTION(pli_run_options, control_mode), .wrong = wrong_umask,
+     .help = "The mode of that file: who may write to it may control the program (default: 600)"},
+    {"no-control", .kind = PL_OPTION_FLAG, PL_OPTION(pli_run_options, no_control),
+     .help = "Make no control socket"},
     {"rundir", 'd', .kind = PL_OPTION_TEXT, .value = "FOLDER", PL_OPTION(pli_run_options, rundir),
      .help = "Run in FOLDER: names of files are looked up from there"},
     {"chroot", .kind = PL_OPTION_TEXT, .value = "FOLDER", PL_OPTION(pli_run_options, chroot),
@@ -207,7 +226,8 @@ static int read_service(pli_args *args, char **argv, int at, char *reterr_text, 
     if (!args->service)
         return -EINVAL;
     args->arguments = (const char *const *) argv + at + 1;
-    for (const char *const *argument = args->arguments; *argument; ++argument)
+    for (const char *const *argument = args->arguments; *argument && strcmp(*argument, "--") != 0;
+         ++argument)
         args->service_help |= is_help(*argument);
     return 0;
 }
@@ -323,6 +343,10 @@ static const char *contradiction(const pli_run_options *o)
         return "one of --quiet and --debug at a time";
     if (o->euid && !o->user && !o->group)
         return "--euid is of --uid and --gid";
+    if (o->no_control && (o->control || o->control_mode))
+        return "--no-control leaves nothing for --control and --control-mode";
+    if (o->control_mode && !o->control && o->nodaemon && !o->pidfile)
+        return "--control-mode is of --control";
     if (o->log_keep > 1000)
         return "--log-keep: expected at most 1000";
     if (o->has_ready_fd && o->ready_fd > INT_MAX)

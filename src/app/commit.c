@@ -53,7 +53,7 @@ int pli_state_home_open(pli_state_home *home, pl_failure **reterr_failure)
 
     if (home->share)
         return 0;
-    error = home->open(home->open_arg, &store, reterr_failure);
+    error = home->open(home->arg, &store, reterr_failure);
     if (error < 0)
         return error;
     home->share = pli_alloc(sizeof *home->share);
@@ -249,6 +249,10 @@ static void home_fail(pli_state_home *home, pli_batch *batch, int error, bool is
         batch_tell_failed(gathering, failure);
     batch_unref(gathering);
     pl_failure_unref(failure);
+    if (home->broken && home->when_broken) {
+        home->when_broken(home->arg);
+        home->when_broken = NULL;
+    }
 }
 
 /* ---- writing ---- */
@@ -436,7 +440,8 @@ static void home_end(void *arg)
     home->share = share_unref(home->share);
 }
 
-int pli_state_home_new(pl_service *root, pli_store_open_fn *open, void *arg)
+int pli_state_home_new(pl_service *root, pli_store_open_fn *open, pli_store_broken_fn *when_broken,
+                       void *arg)
 {
     pl_scope *scope = root->inside->home;
     pli_state_home *home;
@@ -450,7 +455,7 @@ int pli_state_home_new(pl_service *root, pli_store_open_fn *open, void *arg)
     error = pl_scope_on_end(scope, home_end, home);
     if (error < 0)
         return error;
-    *home = (pli_state_home){.scope = scope, .open = open, .open_arg = arg};
+    *home = (pli_state_home){.scope = scope, .open = open, .when_broken = when_broken, .arg = arg};
     root->inside->states_home = home;
     return 0;
 }
@@ -552,7 +557,7 @@ static int given_store(void *arg, pl_store **ret_store, pl_failure **reterr_fail
 int pl_service_keep_state_in(pl_service *root, pl_store *take_store)
 {
     pl_failure *failure = NULL;
-    int error = pli_state_home_new(root, given_store, take_store);
+    int error = pli_state_home_new(root, given_store, NULL, take_store);
 
     if (error < 0) {
         take_store->ops->close(take_store);

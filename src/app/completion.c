@@ -78,7 +78,7 @@ static const char *words_of(const pl_option *option)
 
 static value_kind kind_of(const pl_option *option)
 {
-    if (!option->value)
+    if (!option->value || option->kind == PL_OPTION_REST)
         return VALUE_NONE;
     if (words_of(option))
         return VALUE_WORDS;
@@ -144,7 +144,8 @@ static void bash_values(script *self, const pl_option *table)
 static void bash_names(script *self, const pl_option *table)
 {
     for (const pl_option *option = table; option->name; ++option)
-        add(self, "--%s ", option->name);
+        if (option->kind != PL_OPTION_REST)
+            add(self, "--%s ", option->name);
 }
 
 static void bash_service(script *self, const pl_plugin *plugin)
@@ -224,6 +225,10 @@ static void zsh_option(script *self, const pl_option *option)
 {
     const char *many = option->kind == PL_OPTION_TEXTS ? "*" : "";
 
+    if (option->kind == PL_OPTION_REST) {
+        add(self, "    '*:::%s:_normal' \\\n", option->name);
+        return;
+    }
     for (int form = 0; form < 2; ++form) {
         if (form && !option->letter)
             return;

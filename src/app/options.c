@@ -106,6 +106,7 @@ static int set_value(const parse *p, const pl_option *option, const char *text)
         *(const char **) value_at(p, option) = text;
         return 0;
     case PL_OPTION_TEXTS:
+    case PL_OPTION_REST:
         return add_text(value_at(p, option), text);
     case PL_OPTION_SECONDS:
         return set_seconds(p, option, text);
@@ -121,7 +122,7 @@ static int find_long(const parse *p, const char *name, size_t len, const pl_opti
     const pl_option *found = NULL;
 
     for (const pl_option *option = p->table; option->name; ++option) {
-        if (strncmp(option->name, name, len) != 0)
+        if (strncmp(option->name, name, len) != 0 || option->kind == PL_OPTION_REST)
             continue;
         if (strlen(option->name) == len) {
             *ret_option = option;
@@ -190,10 +191,15 @@ static int parse_letters(const parse *p, const char *letters)
 
 /* ---- the whole ---- */
 
+static bool is_list(const pl_option *option)
+{
+    return option->kind == PL_OPTION_TEXTS || option->kind == PL_OPTION_REST;
+}
+
 /* Whether the command line gave this option a value. */
 static bool is_given(const parse *p, const pl_option *option)
 {
-    if (option->kind == PL_OPTION_TEXTS)
+    if (is_list(option))
         return ((const pl_texts *) value_at(p, option))->n > 0;
     return option->kind == PL_OPTION_TEXT && *(const char **) value_at(p, option);
 }
@@ -202,7 +208,7 @@ static bool is_given(const parse *p, const pl_option *option)
 static int set_presets(const parse *p, bool texts)
 {
     for (const pl_option *option = p->table; option->name; ++option) {
-        bool text = option->kind == PL_OPTION_TEXT || option->kind == PL_OPTION_TEXTS;
+        bool text = option->kind == PL_OPTION_TEXT || is_list(option);
         int error = 0;
 
         if (option->preset && text == texts && !is_given(p, option))
@@ -217,8 +223,23 @@ static int check_required(const parse *p)
 {
     for (const pl_option *option = p->table; option->name; ++option)
         if (option->required && !is_given(p, option))
-            return complain(p, "--%s %s is needed", option->name, option->value);
+            return option->kind == PL_OPTION_REST
+                       ? complain(p, "%s is needed", option->value)
+                       : complain(p, "--%s %s is needed", option->name, option->value);
     return 0;
+}
+
+/* What is left, if the table has a place for it. */
+static int take_rest(const parse *p)
+{
+    const pl_option *option = p->table;
+    int error = 0;
+
+    while (option->name && option->kind != PL_OPTION_REST)
+        ++option;
+    while (option->name && error >= 0 && p->argv[*p->at])
+        error = add_text(value_at(p, option), p->argv[(*p->at)++]);
+    return error;
 }
 
 static int parse_arguments(const parse *p)
@@ -229,10 +250,10 @@ static int parse_arguments(const parse *p)
         const char *argument = p->argv[*p->at];
 
         if (argument[0] != '-' || !argument[1])
-            return 0;
+            return take_rest(p);
         ++*p->at;
         if (strcmp(argument, "--") == 0)
-            return 0;
+            return take_rest(p);
         error = argument[1] == '-' ? parse_long(p, argument + 2) : parse_letters(p, argument + 1);
     }
     return error;
@@ -254,7 +275,7 @@ int pl_options_parse(const pl_option *table, char **argv, int *at, void *values,
 void pl_options_done(const pl_option *table, void *values)
 {
     for (const pl_option *option = table; option->name; ++option)
-        if (option->kind == PL_OPTION_TEXTS) {
+        if (is_list(option)) {
             pl_texts *texts = (void *) ((char *) values + option->offset);
 
             pli_free(texts->at);
@@ -281,6 +302,8 @@ static int help_names(const pl_option *option, char *text, size_t size)
 {
     char letter[8] = "    ";
 
+    if (option->kind == PL_OPTION_REST)
+        return snprintf(text, size, "  -- %s", option->value);
     if (option->letter)
         snprintf(letter, sizeof letter, "-%c, ", option->letter);
     return snprintf(text, size, "  %s--%s%s%s", letter, option->name, option->value ? " " : "",

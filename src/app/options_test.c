@@ -59,6 +59,57 @@ static void done(void)
         done();                                                                                    \
     } while (0)
 
+typedef struct rest_values {
+    bool quiet;
+    pl_texts command;
+} rest_values;
+
+static const pl_option rest_table[] = {
+    {"command", .kind = PL_OPTION_REST, .value = "COMMAND", .required = true,
+     PL_OPTION(rest_values, command), .help = "What is run"},
+    {"quiet", 'q', .kind = PL_OPTION_FLAG, PL_OPTION(rest_values, quiet), .help = "Say less"},
+    {.name = NULL},
+};
+
+static const char *rest_of(char **argv)
+{
+    static char said[512];
+    rest_values rest = {0};
+
+    at = 1;
+    said[0] = '\0';
+    if (pl_options_parse(rest_table, argv, &at, &rest, why, sizeof why) < 0)
+        snprintf(said, sizeof said, "refused: %s", why);
+    else
+        PL_CHECK(!argv[at]);
+    for (size_t i = 0; i < rest.command.n; ++i) {
+        size_t len = strlen(said);
+
+        snprintf(said + len, sizeof said - len, "%s%s",
+                 i            ? ","
+                 : rest.quiet ? "q:"
+                              : "",
+                 rest.command.at[i]);
+    }
+    pl_options_done(rest_table, &rest);
+    return said;
+}
+
+#define REST_OF(...) rest_of((char *[]){"program", __VA_ARGS__, NULL})
+
+PL_TEST(rest_of_a_command_line_is_taken_as_it_is)
+{
+    char help[512];
+
+    PL_STR_EQ(REST_OF("-q", "--", "ls", "-l", "--", "-q"), "q:ls,-l,--,-q");
+    PL_STR_EQ(REST_OF("ls", "-q"), "ls,-q");
+    PL_STR_EQ(REST_OF("-q"), "refused: COMMAND is needed");
+    PL_STR_EQ(REST_OF("--"), "refused: COMMAND is needed");
+    PL_STR_EQ(REST_OF("--command", "x"), "refused: there is no option --command");
+    pl_options_help(rest_table, help, sizeof help);
+    PL_CHECK(strstr(help, "  -- COMMAND "));
+}
+
 PL_TEST(what_is_not_given_has_its_default)
 {
     PL_EQ(PARSE("rest"), 0);

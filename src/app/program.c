@@ -16,6 +16,7 @@
 #include "app/application.h"
 #include "app/args.h"
 #include "app/completion.h"
+#include "app/control.h"
 #include "app/keep.h"
 #include "app/logfile.h"
 #include "app/pidfile.h"
@@ -53,7 +54,7 @@ typedef struct program {
     int tell_fd;   /* where whoever started it waits to hear how that went; -1: nobody does */
     bool detached; /* it is in the background, where standard error is nobody's */
     pli_identity identity; /* that it becomes */
-    char default_log[PATH_MAX], default_pid[PATH_MAX];
+    char default_log[PATH_MAX], default_pid[PATH_MAX], default_control[PATH_MAX];
     pl_log_options log;
     pli_logfile logfile;
     pli_syslog syslog;
@@ -63,6 +64,8 @@ typedef struct program {
     pl_reactor *reactor;
     pl_scope *scope; /* of the services */
     pl_service *root;
+    const char *control;  /* the path of the control socket; NULL: there is none */
+    bool control_refused; /* its default name is none for a socket */
 } program;
 
 /* A part of a program's life. */
@@ -425,13 +428,23 @@ static int state_open(void *arg, pl_store **ret_store, pl_failure **reterr_failu
     return pli_keep_open(self->application, &self->kept_in, ret_store, reterr_failure);
 }
 
+/* Somebody else, or a new start, may find the disk in order; this process would refuse whoever asks, for ever. */
+static void state_broken(void *arg)
+{
+    program *self = arg;
+
+    pl_log(self->reactor, PL_ERROR, "program", "the state can't be committed any more: ending");
+    self->status = EXIT_FAILED;
+    pl_reactor_stop(self->reactor);
+}
+
 /* All that used the store is gone. */
 static void state_keep_for_later(program *self)
 {
     pl_failure *failure = NULL;
     char why[1024];
 
-    if (self->orderly && !self->given && !self->args->options->no_save &&
+    if (self->orderly && !self->given && self->status == EXIT_OK && !self->args->options->no_save &&
         (self->kept_in || self->args->options->file) &&
         pli_keep_shutdown(self->application, self->kept_in, &failure) < 0)
         self->status = complain_of(self, pl_failure_format(failure, why, sizeof why));
@@ -444,7 +457,7 @@ static int services_make(program *self, pl_failure **reterr_failure)
 {
     int error = pli_application_make(self->application, self->scope, &self->root, reterr_failure);
 
-    return error < 0 ? error : pli_state_home_new(self->root, state_open, self);
+    return error < 0 ? error : pli_state_home_new(self->root, state_open, state_broken, self);
 }
 
 static int services_bind(program *self, pl_failure **reterr_failure)
@@ -501,6 +514,104 @@ static int reactor_run(program *self, pl_failure **reterr_failure)
     return error < 0 ? error : 0;
 }
 
+/* ---- the control socket ---- */
+
+static int reload(program *self);
+
+static void control_stop(void *arg)
+{
+    program *self = arg;
+
+    pl_log(self->reactor, PL_INFO, "control", "stopping");
+    pl_ignore(pl_reactor_stop(self->reactor));
+}
+
+static int control_reload(void *arg)
+{
+    return reload(arg);
+}
+
+/* Beside the pidfile: /run/fib.pid has /run/fib.control. */
+static const char *control_beside(const char *pidfile, char room[PATH_MAX])
+{
+    size_t len = strlen(pidfile);
+    bool ends = len > 4 && strcmp(pidfile + len - 4, ".pid") == 0;
+
+    snprintf(room, PATH_MAX, "%.*s.control", (int) (ends ? len - 4 : len), pidfile);
+    return room;
+}
+
+static const char *control_path(program *self)
+{
+    const pli_run_options *options = self->args->options;
+    const char *path = options->control;
+
+    if (options->no_control || (!path && !self->pidfile.path))
+        return NULL;
+    if (path)
+        return path;
+    path = control_beside(self->pidfile.path, self->default_control);
+    self->control_refused = path[0] == '@' || strlen(path) > PL_UNIX_PATH_MAX;
+    return self->control_refused ? NULL : path;
+}
+
+/* Whoever asked may be gone when it is over. */
+static void upgrade_told(void *arg, const pl_failure *failure, uint32_t pid)
+{
+    pl_deferred *deferred = arg;
+
+    (void) pid;
+    if (failure)
+        pl_ignore(pl_deferred_errback(deferred, pl_failure_ref(failure)));
+    else
+        pl_ignore(pl_deferred_callback(deferred, NULL));
+    pl_deferred_unref(deferred);
+}
+
+static pl_deferred *control_upgrade(void *arg, pl_scope *scope)
+{
+    program *self = arg;
+    pl_deferred *deferred = pl_deferred_new(scope);
+
+    if (deferred)
+        pli_upgrade_ask(self->upgrade, upgrade_told, pl_deferred_ref(deferred));
+    return deferred;
+}
+
+static int control_open(program *self, pl_failure **reterr_failure)
+{
+    const pli_run_options *options = self->args->options;
+    bool gives = !options->euid && (self->identity.has_uid || self->identity.has_gid);
+
+    self->control = control_path(self);
+    if (!self->control)
+        return 0;
+    return pli_control_open(
+        pl_reactor_scope(self->reactor),
+        &(pli_control_options){
+            .path = self->control,
+            .mode = octal(options->control_mode ? options->control_mode : "600"),
+            .owner = gives ? &self->identity : NULL,
+            .name = pl_application_name(self->application),
+            .root = self->root,
+            .hooks = {.arg = self,
+                      .stop = control_stop,
+                      .reload = control_reload,
+                      .upgrade = control_upgrade},
+        },
+        reterr_failure);
+}
+
+static void control_log(const program *self)
+{
+    if (self->control)
+        pl_log(self->reactor, PL_INFO, "control", "answering plaitctl",
+               PL_LOG_STR("file", self->control));
+    else if (self->control_refused)
+        pl_log(self->reactor, PL_WARNING, "control", "no control socket: this is no name for one",
+               PL_LOG_STR("file", self->default_control));
+}
+
 /* ---- privileges ---- */
 
 static int privileges_drop(program *self, pl_failure **reterr_failure)
@@ -554,6 +665,7 @@ static int sandbox_close(program *self, pl_failure **reterr_failure)
         .root = self->root,
         .logfile = logfile && strcmp(logfile, "-") != 0 ? logfile : NULL,
         .pidfile = self->pidfile.path,
+        .control = self->control,
         .statefile = options->file,
         .saves = options->file && !options->no_save,
     };
@@ -722,14 +834,14 @@ static void upgrade_asked(int signal, void *arg)
 
 /* ---- the world is told ---- */
 
-static void reload(int signal, void *arg)
+/* Returns: 0, or why the log's file is still the old one. */
+static int reload(program *self)
 {
-    program *self = arg;
     int error = self->args->options->syslog ? 0 : pli_logfile_reopen(&self->logfile);
 
-    if (pli_upgrade_given(self->upgrade)) {
-        pli_upgrade_pass(self->upgrade, signal);
-        return;
+    if (pli_upgrade_given(self->upgrade)) { /* it was meant for the successor, which has the same file */
+        pli_upgrade_pass(self->upgrade, SIGHUP);
+        return error;
     }
     pli_supervisor_reloading(&self->supervisor);
     if (error < 0)
@@ -738,6 +850,13 @@ static void reload(int signal, void *arg)
     else
         pl_log(self->reactor, PL_INFO, "log", "reopened");
     pli_supervisor_reloaded(&self->supervisor);
+    return error;
+}
+
+static void hung_up(int signal, void *arg)
+{
+    (void) signal;
+    pl_ignore(reload(arg));
 }
 
 /* A terminal that hangs up takes with it what runs in it. */
@@ -745,7 +864,7 @@ static int hangup_watch(program *self)
 {
     if (self->args->options->nodaemon && pli_is_terminal(0))
         return 0;
-    return pl_on_signal(self->scope, SIGHUP, reload, self);
+    return pl_on_signal(self->scope, SIGHUP, hung_up, self);
 }
 
 /* What is told is true: all runs. Whoever started it goes on, and standard error is theirs alone. */
@@ -758,6 +877,7 @@ static int announce(program *self, pl_failure **reterr_failure)
         error = pl_on_signal(self->scope, SIGUSR2, upgrade_asked, self);
     privileges_log(self);
     sandbox_log(self);
+    control_log(self);
     if (!self->args->options->originalname)
         pli_process_set_name(pl_application_name(self->application));
     if (self->supervisor.error < 0)
@@ -791,6 +911,7 @@ static const phase phases[] = {
     {takeover_begin, NULL},
     {services_make, NULL},
     {services_bind, NULL},
+    {control_open, NULL},
     {privileges_drop, NULL},      /* all has been opened that needs them */
     {starter_begin, starter_end}, /* which stays outside of the sandbox, and has no privileges */
     {sandbox_close, NULL},

@@ -17,11 +17,11 @@
 #include "os/fence.h"
 #include "os/file.h"
 
-/* In builds for ./dev coverage: where a process leaves what it has run. */
-#ifdef PLI_COVERAGE
-static const char *const coverage_folder = PLI_COVERAGE;
+/* In builds for ./dev coverage and for sanitizers: where a process leaves what it has run, or what was found; and where the leak checker looks for threads. */
+#ifdef PLI_FINDINGS
+static const char *const findings_folder = PLI_FINDINGS, *const threads_folder = "/proc";
 #else
-static const char *const coverage_folder = NULL;
+static const char *const findings_folder = NULL, *const threads_folder = NULL;
 #endif
 
 /* ---- files ---- */
@@ -105,12 +105,16 @@ static void leave_own_open(gates *self)
 {
     const pli_sandbox *sandbox = self->sandbox;
 
-    if (coverage_folder)
-        leave_open(self, coverage_folder, PLI_FENCE_READ | PLI_FENCE_WRITE);
+    if (findings_folder) {
+        leave_open(self, findings_folder, PLI_FENCE_READ | PLI_FENCE_WRITE);
+        leave_open(self, threads_folder, PLI_FENCE_READ);
+    }
     if (sandbox->logfile)
         leave_folder_open(self, sandbox->logfile, PLI_FENCE_WRITE);
     if (sandbox->pidfile)
         leave_folder_open(self, sandbox->pidfile, PLI_FENCE_REMOVE);
+    if (sandbox->control)
+        leave_folder_open(self, sandbox->control, PLI_FENCE_REMOVE);
     if (self->states && sandbox->statefile)
         leave_folder_open(self, sandbox->statefile, PLI_FENCE_READ | PLI_FENCE_WRITE);
     if (self->states || sandbox->saves)

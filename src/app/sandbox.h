@@ -13,7 +13,7 @@ typedef struct pli_sandbox {
     pl_reactor *reactor;
     const pl_service *root;
     /* What the program itself needs; each may be NULL. */
-    const char *logfile, *pidfile, *statefile;
+    const char *logfile, *pidfile, *control, *statefile;
     bool saves; /* a .tap file is written into the current folder at the end */
     /* What became of it */
     int landlock; /* the version that is in force; 0: none */

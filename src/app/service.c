@@ -379,26 +379,41 @@ static int service_enter(pl_service *service, pli_service_stage stage, pl_failur
     return error;
 }
 
-int pl_service_privileged_start(pl_service *service, pl_failure **reterr_failure)
-{
-    if (service->inside->stage != PLI_SERVICE_STOPPED) {
-        *reterr_failure = pl_failure_of(PL_E_STATE);
-        return PL_E_STATE;
-    }
-    return service_enter(service, PLI_SERVICE_BOUND, reterr_failure);
-}
-
-int pl_service_start(pl_service *service, pl_failure **reterr_failure)
+/* From where it stands up to `stage`. */
+static int service_begin(pl_service *service, pli_service_stage stage, pl_failure **reterr_failure)
 {
     int error = 0;
 
-    if (service->inside->stage > PLI_SERVICE_BOUND) {
+    if (service->inside->stage >= stage) {
         *reterr_failure = pl_failure_of(PL_E_STATE);
         return PL_E_STATE;
     }
     if (service->inside->stage == PLI_SERVICE_STOPPED)
-        error = pl_service_privileged_start(service, reterr_failure);
-    return error < 0 ? error : service_enter(service, PLI_SERVICE_RUNNING, reterr_failure);
+        error = service_enter(service, PLI_SERVICE_BOUND, reterr_failure);
+    return error < 0 || stage == PLI_SERVICE_BOUND ? error
+                                                   : service_enter(service, stage, reterr_failure);
+}
+
+/* For who does not want to know why. */
+static int service_begin_untold(pl_service *service, pli_service_stage stage)
+{
+    pl_failure *failure = NULL;
+    int error = service_begin(service, stage, &failure);
+
+    pl_failure_unref(failure);
+    return error;
+}
+
+int pl_service_privileged_start(pl_service *service, pl_failure **reterr_failure)
+{
+    return reterr_failure ? service_begin(service, PLI_SERVICE_BOUND, reterr_failure)
+                          : service_begin_untold(service, PLI_SERVICE_BOUND);
+}
+
+int pl_service_start(pl_service *service, pl_failure **reterr_failure)
+{
+    return reterr_failure ? service_begin(service, PLI_SERVICE_RUNNING, reterr_failure)
+                          : service_begin_untold(service, PLI_SERVICE_RUNNING);
 }
 
 /* ---- stopping ---- */

@@ -2,6 +2,9 @@
 
 #include <errno.h>
 
+#include <plait/sim.h>
+
+#include "app/sqlite_memory.h"
 #include "app/sqlite_vfs.h"
 
 /* Which file system layer all databases are opened with, but those of tests that say otherwise: ours, which the simulator reaches. */
@@ -57,8 +60,11 @@ int pli_sql_open(const char *path, bool make, const char *vfs, sqlite3 **ret_db)
 {
     sqlite3 *db = NULL;
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | (make ? SQLITE_OPEN_CREATE : 0);
-    int error = pli_sqlite_vfs_register();
+    int error;
 
+    if (pl_sim_here())
+        pli_sqlite_memory_use();
+    error = pli_sqlite_vfs_register();
     if (error < 0)
         return error;
     sqlite3_randomness(0,

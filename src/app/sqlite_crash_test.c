@@ -6,6 +6,7 @@
 
 #include "app/sqlite_vfs.h"
 #include "tests/check.h"
+#include "tests/sqlite_memory.h"
 
 #define TRANSACTIONS 3
 

@@ -3,10 +3,12 @@
 #include <errno.h>
 #include <sqlite3.h>
 
+#include "base/memory.h"
 #include "os/fault.h"
 #include "os/file.h"
 #include "os/sim/file.h"
 #include "tests/both.h"
+#include "tests/sqlite_memory.h"
 
 static sqlite3 *open_by(const char *path, const char *vfs)
 {
@@ -270,8 +272,10 @@ PL_TEST_BOTH(each_call_that_fails_fails_the_statement_and_harms_nothing)
     static const pli_call calls[] = {PLI_CALL_FILE_OPEN,  PLI_CALL_FILE_INFO, PLI_CALL_FILE_READ,
                                      PLI_CALL_FILE_WRITE, PLI_CALL_FILE_SYNC, PLI_CALL_FILE_CHANGE};
     unsigned rows = 0, failed = 0;
-    sqlite3 *db = open_db("db");
+    sqlite3 *db;
 
+    PL_SKIP_TORTURED();
+    db = open_db("db");
     execute(db, "CREATE TABLE t(x)");
     close_db(db);
     for (size_t i = 0; i < sizeof calls / sizeof *calls; ++i) {
@@ -360,6 +364,71 @@ PL_TEST(full_disk_fails_the_statement_and_keeps_what_was_there)
 PL_TEST(time_and_waiting_are_those_of_the_world)
 {
     run_in_a_world(tell_time, 0);
+}
+
+/* ---- its memory ---- */
+
+static int keep_open(void *arg)
+{
+    sqlite3 **ret_db = arg;
+
+    *ret_db = open_db("db");
+    execute(*ret_db, "CREATE TABLE t(x)");
+    pl_sim_sleep(10);
+    return 0;
+}
+
+static pl_sim_process *spawn_keeping_open(pl_sim *sim, sqlite3 **ret_db)
+{
+    pl_sim_process *process =
+        pl_sim_spawn(pl_sim_host_new(sim, "host", NULL), "process", keep_open, ret_db);
+
+    PL_EQ(pl_sim_run(sim, 5), 0);
+    PL_CHECK(pl_sim_memory(process) > 10000);
+    return process;
+}
+
+/* What is left at the end of a program is counted; what a killed one had is freed, as the leak sanitizer sees. */
+PL_TEST(memory_of_sqlite_is_its_process_s)
+{
+    sqlite3 *left, *killed;
+    pl_sim_process *process;
+    pl_sim *sim;
+
+    PL_EQ(pl_sim_new(&(pl_sim_options){.seed = 1}, &sim), 0);
+    process = spawn_keeping_open(sim, &left);
+    PL_EQ(pl_sim_run(sim, 10), 0);
+    PL_CHECK(pl_sim_ended(process, NULL));
+    PL_CHECK(pl_sim_memory(process) > 10000);
+    pl_sim_signal(spawn_keeping_open(sim, &killed), SIGKILL);
+    PL_EQ(pl_sim_run(sim, 1), 0);
+    left = killed = NULL;
+    pl_sim_free(sim);
+}
+
+PL_TEST(statement_without_memory_fails_and_the_next_one_works)
+{
+    unsigned failed = 0;
+    sqlite3 *db;
+
+    PL_SKIP_TORTURED();
+    db = open_db(":memory:");
+    execute(db, "CREATE TABLE t(x)");
+    for (uint64_t n = 1; n < 1000; ++n) {
+        uint64_t before = pli_alloc_count();
+        int code;
+
+        pli_alloc_fail_at(n, true);
+        code = try(db, "INSERT INTO t VALUES(randomblob(10000))");
+        pli_alloc_fail_at(0, false);
+        PL_CHECK(code == SQLITE_OK || code == SQLITE_NOMEM);
+        failed += code == SQLITE_NOMEM;
+        if (pli_alloc_count() - before < n)
+            break; /* it had as many as it wanted */
+    }
+    PL_CHECK(failed > 5);
+    execute(db, "INSERT INTO t VALUES(1)");
+    close_db(db);
 }
 
 PL_TEST_MAIN

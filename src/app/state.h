@@ -31,10 +31,14 @@ typedef struct pli_store_share {
 /* Gives the application's place for state, when the first one is opened. */
 typedef int pli_store_open_fn(void *arg, pl_store **ret_store, pl_failure **reterr_failure);
 
+/* Nothing will be committed any more: the store has failed in a way after which nobody knows what it has. Called once, from the loop. */
+typedef void pli_store_broken_fn(void *arg);
+
 struct pli_state_home {
     pl_scope *scope; /* the tree's */
     pli_store_open_fn *open;
-    void *open_arg;
+    pli_store_broken_fn *when_broken; /* may be NULL */
+    void *arg;                        /* of both */
     pli_store_share *share; /* NULL until it is opened */
     pli_batch *gathering;   /* NULL: nothing to be written */
     pli_batch *writing;     /* NULL: none is */
@@ -43,8 +47,9 @@ struct pli_state_home {
     int broken;             /* the code with which every commit fails from now on */
 };
 
-/* A home for the states of the tree, in whose store open(arg) is asked for when it is needed. Returns: 0, PL_E_STATE, -ENOMEM, PL_E_ENDED. */
-PL_MUST int pli_state_home_new(pl_service *root, pli_store_open_fn *open, void *arg);
+/* A home for the states of the tree, in whose store open(arg) is asked for when it is needed. `when_broken` may be NULL. Returns: 0, PL_E_STATE, -ENOMEM, PL_E_ENDED. */
+PL_MUST int pli_state_home_new(pl_service *root, pli_store_open_fn *open,
+                               pli_store_broken_fn *when_broken, void *arg);
 /* The store of a tree, or NULL when no state was opened. */
 pl_store *pli_state_home_store(const pl_service *root);
 /* Opens its store, if it is not open. */

@@ -9,7 +9,9 @@
 
 #include "app/record.h"
 #include "base/memory.h"
+#include "app/state.h"
 #include "tests/check.h"
+#include "tests/sqlite_memory.h"
 
 /* ---- the store ---- */
 
@@ -186,7 +188,8 @@ static void silent(void *arg, pl_log_level level, pl_slice line)
 }
 
 /* What runs now finds what has been kept. */
-static void begin(void)
+/* With the store from the beginning; or, as a program has it, asked for when it is needed. */
+static void begin_with(pli_store_open_fn *open, pli_store_broken_fn *when_broken, void *arg)
 {
     static const pl_log_options log = {.sink = silent};
     pl_failure *failure = NULL;
@@ -197,10 +200,17 @@ static void begin(void)
     PL_OK_(pl_reactor_new(&(pl_reactor_options){.log = &log}, &reactor));
     PL_OK_(pl_scope_new(pl_reactor_scope(reactor), "home", &home));
     PL_OK_(pl_service_new_root(home, NULL, "root", &root));
-    PL_OK_(pl_service_keep_state_in(root, &disk.base));
+    PL_OK_(open ? pli_state_home_new(root, open, when_broken, arg)
+                : pl_service_keep_state_in(root, &disk.base));
     PL_OK_(pl_service_new(root, NULL, "web", &service));
     PL_OK_(pl_service_start(root, &failure));
     now = pl_scope_alloc(home, sizeof *now);
+    PL_CHECK(now != NULL);
+}
+
+static void begin(void)
+{
+    begin_with(NULL, NULL, NULL);
 }
 
 static void end(void)
@@ -269,10 +279,18 @@ static pl_deferred *commit(pl_state *state, char *name)
     return deferred;
 }
 
+/* `text` is a name, and how it ended. If it ends in another way, the test does not wait for ever. */
 static void turn_until(const char *text)
 {
-    while (!strstr(story, text))
+    size_t len = strcspn(text, ": ");
+
+    while (!strstr(story, text)) {
+        const char *at = strstr(story, (char[]){*text, ':', 0});
+
+        if (at || (text[len] == ':' && strstr(story, (char[]){*text, ' ', 0})))
+            check_fail(__FILE__, __LINE__, "it was \"%s\", expected \"%s\"", story, text);
         PL_OK_(pl_reactor_turn(reactor, 10));
+    }
 }
 
 /* ---- saving and loading ---- */
@@ -595,6 +613,40 @@ PL_TEST(after_a_failed_sync_nothing_is_written_any_more)
     end();
 }
 
+static void is_broken(void *arg)
+{
+    ++*(unsigned *) arg;
+}
+
+static int open_disk(void *arg, pl_store **ret_store, pl_failure **reterr_failure)
+{
+    (void) arg;
+    (void) reterr_failure;
+    *ret_store = &disk.base;
+    return 0;
+}
+
+PL_TEST(whoever_has_the_state_is_told_once_that_its_store_is_broken)
+{
+    unsigned n_broken = 0;
+    pl_state *state;
+
+    begin_with(open_disk, is_broken, &n_broken);
+    state = open_as(&count_table);
+    disk.failures[0] = -ENOSPC;
+    disk.failures[1] = -EIO;
+    commit(state, "a");
+    turn_until("a:ENOSPC ");
+    PL_EQ(n_broken, 0); /* that may pass */
+    commit(state, "b");
+    turn_until("b:EIO ");
+    PL_EQ(n_broken, 1);
+    commit(state, "c");
+    turn_until("c:EIO ");
+    PL_EQ(n_broken, 1);
+    end();
+}
+
 static int save_fails(void *at, pl_state_record *record, const char *name)
 {
     (void) at;
@@ -654,8 +706,9 @@ PL_TEST(a_cancelled_commit_is_written_all_the_same)
     now->visits = 9;
     pl_deferred_cancel(commit(state, "a"));
     turn_until("a:PL_E_CANCELLED");
-    while (!disk.n_kept)
+    while (!disk.n_kept && disk.writes)
         PL_OK_(pl_reactor_turn(reactor, 10));
+    PL_EQ(disk.n_kept, 1);
     end();
     forget();
 }

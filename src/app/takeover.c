@@ -260,11 +260,11 @@ static void ear_readable(unsigned events, void *arg)
         return;
     if (error == 0) {
         if (message.word == PLI_SIGNAL && message.a && message.a < 65)
-            pli_process_signal((int) message.a);
+            pli_process_tell_itself((int) message.a);
         return;
     }
     if (self->leash) /* who started this program, and looks after it, has ended it */
-        pli_process_signal(SIGTERM);
+        pli_process_tell_itself(SIGTERM);
     ear_close(self);
 }
 

@@ -41,8 +41,9 @@ PL_TEST(failure_shows_the_last_cause_and_what_was_done_before)
 PL_TEST(failure_with_a_million_causes_is_freed_without_stack)
 {
     pl_failure *f = NULL;
+    uint64_t n = check_times(1000000, 1000);
 
-    for (int i = 0; i < 1000000; ++i) {
+    for (uint64_t i = 0; i < n; ++i) {
         pl_failure *next = pl_failure_new(-EIO, "nesting", f, NULL);
 
         pl_failure_unref(f);

@@ -266,6 +266,11 @@ pl_timer pli_wheel_after(const pli_wheel *wheel, pl_timer after, pli_wheel_fn **
     return (pl_timer){0, 0};
 }
 
+const uint32_t *pli_wheel_owner(const pli_wheel *wheel, pl_timer timer)
+{
+    return call_at(wheel, timer.slot)->owner;
+}
+
 static void timer_remove(pli_wheel *wheel, pli_wheel_node *node, uint32_t number)
 {
     slot_remove(wheel, node);

@@ -89,6 +89,8 @@ bool pli_wheel_pending(const pli_wheel *wheel, pl_timer timer);
 int64_t pli_wheel_due(const pli_wheel *wheel, pl_timer timer);
 /* The pending timer with the lowest number above that of `after` ({0}: the first), and what it calls; slot 0: there is none. For whoever looks at all of them. */
 pl_timer pli_wheel_after(const pli_wheel *wheel, pl_timer after, pli_wheel_fn **ret_fn);
+/* Its owner's list. */
+const uint32_t *pli_wheel_owner(const pli_wheel *wheel, pl_timer timer);
 /* Returns: whether it was pending. */
 bool pli_wheel_remove(pli_wheel *wheel, pl_timer timer);
 /* Moves a pending timer. */

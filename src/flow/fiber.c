@@ -145,6 +145,7 @@ static void fiber_unref(pli_fiber *f)
 /* On the stack of whoever resumed it last. */
 static void fiber_finish(pli_fiber *f)
 {
+    ++f->scope.reactor->counters.fibers_gone;
     pli_context_done(&f->context);
     stack_put(pool_of(f->scope.reactor), &f->stack);
     pli_scope_done(&f->scope);
@@ -163,6 +164,7 @@ static inline __attribute__((always_inline)) void fiber_enter(pli_fiber *f)
     f->woken = false;
     f->resumer = pli_thread_fiber;
     pli_thread_fiber = f;
+    pli_runs_sampled(f->scope.reactor, PLI_RUNS_FIBER, (const void *) (uintptr_t) f->fn, NULL);
     pli_context_switch(&f->back, &f->context);
     pli_thread_fiber = f->resumer;
     if (f->state == OVER)
@@ -321,6 +323,7 @@ static int fiber_start(pli_fiber *f, pl_scope *owner, pli_fiber_ended *ended, vo
     f->ended = ended;
     f->ended_arg = ended_arg;
     f->owner = owner;
+    ++owner->reactor->counters.fibers_started;
     pli_fiber_wake(f, 0);
     return 0;
 }
@@ -508,7 +511,16 @@ bool pli_fiber_knows(const pli_owned *thing, pli_thing *ret_thing)
 
     if (thing->end != fiber_owner_ended)
         return false;
-    *ret_thing =
-        (pli_thing){.kind = "fiber", .code = (const void *) (uintptr_t) f->fn, .inner = &f->scope};
+    *ret_thing = (pli_thing){
+        .kind = PL_THING_FIBER,
+        .kind_name = "fiber",
+        .name = "fiber",
+        .state = f->state == RUNNING ? "runs"
+                 : f->woken          ? "is to go on"
+                                     : "waits",
+        .waits = f->awaiting ? pli_deferred_where(f->awaiting) : NULL,
+        .code = (const void *) (uintptr_t) f->fn,
+        .inner = &f->scope,
+    };
     return true;
 }

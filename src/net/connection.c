@@ -12,6 +12,8 @@
 #include "net/address.h"
 #include "os/socket.h"
 
+#define TENTH_NS 100000000
+
 static const pl_marks default_marks;
 
 static const pl_transport_ops connection_ops;
@@ -101,10 +103,42 @@ static pl_failure *failure_with_peer(const pli_connection *c, int code)
                           pl_address_format(&peer, text, sizeof text));
 }
 
+static pl_closed closed_of(int code)
+{
+    switch (code) {
+    case PL_E_CLEAN:
+        return PL_CLOSED_CLEAN;
+    case PL_E_LOST:
+        return PL_CLOSED_LOST;
+    case PL_E_ABORTED:
+        return PL_CLOSED_ABORTED;
+    case PL_E_TIMED_OUT:
+        return PL_CLOSED_TIMED_OUT;
+    case PL_E_ENDED:
+        return PL_CLOSED_ENDED;
+    default:
+        return PL_CLOSED_FAILED;
+    }
+}
+
+/* It may be lost within a callback that ends its scope, which goes on after that. */
+static void tell_lost(pli_connection *c, const pl_failure *reason)
+{
+    pl_reactor *reactor = pli_connection_reactor(c);
+    pl_protocol *protocol = c->transport.protocol;
+    const void *about = reactor->running_now.about;
+    const pli_io *io = reactor->running_now.io;
+    pli_runs_kind slot = reactor->running_now.slot;
+
+    pli_connection_run(c, PLI_RUNS_LOST);
+    protocol->ops->connection_lost(protocol, reason);
+    pli_runs(reactor, slot, about, io);
+}
+
 /* The only place where connection_lost is called. */
 void pli_connection_lose(pli_connection *c, pl_failure *take_reason)
 {
-    pl_protocol *protocol = c->transport.protocol;
+    const pl_protocol *protocol = c->transport.protocol;
     pli_backend *backend = pli_connection_reactor(c)->backend;
     int code = pl_failure_code(take_reason);
     /* Closed and all handed over: what the kernel still holds is for the peer, also when the owner ends before the peer does. */
@@ -116,9 +150,10 @@ void pli_connection_lose(pli_connection *c, pl_failure *take_reason)
         return;
     }
     c->flags |= LOST;
+    ++pli_connection_reactor(c)->counters.closed[closed_of(code)];
     pli_connection_stop_producer(c);
     if (c->flags & MADE && protocol->ops->connection_lost)
-        protocol->ops->connection_lost(protocol, take_reason);
+        tell_lost(c, take_reason);
     pl_failure_unref(take_reason);
     pli_scope_done(&c->scope);
     if (!orderly)
@@ -215,6 +250,9 @@ static void deliver(pli_connection *c, pl_buf *buf, pl_slice in)
 
     if (c->flags & (CLOSING | DOOMED) || !protocol->ops->data_received)
         return;
+    c->bytes_in += in.len;
+    reactor->counters.bytes_in += in.len;
+    pli_connection_run(c, PLI_RUNS_RECEIVED);
     reactor->receiving = buf;
     protocol->ops->data_received(protocol, in);
     reactor->receiving = NULL;
@@ -270,7 +308,10 @@ static void connection_receive_ended(pli_io *io, int error)
     pli_connection_attend(c);
 }
 
+static void connection_io_peer(const pli_io *io, pl_address *ret_peer);
+
 static const pli_io_ops connection_io_ops = {
+    .peer = connection_io_peer,
     .received = connection_received,
     .receive_ended = connection_receive_ended,
     .gather = pli_connection_gather,
@@ -292,8 +333,10 @@ static void send_fin(pli_connection *c)
     /* When the peer has said its FIN too, closing the descriptor says ours. */
     if (!(c->flags & ENDED))
         pl_ignore(pli_socket_shutdown(c->io.fd, SHUT_WR));
-    if (!(c->flags & CLOSING) && protocol->ops->write_connection_lost)
-        protocol->ops->write_connection_lost(protocol);
+    if (c->flags & CLOSING || !protocol->ops->write_connection_lost)
+        return;
+    pli_connection_run(c, PLI_RUNS_WRITE_LOST);
+    protocol->ops->write_connection_lost(protocol);
 }
 
 static void deliver_first_held(pli_connection *c)
@@ -330,10 +373,12 @@ static void tell_ended(pli_connection *c)
     if (!(c->flags & ENDED) || c->flags & (ENDED_TOLD | CLOSING) || has_held(c) || is_paused(c))
         return;
     c->flags |= ENDED_TOLD;
-    if (protocol->ops->read_connection_lost)
-        protocol->ops->read_connection_lost(protocol);
-    else
+    if (!protocol->ops->read_connection_lost) {
         pl_close(&c->transport);
+        return;
+    }
+    pli_connection_run(c, PLI_RUNS_READ_LOST);
+    protocol->ops->read_connection_lost(protocol);
 }
 
 static bool is_over(const pli_connection *c)
@@ -488,6 +533,11 @@ static void connection_peer(const pl_transport *transport, pl_address *ret_addre
     memcpy(ret_address->at.ip, c->peer.ip, sizeof c->peer.ip);
 }
 
+static void connection_io_peer(const pli_io *io, pl_address *ret_peer)
+{
+    connection_peer(&pl_container_of(io, const pli_connection, io)->transport, ret_peer);
+}
+
 static int connection_host(const pl_transport *transport, pl_address *ret_address)
 {
     const pli_connection *c = pli_connection_of(transport);
@@ -535,6 +585,16 @@ static pl_transport_id connection_id(const pl_transport *transport)
     return (pl_transport_id){c->io.slot, c->io.gen};
 }
 
+static void connection_traffic(const pl_transport *transport, pl_traffic *ret_traffic)
+{
+    const pli_connection *c = pli_connection_of(transport);
+    const pl_reactor *reactor = pli_connection_reactor(c);
+    int64_t tenths = (reactor->now - reactor->born) / TENTH_NS - c->io.own;
+
+    *ret_traffic = (pl_traffic){
+        .bytes_in = c->bytes_in, .bytes_out = c->bytes_out, .age_s = (double) tenths / 10};
+}
+
 static const pl_transport_ops connection_ops = {
     .size = sizeof connection_ops,
     .name = "stream",
@@ -557,6 +617,7 @@ static const pl_transport_ops connection_ops = {
     .unregister_producer = pli_connection_unregister_producer,
     .scope = connection_scope,
     .id = connection_id,
+    .traffic = connection_traffic,
 };
 
 pl_transport *pl_transport_find(pl_reactor *reactor, pl_transport_id id)
@@ -688,6 +749,7 @@ static int connection_begin(pli_connection *c, pl_scope *owner)
     c->flags |= MADE;
     if (c->origin->fiber)
         pli_fiber_protocol_set(protocol, owner, c->origin->fiber, c->origin->fiber_arg);
+    pli_connection_run(c, PLI_RUNS_MADE);
     if (protocol->ops->connection_made)
         error = protocol->ops->connection_made(protocol);
     if (error < 0)
@@ -713,6 +775,7 @@ int pli_connection_make(pl_scope *owner, int take_fd, const pl_address *peer,
         c->transport = (pl_transport){&connection_ops, protocol};
         c->io = (pli_io){.ops = &connection_io_ops, .fd = take_fd};
         c->origin = origin;
+        c->io.own = (uint32_t) ((owner->reactor->now - owner->reactor->born) / TENTH_NS);
         error = connection_join(c, owner, peer);
     }
     if (error < 0) {
@@ -734,6 +797,7 @@ int pli_connection_new(pl_scope *owner, int take_fd, const pl_address *peer,
 
     if (error < 0)
         return error;
+    ++owner->reactor->counters.opened;
     if (ret_protocol)
         *ret_protocol = c->transport.protocol;
     return connection_begin(c, owner);
@@ -744,15 +808,29 @@ pli_connection *pli_connection_at(pli_io *io)
     return io->ops == &connection_io_ops ? pli_connection_of_io(io) : NULL;
 }
 
+static const char *state_of(const pli_connection *c)
+{
+    if (c->flags & (LOST | FAILED | CLOSING))
+        return "closing";
+    if (c->flags & (HALF_CLOSING | ENDED))
+        return "half-closed";
+    return is_paused(c) ? "paused" : "open";
+}
+
 bool pli_connection_knows(const pli_owned *thing, pli_thing *ret_thing)
 {
-    const pl_scope *scope = pl_container_of(thing, pl_scope, owned);
+    pl_scope *scope = pl_container_of((pli_owned *) (uintptr_t) thing, pl_scope, owned);
+    pli_connection *c;
 
     if (thing->end != connection_scope_end)
         return false;
+    c = pl_container_of(scope, pli_connection, scope);
     *ret_thing = (pli_thing){
-        .kind = "connection",
-        .name = pl_container_of(scope, pli_connection, scope)->transport.protocol->ops->name,
+        .kind = PL_THING_CONNECTION,
+        .kind_name = "connection",
+        .name = c->transport.protocol->ops->name,
+        .state = state_of(c),
+        .transport = &c->transport,
         .inner = scope,
     };
     return true;

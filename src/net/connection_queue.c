@@ -61,6 +61,8 @@ void pli_connection_sent(pli_io *io, ssize_t n)
         pli_connection_broke(c, (int) n);
         return;
     }
+    c->bytes_out += (uint64_t) n;
+    pli_connection_reactor(c)->counters.bytes_out += (uint64_t) n;
     pli_outbox_consume(&pli_connection_reactor(c)->outbox, &c->out, (size_t) n);
     if (waits_for_sending(c))
         pli_connection_attend(c);
@@ -98,8 +100,10 @@ static void tell_push_producer(pli_connection *c)
     c->flags &= ~(unsigned) PAUSE_UNTOLD;
     if (low) {
         c->flags &= ~(unsigned) PRODUCER_PAUSED;
+        pli_connection_run(c, PLI_RUNS_PRODUCER);
         c->producer->ops->resume_producing(c->producer);
     } else if (untold && c->producer->ops->pause_producing) {
+        pli_connection_run(c, PLI_RUNS_PRODUCER);
         c->producer->ops->pause_producing(c->producer);
     }
 }
@@ -113,6 +117,7 @@ void pli_connection_tell_producer(pli_connection *c)
         tell_push_producer(c);
     else if (c->flags & ASK && c->out.bytes <= low_mark(c)) {
         c->flags &= ~(unsigned) ASK; /* set again by what it writes */
+        pli_connection_run(c, PLI_RUNS_PRODUCER);
         c->producer->ops->resume_producing(c->producer);
     }
 }
@@ -130,8 +135,10 @@ void pli_connection_tell_drained(pli_connection *c)
     if (!(c->flags & FULL_TOLD))
         return;
     c->flags &= ~(unsigned) FULL_TOLD;
-    if (!(c->flags & CLOSING) && protocol->ops->drained)
-        protocol->ops->drained(protocol);
+    if (c->flags & CLOSING || !protocol->ops->drained)
+        return;
+    pli_connection_run(c, PLI_RUNS_DRAINED);
+    protocol->ops->drained(protocol);
 }
 
 /* ---- what the program calls ---- */

@@ -56,7 +56,7 @@ typedef struct small_address {
 
 struct pli_connection {
     pl_transport transport;
-    pli_io io;
+    pli_io io; /* its `own` is when it was made: tenths of seconds in the reactor's life */
     pl_scope scope;
     pli_task
         task; /* in `ready` to see what is to be done, in `flushes` to be sent, in `graves` to be freed */
@@ -67,6 +67,7 @@ struct pli_connection {
     pl_failure *failure;
     small_address peer;
     uint32_t flags;
+    uint64_t bytes_in, bytes_out;
     _Alignas(16) char protocol[];
 };
 
@@ -83,6 +84,12 @@ static inline pli_connection *pli_connection_of(const pl_transport *transport)
 static inline pli_connection *pli_connection_of_io(pli_io *io)
 {
     return pl_container_of(io, pli_connection, io);
+}
+
+/* Its protocol is about to be called. */
+static inline void pli_connection_run(pli_connection *c, pli_runs_kind slot)
+{
+    pli_runs(pli_connection_reactor(c), slot, c->transport.protocol->ops->name, &c->io);
 }
 
 /* ---- connection.c ---- */

@@ -219,7 +219,9 @@ static void attempt_succeeded(attempt *a)
     self->origin->connected = true;
     self->over = true;
     error = pli_connection_new(self->owner, fd, a->address, &self->origin->base, &protocol);
-    if (!protocol)
+    if (protocol)
+        ++self->owner->reactor->counters.connected;
+    else
         self->origin->connected = false; /* there is none, and nobody will tell of its end */
     if (error < 0)
         pl_ignore(pl_deferred_errback(

@@ -203,10 +203,13 @@ static bool has_news(const pl_datagram_port *port)
 
 static void port_flush_now(pl_datagram_port *port)
 {
+    uint64_t sent = port->queue.sent;
+
     if (pli_datagram_queue_empty(&port->queue) || port->stopping)
         return;
     port->blocked =
         pli_datagram_queue_flush(&port->queue, port->shared->batch, port->socket.fd) < 0;
+    reactor_of(port)->counters.datagrams_out += port->queue.sent - sent;
 }
 
 /* At the end of the turn. */
@@ -374,6 +377,8 @@ static void deliver(pl_datagram_port *port, const pli_message *message)
 
     do {
         ++port->received;
+        ++reactor_of(port)->counters.datagrams_in;
+        pli_runs_sampled(reactor_of(port), PLI_RUNS_DATAGRAM, ops_of(port)->name, &port->io);
         ops_of(port)->datagram_received(port->protocol, pl_slice_first(rest, size), &port->from);
         rest = pl_slice_from(rest, size);
     } while (rest.len && !port->stopping);
@@ -534,6 +539,21 @@ static void port_init(pl_datagram_port *port, pl_scope *owner, pli_datagrams *sh
     port->queue.ipv6 = port->socket.family == AF_INET6;
     port->queue.connected = port->socket.peer.family != PL_NO_ADDRESS;
     port->queue.waits = port->socket.family != AF_UNIX || port->queue.connected;
+}
+
+bool pli_datagram_knows(const pli_owned *thing, pli_thing *ret_thing)
+{
+    const pl_scope *scope = pl_container_of(thing, const pl_scope, owned);
+
+    if (thing->end != port_scope_end)
+        return false;
+    *ret_thing = (pli_thing){
+        .kind = PL_THING_PORT,
+        .kind_name = "datagram port",
+        .name = ops_of(pl_container_of(scope, const pl_datagram_port, scope))->name,
+        .inner = scope,
+    };
+    return true;
 }
 
 /* Gives it its place in the backend and in its owner's scope. */

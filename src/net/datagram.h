@@ -84,5 +84,7 @@ PL_MUST int pli_datagram_port_new(pl_scope *owner, pli_datagram_socket *take_soc
 int pli_datagram_port_start(pl_datagram_port *port);
 /* Ends it, for a reason that is taken; only the first one counts. */
 void pli_datagram_end(pl_datagram_port *port, pl_failure *take_reason);
+/* pli_scope_knows() for these ports. */
+bool pli_datagram_knows(const pli_owned *thing, pli_thing *ret_thing);
 
 #endif

@@ -315,6 +315,8 @@ static void port_accepted(pli_io *io, int fd, const struct sockaddr *address, so
     }
     peer_of(fd, address, size, &peer);
     ++port->connections;
+    if (port->origin.factory)
+        pli_runs(port->reactor, PLI_RUNS_ACCEPT, port->origin.factory->ops->name, NULL);
     error = pli_connection_new(port->scope, fd, &peer, &port->origin, &protocol);
     if (!protocol) {
         --port->connections; /* there was none; otherwise connection_lost follows, also when connection_made refused it */

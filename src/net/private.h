@@ -6,10 +6,10 @@
 
 #include "base/rand.h"
 #include "base/wheel.h"
-#include "flow/fiber.h"
 #include "net/address.h"
 #include "net/connection.h"
 #include "net/handover.h"
+#include "net/walk.h"
 #include "os/blocks.h"
 #include "os/descriptors.h"
 #include "os/fault.h"
@@ -56,13 +56,9 @@ EXPORT(pli_sim_stream_set_name);
 EXPORT(pli_sim_stream_set_window);
 
 EXPORT(pli_reactor_turn);
-EXPORT(pli_deferred_knows);
-EXPORT(pli_scope_knows);
-EXPORT(pli_fiber_knows);
 
 EXPORT(pli_address_to_sockaddr);
 EXPORT(pli_connection_adopt);
-EXPORT(pli_connection_knows);
 EXPORT(pli_connection_leave);
 EXPORT(pli_connection_new);
 EXPORT(pli_connection_next);
@@ -77,6 +73,7 @@ EXPORT(pli_ports_leave);
 EXPORT(pli_reactor_freeze);
 EXPORT(pli_reactor_rests);
 EXPORT(pli_reactor_thaw);
+EXPORT(pli_thing_of);
 
 #undef EXPORT
 

@@ -95,6 +95,13 @@ pl_protocol *pl_transport_protocol(const pl_transport *transport)
     return transport->protocol;
 }
 
+void pl_transport_traffic(const pl_transport *transport, pl_traffic *ret_traffic)
+{
+    *ret_traffic = (pl_traffic){0};
+    if (transport->ops->traffic)
+        transport->ops->traffic(transport, ret_traffic);
+}
+
 int pl_set_nodelay(pl_transport *transport, bool on)
 {
     return transport->ops->set_nodelay(transport, on);

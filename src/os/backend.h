@@ -17,6 +17,7 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
+#include <plait/address.h>
 #include <plait/buffer.h>
 
 #include "base/slots.h"
@@ -41,6 +42,8 @@ typedef struct pli_io_ops {
     /* A watched descriptor is ready: PLI_WANT_READ, PLI_WANT_WRITE. */
     void (*ready)(pli_io *io, unsigned events);
     void (*removed)(pli_io *io);
+    /* Who is at the other end; may be NULL. Looks at memory and no more: it may be called in a handler of signals. */
+    void (*peer)(const pli_io *io, pl_address *ret_peer);
 } pli_io_ops;
 
 enum {
@@ -64,6 +67,7 @@ struct pli_io {
     uint16_t state;     /* the backend's own: what is armed */
     uint8_t wants;
     uint8_t held; /* operations that the kernel still holds */
+    uint32_t own; /* the owner's own */
 };
 
 typedef struct pli_backend_ops {
@@ -98,7 +102,8 @@ typedef struct pli_backend_ops {
 struct pli_backend {
     const pli_backend_ops *ops;
     pli_slots ios;
-    uint64_t dropped; /* late events for what was removed */
+    uint64_t events;  /* that have come */
+    uint64_t dropped; /* of them, late ones for what was removed */
 };
 
 extern const pli_backend_ops pli_uring_ops, pli_epoll_ops, pli_poll_ops, pli_select_ops;

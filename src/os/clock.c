@@ -1,4 +1,4 @@
-#include "os/clock.h"
+#include "os/ticks.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -40,6 +40,28 @@ void pli_clock_sleep(int64_t ns)
     else
         while (nanosleep(&t, &t) < 0 && errno == EINTR)
             continue;
+}
+
+bool pli_ticks_are_simulated(void)
+{
+    return pli_sim_here != NULL;
+}
+
+#define MEASURED_NS 50000
+
+double pli_ticks_measure(void)
+{
+    int64_t began, ticks, now;
+
+    if (pli_sim_here)
+        return 1;
+    began = read_clock(CLOCK_MONOTONIC);
+    ticks = pli_ticks();
+    do
+        now = read_clock(CLOCK_MONOTONIC);
+    while (now - began < MEASURED_NS);
+    ticks = pli_ticks() - ticks;
+    return ticks > 0 ? (double) (now - began) / (double) ticks : 1;
 }
 
 uint64_t pli_clock_seed(void)

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/capability.h>
+#include <poll.h>
 #include <pwd.h>
 #include <signal.h>
 #include <stddef.h>
@@ -141,6 +142,24 @@ int pli_folder_enter_as_root(const char *path)
 
 /* ---- the process ---- */
 
+int pli_process_await(uint32_t pid, double seconds)
+{
+    int fd, n, error = may_ask();
+    struct pollfd wait = {.events = POLLIN};
+
+    if (error)
+        return error;
+    fd = (int) syscall(SYS_pidfd_open, (pid_t) pid, 0);
+    if (fd < 0)
+        return errno == ESRCH ? 0 : -errno;
+    wait.fd = fd;
+    do
+        n = answer(poll(&wait, 1, (int) (seconds * 1e3)));
+    while (n == -EINTR);
+    close(fd);
+    return n == 0 ? PL_E_TIMED_OUT : n < 0 ? n : 0;
+}
+
 uint32_t pli_process_id(void)
 {
     return pli_sim_here ? 1 : (uint32_t) getpid();
@@ -170,7 +189,7 @@ void pli_signal_set_default(int signal)
     pthread_sigmask(SIG_UNBLOCK, &one, NULL);
 }
 
-void pli_process_signal(int signal)
+void pli_process_tell_itself(int signal)
 {
     if (!pli_sim_here)
         kill(getpid(), signal);
@@ -355,6 +374,32 @@ int pli_file_give(int fd, const pli_identity *to)
         return error;
     return answer(
         fchown(fd, to->has_uid ? to->uid : (uid_t) -1, to->has_gid ? to->gid : (gid_t) -1));
+}
+
+static bool is_own_socket(int fd)
+{
+    struct stat st;
+
+    return fstat(fd, &st) == 0 && S_ISSOCK(st.st_mode) && st.st_nlink == 1 &&
+           st.st_uid == geteuid();
+}
+
+/* Not by its name alone: in a folder of the one who gets it, a link to another's file may stand there by now. */
+int pli_socket_file_give(const char *path, const pli_identity *to)
+{
+    int error = may_ask(), fd;
+
+    if (error)
+        return error;
+    fd = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    error = -EEXIST;
+    if (is_own_socket(fd))
+        error = answer(fchownat(fd, "", to->has_uid ? to->uid : (uid_t) -1,
+                                to->has_gid ? to->gid : (gid_t) -1, AT_EMPTY_PATH));
+    close(fd);
+    return error;
 }
 
 /* ---- those who look after it ---- */

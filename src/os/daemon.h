@@ -30,13 +30,15 @@ PL_MUST int pli_folder_enter_as_root(const char *path);
 /* ---- the process ---- */
 
 uint32_t pli_process_id(void);
+/* Waits for the end of another process. Returns: 0: it has ended, or there is none of that number; PL_E_TIMED_OUT; a negative errno. */
+PL_MUST int pli_process_await(uint32_t pid, double seconds);
 /* What ps(1) shows; 15 bytes. */
 void pli_process_set_name(const char *name);
 bool pli_is_terminal(int fd);
 /* The signal does from now on what it does to a program that knows nothing of it; also one that has come meanwhile. */
 void pli_signal_set_default(int signal);
 /* Sends this process a signal, as somebody else would. */
-void pli_process_signal(int signal);
+void pli_process_tell_itself(int signal);
 /* Ends this process by the signal, unless that is one that ends nobody. What looks for leaks at the end of a program does so before. */
 void pli_process_end_by(int signal);
 
@@ -61,6 +63,8 @@ PL_MUST int pli_privileges_fix(void);
 
 /* Gives a file to that one. Returns: 0 or a negative errno. */
 int pli_file_give(int fd, const pli_identity *to);
+/* The same for a socket that this process has just made at `path`. Returns: 0; -EEXIST: something else has taken its place; a negative errno. */
+PL_MUST int pli_socket_file_give(const char *path, const pli_identity *to);
 
 /* ---- those who look after it ---- */
 

@@ -95,6 +95,7 @@ static void epoll_dispatch(pli_backend *base)
         uint64_t id = self->events[i].data.u64;
         pli_io *io = pli_slots_get(&base->ios, (uint32_t) id, (uint32_t) (id >> 32));
 
+        ++base->events;
         if (io)
             pli_readiness_ready(&self->base, io, epoll_ready(self->events[i].events));
         else

@@ -127,6 +127,7 @@ static void poll_dispatch(pli_backend *base)
         if (!events)
             continue;
         self->fds[i].revents = 0;
+        ++base->events;
         io = pli_slots_get(&base->ios, self->ids[i].slot, self->ids[i].gen);
         if (io)
             pli_readiness_ready(&self->base, io, poll_ready(events));

@@ -103,11 +103,12 @@ EXPORT(pli_path_real);
 
 EXPORT(pli_privileges_fix);
 
+EXPORT(pli_process_await);
 EXPORT(pli_process_end_by);
 EXPORT(pli_process_id);
 EXPORT(pli_process_leave);
 EXPORT(pli_process_set_name);
-EXPORT(pli_process_signal);
+EXPORT(pli_process_tell_itself);
 
 EXPORT(pli_program_path);
 
@@ -117,6 +118,8 @@ EXPORT(pli_rand_seed);
 EXPORT(pli_realloc);
 
 EXPORT(pli_signal_set_default);
+
+EXPORT(pli_socket_file_give);
 
 EXPORT(pli_started);
 EXPORT(pli_starter_close);

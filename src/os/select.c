@@ -96,6 +96,7 @@ static void select_dispatch(pli_backend *base)
             continue;
         FD_CLR(fd, &self->can_read);
         FD_CLR(fd, &self->can_write);
+        ++base->events;
         pli_readiness_ready(&self->base, self->ios[fd], ready);
     }
     self->n_ready = 0;

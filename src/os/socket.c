@@ -41,6 +41,20 @@ void pli_socket_close(int fd)
         close(fd);
 }
 
+int pli_socket_pair(int ret_fds[2])
+{
+    int error = pli_fault(PLI_CALL_SOCKET);
+
+    if (error < 0)
+        return error;
+    if (pli_sim_here)
+        return pli_sim_stream_pair(ret_fds);
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ret_fds) < 0)
+        return -errno;
+    pl_ignore(fcntl(ret_fds[0], F_SETFL, O_NONBLOCK)); /* which can't fail */
+    return 0;
+}
+
 int pli_socket_bind(int fd, const struct sockaddr *address, socklen_t size)
 {
     int error = pli_fault(PLI_CALL_BIND);

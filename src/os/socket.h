@@ -10,6 +10,8 @@
 #include <plait/base.h>
 
 PL_MUST int pli_socket_open(int family, int type, bool nonblocking);
+/* Two connected sockets: this one does not wait, the other one is for a program that may. Returns: 0 or a negative errno. */
+PL_MUST int pli_socket_pair(int ret_fds[2]);
 void pli_socket_close(int fd);
 PL_MUST int pli_socket_bind(int fd, const struct sockaddr *address, socklen_t size);
 PL_MUST int pli_socket_listen(int fd, int backlog);

@@ -26,10 +26,21 @@
 
 #include "base/assert.h"
 #include "base/buf.h"
+#include "base/context.h"
 #include "base/memory.h"
 #include "os/backend.h"
 #include "os/fault.h"
 #include "os/socket.h"
+
+/* liburing maps a ring's memory by calls of its own. The thread sanitizer does not see them, and has to be told that what was there before, maybe another thread's ring, is gone. */
+#ifdef PLI_TSAN
+static char ring_memory;
+#define RING_MEMORY_COMES() __tsan_acquire(&ring_memory)
+#define RING_MEMORY_GOES()  __tsan_release(&ring_memory)
+#else
+#define RING_MEMORY_COMES() ((void) 0)
+#define RING_MEMORY_GOES()  ((void) 0)
+#endif
 
 /* Newer than the headers that some systems have. */
 #define PBUF_RING_INC         2u
@@ -702,6 +713,7 @@ static void handle(uring_backend *self, const struct io_uring_cqe *cqe)
     PLI_ASSERT(op != OP_SEND); /* noted and blanked right after its submission */
     if (op == OP_NONE || op == OP_SEND)
         return;
+    ++self->base.events;
     io = pli_slots_get(&self->base.ios, slot, (uint32_t) cqe->user_data);
     PLI_ASSERT(io); /* an io with something in flight is never given up */
     if (last)
@@ -808,6 +820,7 @@ static int ring_open(uring_backend *self)
     error = io_uring_queue_init_params(SQ_ENTRIES, &self->ring, &params);
     if (error < 0)
         return error == -ENOSYS || error == -EINVAL || error == -EPERM ? PL_E_UNSUPPORTED : error;
+    RING_MEMORY_COMES();
     self->ring_open = true;
     io_uring_ring_dontfork(&self->ring);
     return params.features & IORING_FEAT_CQE_SKIP ? 0 : PL_E_UNSUPPORTED;
@@ -875,6 +888,7 @@ static void uring_close(pli_backend *base)
 
     if (self->ring_open) {
         pl_ignore(io_uring_submit(&self->ring)); /* the last closes */
+        RING_MEMORY_GOES();
         io_uring_queue_exit(&self->ring);
     }
     if (self->memory)

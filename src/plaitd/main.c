@@ -4,10 +4,12 @@
 #include <plait/application.h>
 
 #include "services/fib/fib.h"
+#include "services/procmon/procmon.h"
 #include "services/weblog/weblog.h"
 
 static const pl_plugin *const plugins[] = {
     &pli_fib_plugin,
+    &pli_procmon_plugin,
     &pli_weblog_plugin,
     NULL,
 };

@@ -172,6 +172,7 @@ pl_deferred *pl_deferred_new_at(pl_scope *scope, pl_canceller_fn *canceller, voi
     d->canceller = canceller;
     d->canceller_arg = arg;
     pli_owned_add(scope, &d->owned);
+    ++reactor->counters.deferreds_made;
     return d;
 }
 
@@ -216,6 +217,7 @@ static void deferred_free(pl_deferred *d)
     pl_reactor *reactor = d->reactor;
 
     pli_free(d->more);
+    ++reactor->counters.deferreds_gone;
     spare_put(reactor, d);
     if (reactor->n_spare_deferreds > SPARES_MAX)
         pli_free(spare_pop(reactor));
@@ -468,6 +470,7 @@ RARE static void deferred_deliver(pl_deferred *d)
 
 static void run_steps(pl_deferred *d)
 {
+    pli_runs_sampled(d->reactor, PLI_RUNS_DEFERRED, d->where, NULL);
     d->running = true;
     while (!d->waiting && d->next_step < d->n_steps)
         run_step(d);
@@ -662,11 +665,25 @@ static void deferred_end(pli_owned *owned)
         deferred_doom(d);
 }
 
+const char *pli_deferred_where(const pl_deferred *deferred)
+{
+    return deferred->where;
+}
+
 bool pli_deferred_knows(const pli_owned *thing, pli_thing *ret_thing)
 {
+    const pl_deferred *d = pl_container_of(thing, const pl_deferred, owned);
+
     if (thing->end != deferred_end)
         return false;
-    *ret_thing =
-        (pli_thing){.kind = "Deferred", .name = pl_container_of(thing, pl_deferred, owned)->where};
+    *ret_thing = (pli_thing){
+        .kind = PL_THING_DEFERRED,
+        .kind_name = "Deferred",
+        .name = d->where,
+        .state = d->waiting ? "waits for another"
+                 : d->fired ? "has fired"
+                            : "is to be fired",
+        .waits = d->waiting ? d->waiting->where : NULL,
+    };
     return true;
 }

@@ -290,7 +290,7 @@ static pl_result add_itself(void *value, void *arg)
 PL_TEST(deferred_whose_step_adds_the_next_one_never_runs_out_of_steps)
 {
     start();
-    steps_left = 1000000;
+    steps_left = (unsigned) check_times(1000000, 5000);
     adding = pl_deferred_succeed(scope, NULL);
     PL_OK_(pl_add_callback(adding, add_itself, NULL));
     turn();
@@ -352,21 +352,21 @@ PL_TEST(chain_to_nothing_is_out_of_memory)
 
 PL_TEST_EACH_BACKEND(chain_of_a_million_that_wait_for_each_other_uses_no_stack_and_frees_all)
 {
-    enum { LINKS = TEN_MILLION / 10 };
+    unsigned links = (unsigned) check_times(TEN_MILLION / 10, 5000);
     pl_deferred *inner;
 
     start();
     inner = pl_deferred_ref(pl_deferred_new(scope));
     adding = inner;
-    for (unsigned i = 0; i < LINKS; ++i) {
+    for (unsigned i = 0; i < links; ++i) {
         pl_deferred *d = pl_deferred_succeed(scope, NULL);
 
         PL_OK_(pl_add_callback(d, chain_step, adding));
         /* A second step, be it none: so that it waits, and does not step aside. */
-        PL_OK_(pl_add_callback(d, i == LINKS - 1 ? step : NULL, letter('a')));
+        PL_OK_(pl_add_callback(d, i == links - 1 ? step : NULL, letter('a')));
         adding = d;
     }
-    for (unsigned i = 0; i < LINKS / 100000 + 1; ++i)
+    for (unsigned i = 0; i < links / 100000 + 1; ++i)
         turn();
     PL_STR_EQ(trace, "");
     PL_OK_(pl_deferred_callback(inner, NULL));
@@ -413,7 +413,7 @@ PL_TEST_EACH_BACKEND(chain_of_ten_million_links_uses_neither_stack_nor_memory)
     size_t most = 0;
 
     start();
-    steps_left = TEN_MILLION;
+    steps_left = (unsigned) check_times(TEN_MILLION, 5000);
     d = pl_deferred_succeed(scope, NULL);
     PL_OK_(pl_add_callback(d, next_round, NULL));
     add(d, 'a', 'x');

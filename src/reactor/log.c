@@ -223,15 +223,32 @@ static int remember_level(pli_logger *logger, unsigned i, const char *ns, pl_log
 int pl_log_set_level(pl_reactor *reactor, const char *ns, pl_log_level level)
 {
     pli_logger *logger = &reactor->logger;
-    unsigned i = find_level(logger, ns);
+    unsigned i = ns ? find_level(logger, ns) : 0;
     int error = 0;
 
-    if (level == PL_LOG_DEFAULT)
+    if (!ns)
+        logger->options.level = level == PL_LOG_DEFAULT ? PL_INFO : level;
+    else if (level == PL_LOG_DEFAULT)
         forget_level(logger, i);
     else
         error = remember_level(logger, i, ns, level);
     set_threshold(logger);
     return error;
+}
+
+pl_log_level pl_log_level_of(const pl_reactor *reactor, const char *ns)
+{
+    return level_of(&reactor->logger, ns);
+}
+
+const char *pl_log_namespace(const pl_reactor *reactor, unsigned i, pl_log_level *ret_level)
+{
+    const pli_logger *logger = &reactor->logger;
+
+    if (i >= logger->n_levels)
+        return NULL;
+    *ret_level = logger->levels[i].level;
+    return logger->levels[i].ns;
 }
 
 pl_log_level pl_log_threshold(const pl_reactor *reactor)

@@ -19,6 +19,7 @@
 
 typedef struct posted_call {
     pli_posted post;
+    pl_reactor *reactor;
     pl_reactor_fn *fn;
     void *arg;
 } posted_call;
@@ -68,13 +69,14 @@ static pli_posted *turned_round(pli_posted *newest)
     return oldest;
 }
 
-static void run_posts(pli_posted *newest, bool ended)
+static void run_posts(pl_reactor *reactor, pli_posted *newest, bool ended)
 {
     pli_posted *post = turned_round(newest);
 
     while (post) {
         pli_posted *next = post->next; /* running it may free it */
 
+        ++reactor->counters.posts;
         post->run(post, ended);
         post = next;
     }
@@ -82,12 +84,12 @@ static void run_posts(pli_posted *newest, bool ended)
 
 void pli_posts_run(pl_reactor *reactor)
 {
-    run_posts(atomic_exchange(&reactor->posted, NULL), false);
+    run_posts(reactor, atomic_exchange(&reactor->posted, NULL), false);
 }
 
 void pli_posts_close(pl_reactor *reactor)
 {
-    run_posts(atomic_exchange(&reactor->posted, &closed), true);
+    run_posts(reactor, atomic_exchange(&reactor->posted, &closed), true);
     while (atomic_load(&reactor->posting))
         pli_thread_yield();
     if (reactor->wake.gen)
@@ -118,8 +120,10 @@ static void posted_call_run(pli_posted *post, bool ended)
     posted_call call = *pl_container_of(post, posted_call, post);
 
     pli_free(pl_container_of(post, posted_call, post));
-    if (!ended)
-        call.fn(call.arg);
+    if (ended)
+        return;
+    pli_runs(call.reactor, PLI_RUNS_POST, (const void *) (uintptr_t) call.fn, NULL);
+    call.fn(call.arg);
 }
 
 int pl_call_from_thread(pl_reactor *reactor, pl_reactor_fn *fn, void *arg)
@@ -129,7 +133,7 @@ int pl_call_from_thread(pl_reactor *reactor, pl_reactor_fn *fn, void *arg)
 
     if (!call)
         return -ENOMEM;
-    *call = (posted_call){{NULL, posted_call_run}, fn, arg};
+    *call = (posted_call){{NULL, posted_call_run}, reactor, fn, arg};
     error = pli_post(reactor, &call->post);
     if (error < 0)
         pli_free(call);

@@ -50,8 +50,11 @@ static void run_timers(pl_reactor *reactor)
     void *arg;
 
     pli_wheel_begin_round(&reactor->wheel);
-    while (pli_wheel_pop(&reactor->wheel, &fn, &arg))
+    while (pli_wheel_pop(&reactor->wheel, &fn, &arg)) {
+        pli_runs_sampled(reactor, PLI_RUNS_TIMER, (const void *) (uintptr_t) fn, NULL);
+        ++reactor->counters.timers_fired;
         fn(arg);
+    }
 }
 
 static unsigned run_tasks(pl_reactor *reactor, unsigned budget)
@@ -83,6 +86,7 @@ static void run_turn(pl_reactor *reactor)
 
     do {
         budget = run_tasks(reactor, budget);
+        pli_runs_loop(reactor);
         run_all(&reactor->flushes);
         if (reactor->settle) {
             reactor->settle = false;
@@ -95,16 +99,20 @@ static void run_turn(pl_reactor *reactor)
 int pli_reactor_turn(pl_reactor *reactor, int64_t timeout_ns)
 {
     pli_backend *backend = reactor->backend;
-    int error = backend->ops->wait(backend, sleep_ns(reactor, timeout_ns));
+    int64_t sleep = sleep_ns(reactor, timeout_ns);
+    int error = backend->ops->wait(backend, sleep);
 
     if (error < 0)
         return error;
     reactor->in_turn = true;
+    reactor->counters.wakeups += sleep != 0;
+    pli_running_turn_begin(reactor);
     stamp(reactor);
     pli_outbox_pool_turn(&reactor->outbox);
     backend->ops->dispatch(backend);
     run_timers(reactor);
     run_turn(reactor);
+    pli_running_turn_end(reactor);
     reactor->in_turn = false;
     return 0;
 }
@@ -162,8 +170,9 @@ static void reactor_init(pl_reactor *reactor, const pl_reactor_options *options)
     reactor->shutdown_s = options->shutdown_s > 0 ? options->shutdown_s : 10;
     reactor->threads_max = options->threads_max ? options->threads_max : 10;
     reactor->fiber_stack_bytes = options->fiber_stack_bytes;
-    reactor->now = pli_clock_now();
+    reactor->now = reactor->born = pli_clock_now();
     pli_log_init(&reactor->logger, options->log);
+    pli_running_init(&reactor->running_now);
     pli_rand_seed(&reactor->rand, options->seed ? options->seed : pli_clock_seed());
     pli_wheel_init(&reactor->wheel, reactor->now / TICK_NS);
     pli_outbox_pool_init(&reactor->outbox);

@@ -18,6 +18,7 @@
 #include "base/rand.h"
 #include "base/wheel.h"
 #include "os/backend.h"
+#include "reactor/running.h"
 #include "reactor/scope.h"
 
 typedef struct pli_task pli_task;
@@ -62,7 +63,7 @@ typedef struct pli_annex {
 struct pl_reactor {
     pl_scope scope; /* the root */
     pli_backend *backend;
-    int64_t now;
+    int64_t now, born;
     pli_wheel wheel;
     pli_tasks ready;   /* to be run in this turn */
     pli_tasks flushes; /* to be sent at its end */
@@ -76,6 +77,8 @@ struct pl_reactor {
     uint32_t ports_made;             /* listening ports, of all kinds */
     pli_rand rand;
     pli_logger logger;
+    pli_running running_now;
+    pli_counters counters;
 
     /* What the Deferreds leave behind for the next ones */
     struct pl_deferred *spare_deferreds, *last_spare_deferred;
@@ -141,6 +144,49 @@ static inline void pli_ready(pl_reactor *reactor, pli_task *task)
     pli_task_queue(&reactor->ready, task);
 }
 
+/* ---- what runs (running.h) ---- */
+
+/* What is run next. */
+static inline void pli_runs_note(pl_reactor *reactor, pli_runs_kind slot, const void *about,
+                                 const pli_io *io)
+{
+    pli_running *running = &reactor->running_now;
+
+    running->slot = slot;
+    running->about = about;
+    running->io = io;
+    __atomic_store_n(&running->notes, running->notes + 1, __ATOMIC_RELAXED);
+}
+
+/* The same, for what comes from outside. */
+static inline void pli_runs(pl_reactor *reactor, pli_runs_kind slot, const void *about,
+                            const pli_io *io)
+{
+    pli_running_charge(reactor);
+    pli_runs_note(reactor, slot, about, io);
+}
+
+/* The same, for what there may be very much of in one turn. */
+static inline void pli_runs_sampled(pl_reactor *reactor, pli_runs_kind slot, const void *about,
+                                    const pli_io *io)
+{
+    unsigned n = reactor->running_now.notes;
+
+    if (n - reactor->running_now.first < PLI_NOTES_READ || n % PLI_SAMPLE == 0)
+        pli_running_charge(reactor);
+    pli_runs_note(reactor, slot, about, io);
+}
+
+/* The loop itself. */
+static inline void pli_runs_loop(pl_reactor *reactor)
+{
+    if (reactor->running_now.slot != PLI_RUNS_LOOP)
+        pli_runs(reactor, PLI_RUNS_LOOP, NULL, NULL);
+}
+
+void pli_running_turn_begin(pl_reactor *reactor);
+void pli_running_turn_end(pl_reactor *reactor);
+
 /* Debug builds: only on the reactor's own thread. */
 void pli_check_thread_slow(const pl_reactor *reactor);
 #ifdef NDEBUG
@@ -176,6 +222,8 @@ void pli_signal_let_go(pl_reactor *reactor, int signal);
 void pli_deferreds_free_spares(pl_reactor *reactor);
 /* For a canceller: the producer will fire it, but not at once. The end of the scope does not wait for that. */
 void pli_deferred_postpone(pl_deferred *deferred);
+/* Where it was made. */
+const char *pli_deferred_where(const pl_deferred *deferred);
 /* Takes the result of one that has nothing left to run, and consumes it. Returns: whether that is so. */
 bool pli_deferred_take(pl_deferred *deferred, pl_result *ret_result);
 

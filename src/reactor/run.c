@@ -100,12 +100,20 @@ static const pli_trigger_entry *next_trigger(const pl_reactor *reactor, uint32_t
 static pl_deferred *call_trigger(pl_reactor *reactor, const pli_trigger_entry *entry)
 {
     pli_trigger_entry called = *entry; /* it may remove itself */
+    pl_deferred *awaited = NULL;
 
-    if (!called.once)
-        return called.fn(called.arg);
-    pl_remove_system_event_trigger(reactor, (pl_trigger){called.id});
-    called.once(called.arg);
-    return NULL;
+    pli_runs(reactor, PLI_RUNS_TRIGGER,
+             called.once ? (const void *) (uintptr_t) called.once
+                         : (const void *) (uintptr_t) called.fn,
+             NULL);
+    if (called.once) {
+        pl_remove_system_event_trigger(reactor, (pl_trigger){called.id});
+        called.once(called.arg);
+    } else {
+        awaited = called.fn(called.arg);
+    }
+    pli_runs(reactor, PLI_RUNS_IDLE, NULL, NULL);
+    return awaited;
 }
 
 /* Calls the triggers of a phase, and turns until what they returned has fired or the deadline has passed. */

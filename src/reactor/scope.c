@@ -158,11 +158,12 @@ int pl_scope_on_end(pl_scope *scope, pl_scope_fn *fn, void *arg)
 bool pli_scope_knows(const pli_owned *thing, pli_thing *ret_thing)
 {
     if (thing->end == block_end) {
-        *ret_thing = (pli_thing){.kind = "memory of a scope"};
+        *ret_thing = (pli_thing){.kind_name = "memory of a scope"};
     } else if (thing->end == free_scope_end) {
         const pl_scope *scope = pl_container_of(thing, pl_scope, owned);
 
-        *ret_thing = (pli_thing){.kind = "scope",
+        *ret_thing = (pli_thing){.kind = PL_THING_SCOPE,
+                                 .kind_name = "scope",
                                  .name = pl_container_of(scope, free_scope, scope)->name,
                                  .inner = scope};
     } else {

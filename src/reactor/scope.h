@@ -7,7 +7,7 @@
 #ifndef PLI_REACTOR_SCOPE_H
 #define PLI_REACTOR_SCOPE_H
 
-#include <plait/scope.h>
+#include <plait/inspect.h>
 
 typedef struct pli_owned pli_owned;
 
@@ -30,12 +30,16 @@ PL_MUST int pli_scope_init(pl_scope *scope, pl_scope *parent, void (*end)(pli_ow
 /* Ends all that an embedded scope owns; its memory is its holder's affair. */
 void pli_scope_done(pl_scope *scope);
 
-/* What a thing is, for whoever looks for what was left behind (src/testing). */
+/* What a thing is, for whoever looks for what there is, or was left behind. */
 typedef struct pli_thing {
-    const char *kind;      /* "Deferred", "fiber", ... */
-    const char *name;      /* where it was made, or what it is called; NULL: unknown */
-    const void *code;      /* the function that it is about; NULL: none */
-    const pl_scope *inner; /* a scope of its own; NULL: none */
+    pl_thing_kind kind;
+    const char *kind_name;   /* "Deferred", "fiber", ... */
+    const char *name;        /* where it was made, or what it is called; NULL: unknown */
+    const char *state;       /* NULL: nothing to tell */
+    const char *waits;       /* where that was made; NULL: for nothing of that kind */
+    pl_transport *transport; /* NULL: none */
+    const void *code;        /* the function that it is about; NULL: none */
+    const pl_scope *inner;   /* a scope of its own; NULL: none */
 } pli_thing;
 
 /* Each floor knows its own by their `end`. Return: whether it is one. */

@@ -24,8 +24,10 @@ static void signals_tell(pl_reactor *reactor, int signal)
 {
     /* Whoever ends meanwhile stays in the chain's memory until the end of the turn. */
     for (pli_signal_watch *watch = reactor->signal_watches; watch; watch = watch->next)
-        if (watch->signal == signal && watch->fn)
+        if (watch->signal == signal && watch->fn) {
+            pli_runs(reactor, PLI_RUNS_SIGNAL, (const void *) (uintptr_t) watch->fn, NULL);
             watch->fn(signal, watch->arg);
+        }
 }
 
 static void signals_ready(pli_io *io, unsigned events)

@@ -41,6 +41,7 @@ static void watch_ready(pli_io *io, unsigned events)
 {
     pl_watch *watch = pl_container_of(io, pl_watch, io);
 
+    pli_runs(watch->reactor, PLI_RUNS_WATCH, (const void *) (uintptr_t) watch->fn, io);
     watch->fn((events & PLI_WANT_READ ? PL_READABLE : 0u) |
                   (events & PLI_WANT_WRITE ? PL_WRITABLE : 0u),
               watch->arg);

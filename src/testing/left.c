@@ -4,13 +4,11 @@
  *
  * Memory is only compared over the whole life of a reactor: while it lives it keeps what it will need again (spare Deferreds, stacks, slabs), which is not lost.
  */
-#include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/memory.h"
-#include "flow/fiber.h"
-#include "net/connection.h"
+#include "net/walk.h"
 #include "os/blocks.h"
 #include "os/descriptors.h"
 #include "os/sim/guest.h"
@@ -72,16 +70,9 @@ static uint64_t id_of(uint32_t slot, uint32_t gen)
 
 void pli_left_add_code(pli_text *text, const void *code)
 {
-    Dl_info info;
+    char name[256];
 
-    if (!dladdr(code, &info))
-        pli_text_format(text, "%p", code);
-    else if (info.dli_sname)
-        pli_text_format(text, "%s+0x%zx", info.dli_sname,
-                        (size_t) ((const char *) code - (const char *) info.dli_saddr));
-    else
-        pli_text_format(text, "%s+0x%zx", info.dli_fname,
-                        (size_t) ((const char *) code - (const char *) info.dli_fbase));
+    pli_text_add(text, pl_str(pl_code_name(code, name, sizeof name)));
 }
 
 /* ---- looking ---- */
@@ -116,21 +107,10 @@ static void look_at_ios(pl_left *self)
     }
 }
 
-static pli_thing thing_of(const pli_owned *owned)
-{
-    pli_thing thing;
-
-    if (pli_deferred_knows(owned, &thing) || pli_scope_knows(owned, &thing) ||
-        pli_fiber_knows(owned, &thing) || pli_connection_knows(owned, &thing))
-        return thing;
-    return (pli_thing){.kind = "another thing, that ends by",
-                       .code = (const void *) (uintptr_t) owned->end};
-}
-
 static void report_thing(pl_left *self, const pli_thing *thing)
 {
-    pli_text_format(&self->text, "%s %s", strchr("aeiou", thing->kind[0]) ? "an" : "a",
-                    thing->kind);
+    pli_text_format(&self->text, "%s %s", strchr("aeiou", thing->kind_name[0]) ? "an" : "a",
+                    thing->kind_name);
     if (thing->name)
         pli_text_format(&self->text, " (%s)", thing->name);
     if (thing->code) {
@@ -143,7 +123,7 @@ static void report_thing(pl_left *self, const pli_thing *thing)
 static void look_at_scope(pl_left *self, const pl_scope *scope)
 {
     for (const pli_owned *at = scope->things; at; at = at->next) {
-        pli_thing thing = thing_of(at);
+        pli_thing thing = pli_thing_of(at);
 
         if (is_new(self, &self->things, (uintptr_t) at))
             report_thing(self, &thing);

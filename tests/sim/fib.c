@@ -8,10 +8,12 @@
 
 #include <plait/application.h>
 
+#include <gmp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "os/sim/sim.h"
 #include "services/fib/fib.h"
 
 enum { CLIENTS = 4, NUMBERS_MAX = 4000, DIGITS_MAX = 1200, ORDERLY_S = 1000 };
@@ -56,6 +58,22 @@ static unsigned number_of(const char *text)
 
 /* ---- the server and who looks after it ---- */
 
+/* GMP's memory goes with the process, too. It never fails: GMP would abort. */
+static void *gmp_resize(void *memory, size_t size, size_t new_size)
+{
+    void *moved = pli_sim_owned_alloc(new_size);
+
+    memcpy(moved, memory, size < new_size ? size : new_size);
+    pli_sim_owned_free(memory);
+    return moved;
+}
+
+static void gmp_free(void *memory, size_t size)
+{
+    (void) size;
+    pli_sim_owned_free(memory);
+}
+
 static int serve(void *arg)
 {
     static const pl_plugin *const plugins[] = {&pli_fib_plugin, NULL};
@@ -64,6 +82,7 @@ static int serve(void *arg)
     char *argv[] = {"plaitd", "-n", "-o", "fib", "--listen", "tcp:8888", NULL};
 
     (void) arg;
+    mp_set_memory_functions(pli_sim_owned_alloc, gmp_resize, gmp_free);
     return pl_application_main(6, argv, &plaitd);
 }
 

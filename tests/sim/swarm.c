@@ -1,4 +1,5 @@
 /* The swarm: all scenarios, as ./dev sim runs them. */
+#include "app/sqlite_memory.h"
 #include "tests/sim/scenarios.h"
 
 int main(int argc, char **argv)
@@ -11,5 +12,6 @@ int main(int argc, char **argv)
         &weblog_scenario,    NULL,
     };
 
+    pli_sqlite_memory_use(); /* before any world: the first one is not to differ from the others */
     return pl_swarm_main(argc, argv, scenarios);
 }

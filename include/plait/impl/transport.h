@@ -13,7 +13,9 @@
 
 PL_BEGIN
 
-/** The kind of a transport: what the functions of transport.h call. None may be NULL. */
+typedef struct pl_traffic pl_traffic;
+
+/** The kind of a transport: what the functions of transport.h call. None may be NULL but the last. */
 typedef struct pl_transport_ops {
     size_t size;      /**< sizeof(pl_transport_ops) */
     const char *name; /**< "tcp", "unix", ... */
@@ -36,6 +38,7 @@ typedef struct pl_transport_ops {
     void (*unregister_producer)(pl_transport *self);
     pl_scope *(*scope)(pl_transport *self);
     pl_transport_id (*id)(const pl_transport *self);
+    void (*traffic)(const pl_transport *self, pl_traffic *ret_traffic); /**< may be NULL */
 } pl_transport_ops;
 
 /** What a transport's own struct begins with. */

@@ -24,6 +24,7 @@
 #define PIECES_MAX    32u
 #define ACCEPTS_MAX   64
 #define TURN_NS       20000 /* a turn takes up to so long */
+#define SIGNAL_NS_MAX 1000000
 #define LINGER_NS     2000000
 #define LINGER_NS_MAX 500000000
 
@@ -412,6 +413,8 @@ static void serve_accept(sim_backend *self, place *p)
         if (fd == -EAGAIN)
             return;
         io->ops->accepted(io, fd, fd < 0 || self->ring ? NULL : (struct sockaddr *) &address, size);
+        if (fd == -EINTR)
+            return; /* it stays ready, for another turn */
         if (!pli_slots_get(&self->base.ios, slot, gen) || p->removed ||
             !(io->wants & PLI_WANT_ACCEPT))
             return;
@@ -494,6 +497,7 @@ static void sim_dispatch(pli_backend *base)
     for (unsigned i = 0; i < n; ++i) {
         pli_io *io = pli_slots_get(&base->ios, entries[i].slot, entries[i].gen);
 
+        ++base->events;
         if (io && !place_of(self, io)->removed)
             serve_one(self, place_of(self, io));
         io = pli_slots_get(&base->ios, entries[i].slot, entries[i].gen);
@@ -513,6 +517,14 @@ static void take_a_turn(pl_sim *sim)
         pli_sim_block(sim->now + 1 + (int64_t) pli_sim_below(sim, TURN_NS), "its turn");
 }
 
+/* By a signal, which comes before it would have ended: not at once, or whom it strikes again and again would burn the world's time. */
+static int64_t interrupted_at(sim_backend *self, int64_t until)
+{
+    int64_t at = self->sim->now + (int64_t) pli_sim_below(self->sim, SIGNAL_NS_MAX);
+
+    return at < until ? at : until;
+}
+
 static int sim_wait(pli_backend *base, int64_t timeout_ns)
 {
     sim_backend *self = backend_of(base);
@@ -524,7 +536,7 @@ static int sim_wait(pli_backend *base, int64_t timeout_ns)
         until = now;
     take_a_turn(self->sim);
     if (strikes(self, PL_SIM_EINTR))
-        return 0;
+        until = interrupted_at(self, until);
     if (until > next_to_leave(self))
         until = next_to_leave(self);
     self->waiting = pli_sim_here;

@@ -90,14 +90,14 @@ static void peer_changed(pli_sim_watcher *watcher)
         pli_sim_wake(peer->waiting);
 }
 
-static pl_sim_peer *peer_new(int fd)
+pl_sim_peer *pli_sim_peer_new(int take_fd)
 {
     pl_sim_peer *peer = pli_sim_owned_alloc(sizeof *peer);
 
-    peer->fd = fd;
+    peer->fd = take_fd;
     peer->deadline = INT64_MAX;
     peer->watcher.changed = peer_changed;
-    peer->watcher.object = pli_sim_fd_get(fd, NULL);
+    peer->watcher.object = pli_sim_fd_get(take_fd, NULL);
     pli_list_push_back(&peer->watcher.object->watchers, &peer->watcher.link);
     return peer;
 }
@@ -143,7 +143,7 @@ int pl_sim_dial(const char *address, pl_sim_peer **ret_peer)
 
     if (fd < 0)
         return fd;
-    peer = peer_new(fd);
+    peer = pli_sim_peer_new(fd);
     error = pli_sim_connect(fd, (struct sockaddr *) &to, size);
     if (error == -EINPROGRESS)
         error = finish_connecting(peer);
@@ -169,7 +169,7 @@ int pl_sim_serve(const char *address, pl_sim_peer **ret_peer)
     if (error < 0)
         pli_sim_fd_close(fd);
     else
-        *ret_peer = peer_new(fd);
+        *ret_peer = pli_sim_peer_new(fd);
     return error;
 }
 
@@ -186,7 +186,7 @@ int pl_sim_answer(pl_sim_peer *listening, pl_sim_peer **ret_peer)
     } while (fd == -EAGAIN || fd == -EINTR || fd == -ECONNABORTED);
     if (fd < 0)
         return fd;
-    *ret_peer = peer_new(fd);
+    *ret_peer = pli_sim_peer_new(fd);
     return 0;
 }
 

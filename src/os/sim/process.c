@@ -358,6 +358,13 @@ void pl_sim_calm(pl_sim *sim)
         end_stalls(pl_container_of(at, pl_sim_host, link));
 }
 
+void pli_sim_process_go(pl_sim_process *process, pl_sim_main_fn *main, void *arg)
+{
+    process->main = main;
+    process->arg = arg;
+    pli_sim_thread_new(process, process_main, process, process->name);
+}
+
 pl_sim_process *pl_sim_spawn(pl_sim_host *host, const char *name, pl_sim_main_fn *main, void *arg)
 {
     pl_sim_process *process;
@@ -365,9 +372,7 @@ pl_sim_process *pl_sim_spawn(pl_sim_host *host, const char *name, pl_sim_main_fn
     if (!host->up)
         return NULL;
     process = pli_sim_process_new(host, name);
-    process->main = main;
-    process->arg = arg;
-    pli_sim_thread_new(process, process_main, process, name);
+    pli_sim_process_go(process, main, arg);
     return process;
 }
 
@@ -391,6 +396,7 @@ void pli_sim_process_end(pl_sim_process *process, int status, bool crash)
     process->fds_size = 0;
     pli_sim_memory_reap(process);
     pli_sim_unschedule(sim, &process->stall_over);
+    pli_sim_process_tell_end(process);
     if (pli_sim_here && pli_sim_process() == process)
         pli_sim_thread_leave();
 }
@@ -555,12 +561,14 @@ void pli_sim_hosts_free(pl_sim *sim)
         while ((at = pli_list_pop_front(&host->processes))) {
             pl_sim_process *process = pl_container_of(at, pl_sim_process, link);
 
+            pli_sim_child_done(process);
             pli_sim_kfree(process->name);
             pli_sim_kfree(process);
         }
         pli_sim_disk_free(host);
         pli_sim_network_done(host);
         pli_sim_texts_free(&host->environment);
+        pli_sim_programs_free(host);
         pli_sim_kfree(host->name);
         pli_sim_kfree(host);
     }

@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <sys/socket.h>
 
+#include "os/process.h"
 #include "os/sim/sim.h"
 
 const char *pli_sim_environment(const char *name);
@@ -18,6 +19,11 @@ PL_MUST int pli_sim_resolve_host(const char *name, int family, struct sockaddr_s
 PL_MUST int pli_sim_wake_open(void);
 void pli_sim_wake_ring(int fd);
 void pli_sim_wake_hush(int fd);
+
+PL_MUST int pli_sim_process_start(const pli_start *start, pli_child *ret_child,
+                                  pli_start_step *ret_step);
+int pli_sim_process_signal(const pli_child *child, int signal);
+PL_MUST int pli_sim_process_reap(pli_child *child, bool wait, int *ret_status);
 
 /* Whether there is a descriptor left: asked before something is made that can't be undone. */
 bool pli_sim_fd_room(void);

@@ -174,6 +174,12 @@ struct pl_sim_process {
     pli_sim_event stall_over;
     bool ended;
     int status;
+    /* When another process has started it (os/sim/child.c) */
+    pl_sim_process *parent;
+    pli_sim_object *told; /* that tells of its end; NULL: nobody is told */
+    int orphan_signal;
+    char **argv;
+    size_t n_given; /* descriptors */
 };
 
 struct pl_sim_host {
@@ -191,6 +197,7 @@ struct pl_sim_host {
     uint16_t last_port;         /* that was given by itself */
     struct pli_sim_text *files; /* names of UNIX sockets in the file system */
     struct pli_sim_text *environment;
+    struct pli_sim_program *programs; /* os/sim/child.c */
 };
 
 struct pl_sim {

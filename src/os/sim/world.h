@@ -51,6 +51,17 @@ void pli_sim_hosts_free(pl_sim *sim);
 void pli_sim_process_end(pl_sim_process *process, int status, bool crash);
 /* A process without a thread. */
 pl_sim_process *pli_sim_process_new(pl_sim_host *host, const char *name);
+/* Gives it its first one. */
+void pli_sim_process_go(pl_sim_process *process, pl_sim_main_fn *main, void *arg);
+
+/* child.c: a process has ended; tells who started it, and those that it has started. */
+void pli_sim_process_tell_end(pl_sim_process *process);
+/* Frees what it was started with. */
+void pli_sim_child_done(pl_sim_process *process);
+void pli_sim_programs_free(pl_sim_host *host);
+
+/* peer.c: a script's view of a descriptor, which is then the peer's. */
+pl_sim_peer *pli_sim_peer_new(int take_fd);
 
 /* fault.c: what happens by itself (stalls, partitions, clocks that are set) goes on happening. */
 void pli_sim_go_on_by_itself(pl_sim *sim);

@@ -1,20 +1,27 @@
 #include "services/fib/sequence.h"
 
 #include <errno.h>
+#include <stdlib.h>
 
 #include "base/assert.h"
+
+#define NO_TEXTS UINT64_MAX
 
 void pli_sequence_init(pli_sequence *self)
 {
     mpz_init_set_ui(self->a, 1);
     mpz_init_set_ui(self->b, 1);
     self->given = self->saved = self->durable = 0;
+    self->text_a = self->text_b = (pli_decimal){0};
+    self->texts_are_of = NO_TEXTS;
 }
 
 void pli_sequence_done(pli_sequence *self)
 {
     mpz_clear(self->a);
     mpz_clear(self->b);
+    pli_decimal_done(&self->text_a);
+    pli_decimal_done(&self->text_b);
 }
 
 static void step(pli_sequence *self)
@@ -31,22 +38,55 @@ static void step_back(pli_sequence *self)
     --self->given;
 }
 
+/* ---- its text ---- */
+
+static int text_from(pli_decimal *text, const mpz_t number)
+{
+    char *digits = mpz_get_str(NULL, 10, number);
+    int error = digits ? pli_decimal_set(text, pl_str(digits)) : -ENOMEM;
+
+    free(digits);
+    return error;
+}
+
+/* Follows the numbers, which costs far less than making digits of each. Returns: 0 or -ENOMEM. */
+static int texts_follow(pli_sequence *self)
+{
+    pli_decimal next = self->text_a;
+    int error;
+
+    if (self->texts_are_of + 1 == self->given) {
+        error = pli_decimal_add(&next, &self->text_b);
+        if (error == 0) {
+            self->text_a = self->text_b;
+            self->text_b = next;
+        }
+    } else {
+        error = text_from(&self->text_a, self->a);
+        if (error == 0)
+            error = text_from(&self->text_b, self->b);
+    }
+    self->texts_are_of = error < 0 ? NO_TEXTS : self->given;
+    return error;
+}
+
 pl_buf *pli_sequence_next(pli_sequence *self, pl_slice *ret_text)
 {
-    pl_buf *buf;
+    pl_buf *buf = NULL;
     size_t len;
 
     step(self);
-    buf = pl_buf_new(mpz_sizeinbase(self->b, 10) +
-                     2); /* a digit too many, sometimes; a NUL or the newline */
+    if (texts_follow(self) == 0) {
+        len = pli_decimal_digits(&self->text_b);
+        buf = pl_buf_new(len + 1);
+    }
     if (!buf) {
         step_back(self);
         return NULL;
     }
-    mpz_get_str(pl_buf_data(buf), 10, self->b);
-    len = strlen(pl_buf_data(buf));
+    pli_decimal_write(&self->text_b, pl_buf_data(buf));
     pl_buf_data(buf)[len] = '\n';
-    *ret_text = pl_slice_first(pl_buf_slice(buf), len + 1);
+    *ret_text = pl_buf_slice(buf);
     return buf;
 }
 

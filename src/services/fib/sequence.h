@@ -9,8 +9,12 @@
 #include <plait/buffer.h>
 #include <plait/state.h>
 
+#include "services/fib/decimal.h"
+
 typedef struct pli_sequence {
-    mpz_t a, b;       /* b was given last */
+    mpz_t a, b;                 /* b was given last */
+    pli_decimal text_a, text_b; /* the same, when `texts_are_of` is `given` */
+    uint64_t texts_are_of;
     uint64_t given;   /* how many so far */
     uint64_t saved;   /* of these, in what was saved last */
     uint64_t durable; /* and in what is durable */

@@ -3,6 +3,7 @@
 
 #include "app/record.h"
 #include "tests/check.h"
+#include "tests/sqlite_memory.h"
 
 static void expect_next(pli_sequence *sequence, const char *text)
 {
@@ -39,13 +40,7 @@ PL_TEST(hundred_thousandth_number_is_right)
     pli_sequence_init(&sequence);
     for (unsigned i = 0; i < 100000; ++i) {
         pl_buf_unref(buf);
-        if (i < 99999) { /* the text of each would take long */
-            mpz_add(sequence.a, sequence.a, sequence.b);
-            mpz_swap(sequence.a, sequence.b);
-            buf = NULL;
-        } else {
-            buf = pli_sequence_next(&sequence, &said);
-        }
+        buf = pli_sequence_next(&sequence, &said);
     }
     mpz_init(expected);
     mpz_fib_ui(expected, 100002);

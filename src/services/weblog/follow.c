@@ -38,7 +38,9 @@ typedef struct log_file {
     bool stuck;          /* since the survey */
     bool
         unplaced; /* where to begin could not be read yet: behind the last newline before `offset` */
-    char *buf;    /* `have` bytes of a line without its newline, and room */
+    bool refused; /* the first line in `buf` could not be taken */
+    char *
+        buf; /* `have` bytes of a line without its newline, or all from the line on that could not be taken; and room */
     size_t have, room;
     bool skipping; /* the rest of a line that is too long */
     unsigned seen_len;
@@ -67,16 +69,20 @@ static bool is_newest(const pli_follow *follow, const log_file *file)
 
 /* ---- lines ---- */
 
-static void give_line(pli_follow *follow, const char *start, const char *end)
+/* Returns: whether it was taken. */
+static bool give_line(pli_follow *follow, const char *start, const char *end)
 {
+    bool taken = true;
+
     while (start < end && !*start)
         ++start;
-    if ((size_t) (end - start) > follow->options.line_bytes_max) {
+    if ((size_t) (end - start) > follow->options.line_bytes_max)
         ++follow->counts.too_long;
-        return;
-    }
-    ++follow->counts.lines;
-    follow->options.line(pl_slice_of(start, (size_t) (end - start)), follow->options.arg);
+    else
+        taken =
+            follow->options.line(pl_slice_of(start, (size_t) (end - start)), follow->options.arg);
+    follow->counts.lines += taken && (size_t) (end - start) <= follow->options.line_bytes_max;
+    return taken;
 }
 
 /* Keeps what stands behind the last newline, unless that is too long already. */
@@ -93,27 +99,42 @@ static void keep_rest(pli_follow *follow, log_file *file, const char *start, con
     memmove(file->buf, start, file->have);
 }
 
+/* Keeps all from the line on that could not be taken. */
+static void keep_refused(log_file *file, const char *start, const char *end)
+{
+    file->refused = file->stuck = true;
+    file->have = (size_t) (end - start);
+    memmove(file->buf, start, file->have);
+}
+
 /* Takes the lines out of the `n` bytes that were read behind what was kept. */
 static void take_lines(pli_follow *follow, log_file *file, size_t n)
 {
-    const char *start = file->buf, *from = start + file->have, *end = from + n, *newline;
+    const char *start = file->buf, *end = start + file->have + n, *newline;
+    const char *from = file->refused ? start : end - n;
 
+    file->refused = false;
     while (from < end && (newline = memchr(from, '\n', (size_t) (end - from)))) {
-        if (!file->skipping)
-            give_line(follow, start, newline);
+        if (!file->skipping && !give_line(follow, start, newline)) {
+            keep_refused(file, start, end);
+            return;
+        }
         file->skipping = false;
         start = from = newline + 1;
     }
     keep_rest(follow, file, start, end);
 }
 
-/* Nobody will complete what stands behind the last newline. */
+/* Nobody will complete what stands behind the last newline: it gets one. There is always room for it. */
 static void end_line(pli_follow *follow, log_file *file)
 {
-    if (file->have && !file->skipping)
-        give_line(follow, file->buf, file->buf + file->have);
-    file->have = 0;
+    if (file->have && !file->skipping && file->buf[file->have - 1] != '\n')
+        file->buf[file->have++] = '\n';
     file->skipping = false;
+    if (file->have) {
+        file->refused = true; /* or the newline was not looked for */
+        take_lines(follow, file, 0);
+    }
 }
 
 /* ---- reading ---- */
@@ -139,10 +160,10 @@ static void begin_again(pli_follow *follow, log_file *file)
     file->seen_len = 0;
 }
 
-/* Room for a chunk behind what is kept. Returns: whether there is some. */
-static bool make_room(pli_follow *follow, log_file *file)
+/* Room for a chunk behind what is kept, and a newline. Without memory for it the file waits. Returns: whether there is some. */
+static bool make_room(log_file *file)
 {
-    size_t room = file->have + CHUNK;
+    size_t room = file->have + CHUNK + 1;
     char *buf;
 
     if (file->room >= room)
@@ -150,13 +171,8 @@ static bool make_room(pli_follow *follow, log_file *file)
     if (room < file->room * 2)
         room = file->room * 2; /* a long line is not copied once per chunk */
     buf = pli_realloc(file->buf, room);
-    if (!buf && file->have) { /* the line is given up, the log is not */
-        ++follow->counts.too_long;
-        file->have = 0;
-        file->skipping = true;
-    }
     if (!buf)
-        return file->room >= CHUNK;
+        return false;
     file->buf = buf;
     file->room = room;
     return true;
@@ -165,7 +181,7 @@ static bool make_room(pli_follow *follow, log_file *file)
 /* A buffer that holds nothing goes when it is large, or when little will come. */
 static void drop_room(const pli_follow *follow, log_file *file)
 {
-    if (file->have || (file->room <= CHUNK && is_newest(follow, file)))
+    if (file->have || (file->room <= CHUNK + 1 && is_newest(follow, file)))
         return;
     pli_free(file->buf);
     file->buf = NULL;
@@ -178,7 +194,7 @@ static size_t read_chunk(pli_follow *follow, log_file *file, size_t n)
     char head[SEEN];
     ssize_t got;
 
-    if (!make_room(follow, file))
+    if (!make_room(file))
         return 0;
     got = pli_file_read_at(file->fd, file->offset - file->seen_len, head, file->seen_len,
                            file->buf + file->have, n < CHUNK ? n : CHUNK);
@@ -199,7 +215,9 @@ static size_t read_chunk(pli_follow *follow, log_file *file, size_t n)
 /* Returns: false when there is more that can't be had now. */
 static bool read_file(pli_follow *follow, log_file *file, size_t *budget)
 {
-    while (*budget && file->offset < file->limit) {
+    if (file->refused && !file->stuck)
+        take_lines(follow, file, 0);
+    while (*budget && !file->stuck && file->offset < file->limit) {
         uint64_t left = file->limit - file->offset;
         uint64_t truncated = follow->counts.truncated;
         size_t n = read_chunk(follow, file, left < *budget ? (size_t) left : *budget);
@@ -228,7 +246,7 @@ bool pli_follow_pending(const pli_follow *follow)
     for (pli_link *link = follow->files.next; link != &follow->files; link = link->next) {
         if (file_of(link)->stuck)
             return false; /* what comes after it has to wait for the next survey, as it does */
-        if (file_of(link)->offset < file_of(link)->limit)
+        if (file_of(link)->offset < file_of(link)->limit || file_of(link)->refused)
             return true;
     }
     return false;
@@ -437,8 +455,12 @@ static void survey_old(pli_follow *follow, int64_t now_ns)
         bool lost = file->stuck_ns && now_ns - file->stuck_ns >= follow->options.linger_ns;
 
         next = link->next;
+        if (!lost && file->offset == file->limit && (rested || follow->n_files > OLD_MAX + 1))
+            end_line(follow, file);
+        else if (!lost)
+            continue;
         follow->counts.missed += lost;
-        if (lost || (file->offset == file->limit && (rested || follow->n_files > OLD_MAX + 1)))
+        if (lost || !file->refused)
             give_up(follow, file);
     }
 }

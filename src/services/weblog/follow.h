@@ -17,6 +17,8 @@
  * - A line longer than the limit is passed over, and counted. So are NULs before a line: holes that a writer leaves who goes on
  *   at his old place after a truncation.
  *
+ * - A line for which its taker has no memory waits, and so does all that comes after it. When a rotated file can't be read or taken for as long as `linger_ns`, it is given up.
+ *
  * Reading blocks: a log is on a local disk, mostly in the page cache, and a read is bounded by the caller.
  */
 #ifndef PLI_WEBLOG_FOLLOW_H
@@ -27,11 +29,12 @@
 typedef struct pli_follow pli_follow;
 
 typedef struct pli_follow_options {
-    const char *path;                       /* copied */
-    bool from_start;                        /* what is in the file at first is new, too */
-    size_t line_bytes_max;                  /* without the newline; 0: 1 MiB */
-    int64_t linger_ns;                      /* 0: one minute */
-    void (*line)(pl_slice line, void *arg); /* a line without its newline; valid until it returns */
+    const char *path;      /* copied */
+    bool from_start;       /* what is in the file at first is new, too */
+    size_t line_bytes_max; /* without the newline; 0: 1 MiB */
+    int64_t linger_ns;     /* 0: one minute */
+    /* A line without its newline; valid until it returns. False: it can't be taken now, and comes again with the next read after the next survey. */
+    bool (*line)(pl_slice line, void *arg);
     void *arg;
 } pli_follow_options;
 

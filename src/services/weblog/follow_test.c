@@ -16,15 +16,19 @@ static char folder[64];
 static char log_path[96];
 static char got[1 << 16]; /* the lines that came, each with a newline */
 static size_t got_len;
+static unsigned refusals; /* lines to come that are not taken */
 
-static void collect(pl_slice line, void *arg)
+static bool collect(pl_slice line, void *arg)
 {
     (void) arg;
+    if (refusals && refusals--)
+        return false;
     PL_CHECK(got_len + line.len + 2 < sizeof got);
     memcpy(got + got_len, line.ptr, line.len);
     got_len += line.len;
     got[got_len++] = '\n';
     got[got_len] = '\0';
+    return true;
 }
 
 static pli_follow *follow; /* of the test that runs */
@@ -420,6 +424,71 @@ PL_TEST(what_was_written_after_the_survey_waits_for_the_next)
     PL_STR_EQ(look(0), "b\n");
 }
 
+/* ---- lines that can't be taken ---- */
+
+PL_TEST(line_that_is_not_taken_comes_again_with_the_next_look)
+{
+    begin("a\nb\nc\nd", true);
+    refusals = 1;
+    PL_STR_EQ(look(0), "");
+    append(log_path, "d\n");
+    refusals = 1;
+    PL_STR_EQ(look(0), "");
+    PL_STR_EQ(look(0), "a\nb\nc\ndd\n");
+    PL_EQ(pli_follow_counted(follow)->lines, 4);
+}
+
+PL_TEST(line_that_is_not_taken_is_not_asked_for_again_before_the_next_look)
+{
+    begin("a\nb\n", true);
+    refusals = 1;
+    PL_STR_EQ(look(0), "");
+    PL_CHECK(!pli_follow_pending(follow));
+    PL_CHECK(!pli_follow_read(follow, 4096));
+    PL_STR_EQ(got, "");
+    PL_EQ(pli_follow_survey(follow, 0), 0);
+    PL_CHECK(pli_follow_pending(follow));
+    read_all();
+    PL_STR_EQ(got, "a\nb\n");
+}
+
+PL_TEST(line_that_was_not_taken_outlives_a_truncation)
+{
+    begin("a\nbb\nhalf", true);
+    refusals = 1;
+    PL_STR_EQ(look(0), "");
+    PL_EQ(truncate(log_path, 0), 0);
+    refusals = 1;
+    PL_STR_EQ(look(0), "");
+    append(log_path, "new\n");
+    PL_STR_EQ(look(0), "a\nbb\nhalf\nnew\n");
+}
+
+PL_TEST(rotated_file_whose_lines_are_not_taken_is_kept_for_a_while_only)
+{
+    begin("a\nb\n", true);
+    refusals = 1000;
+    PL_STR_EQ(look(0), "");
+    rotate();
+    append(log_path, "c\n");
+    PL_STR_EQ(look(1 * SECOND), "");
+    PL_STR_EQ(look(59 * SECOND), "");
+    refusals = 0;
+    PL_STR_EQ(look(60 * SECOND), "a\nb\nc\n");
+}
+
+PL_TEST(last_words_of_a_rotated_file_wait_too)
+{
+    begin("a\nhalf", true);
+    PL_STR_EQ(look(0), "a\n");
+    rotate();
+    append(log_path, "c\n");
+    PL_STR_EQ(look(1 * SECOND), "c\n");
+    refusals = 1;
+    PL_STR_EQ(look(100 * SECOND), "");
+    PL_STR_EQ(look(101 * SECOND), "half\n");
+}
+
 /* ---- any schedule, against a model ---- */
 
 enum { FILES_MAX = 64, LIMIT = 100, PARTIAL_MAX = 400 };
@@ -437,6 +506,7 @@ typedef struct model_file {
 static model_file files[FILES_MAX];
 static unsigned n_files;
 static uint64_t too_long;
+static bool refusing; /* some of the lines */
 static pli_rand dice;
 
 static unsigned roll(unsigned sides)
@@ -445,12 +515,14 @@ static unsigned roll(unsigned sides)
 }
 
 /* A line that came must be the next of its file. */
-static void compare(pl_slice line, void *arg)
+static bool compare(pl_slice line, void *arg)
 {
     unsigned number = 0;
     model_file *file;
 
     (void) arg;
+    if (refusing && roll(4) == 0)
+        return false;
     for (size_t i = 0; i < line.len && line.ptr[i] != ' '; ++i)
         number = number * 10 + (unsigned) (line.ptr[i] - '0');
     PL_CHECK(number < n_files);
@@ -459,6 +531,7 @@ static void compare(pl_slice line, void *arg)
     PL_CHECK(memcmp(file->expected + file->seen, line.ptr, line.len) == 0);
     PL_EQ(file->expected[file->seen + line.len], '\n');
     file->seen += line.len + 1;
+    return true;
 }
 
 /* The line that was begun is one now. */
@@ -522,8 +595,10 @@ static void model_truncate(void)
     struct stat before = {0}, after = {0};
 
     /* What has not been read by then is lost; here nothing is. */
+    refusing = false;
     pl_ignore(pli_follow_survey(follow, 0));
     read_all();
+    refusing = true;
     if (stat(file->path, &before) < 0 || truncate(file->path, 0) < 0)
         return;
     model_line_ends(file);
@@ -581,6 +656,7 @@ static void model_end(void)
         &files[n_files - 1]); /* as long as there is no new file, the old one is not given up */
     for (unsigned i = 0; i + 1 < n_files; ++i)
         model_line_ends(&files[i]);
+    refusing = false;
     for (int i = 0; i < 3; ++i) {
         pl_ignore(pli_follow_survey(follow, i * 100 * SECOND));
         read_all();
@@ -600,6 +676,7 @@ PL_TEST(any_schedule_of_writing_and_rotating_gives_each_line_once_and_in_order)
         model_begin();
         follow = pli_follow_new(&(pli_follow_options){
             .path = log_path, .from_start = true, .line_bytes_max = LIMIT, .line = compare});
+        refusing = true;
         for (int step = 0; step < 150; ++step)
             model_step();
         model_end();

@@ -24,7 +24,7 @@ typedef struct pli_tail_options {
     double poll_s;  /* 0: one second */
     size_t turn_bytes_max;
     size_t line_bytes_max;
-    void (*line)(pl_slice line, void *arg);
+    bool (*line)(pl_slice line, void *arg); /* as in follow.h */
     void *arg;
 } pli_tail_options;
 

@@ -17,13 +17,14 @@ static size_t got_len;
 static size_t lines;
 static pl_reactor *reactor;
 
-static void collect(pl_slice line, void *arg)
+static bool collect(pl_slice line, void *arg)
 {
     (void) arg;
     ++lines;
     if (got_len + line.len + 2 < sizeof got)
         got_len += (size_t) snprintf(got + got_len, sizeof got - got_len, "%.*s\n", (int) line.len,
                                      line.ptr);
+    return true;
 }
 
 static void clean_up(void)

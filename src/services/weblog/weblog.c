@@ -54,7 +54,8 @@ struct weblog {
     pl_deferred *stopped;
     unsigned rested_ms;             /* since when nothing waits to be sent any more */
     uint64_t bad, bad_told;         /* lines that are no hits */
-    uint64_t dropped, dropped_told; /* hits that found no room */
+    uint64_t dropped, dropped_told; /* hits that are larger than the backlog */
+    bool full;                      /* there was no memory for the last one */
     pl_timer report;
     char sample[SAMPLE_BYTES + 1];
     pli_logline_verdict verdict; /* on the sample */
@@ -79,7 +80,7 @@ static void weblog_report(void *arg)
 
     w->report = (pl_timer){0, 0};
     if (w->dropped != w->dropped_told)
-        pl_log(w->reactor, PL_ERROR, "weblog", "hits found no room in the backlog",
+        pl_log(w->reactor, PL_ERROR, "weblog", "hits are larger than the backlog",
                PL_LOG_INT("count", w->dropped - w->dropped_told));
     if (w->bad != w->bad_told)
         pl_log(w->reactor, PL_WARNING, "weblog", "lines that are no hits",
@@ -112,32 +113,59 @@ static void weblog_bad_line(weblog *w, pl_slice line, pli_logline_verdict verdic
     weblog_report_soon(w);
 }
 
-/* Encodes it into the backlog, if it needs no more than `room`. */
-static bool weblog_publish(weblog *w, const pli_logline *line, size_t room)
+/* Encodes it into the backlog. Returns: 0; -ENOMEM; PL_E_LIMIT: it needs more than `room`, or than the backlog has. */
+static int weblog_publish(weblog *w, const pli_logline *line, size_t room)
 {
-    char *at = pl_fanout_reserve(w->fanout, room);
-    ptrdiff_t size = at ? pli_hit_encode(line, at, room) : -1;
+    size_t most = w->options->backlog_bytes;
+    char *at = pl_fanout_reserve(w->fanout, room < most ? room : most);
+    ptrdiff_t size = at ? pli_hit_encode(line, at, room < most ? room : most) : -1;
 
     if (size < 0)
-        return false;
+        return at ? PL_E_LIMIT : -ENOMEM;
     pl_fanout_commit(w->fanout, (size_t) size);
-    return true;
+    return 0;
 }
 
-static void weblog_line(pl_slice text, void *arg)
+/* In the place of a hit that is larger than the whole backlog. */
+static int weblog_publish_lost(weblog *w)
+{
+    int error = pl_fanout_publish(w->fanout, pl_str("<lost count=\"1\"/>"));
+
+    if (error == 0) {
+        ++w->dropped;
+        weblog_report_soon(w);
+    }
+    return error;
+}
+
+static int weblog_hit(weblog *w, const pli_logline *line, size_t len)
+{
+    int error = weblog_publish(w, line, len + len / 4 + 128 + CRAMPED);
+
+    if (error == PL_E_LIMIT)
+        error = weblog_publish(w, line, pli_hit_size_max(len));
+    return error == PL_E_LIMIT ? weblog_publish_lost(w) : error;
+}
+
+static void weblog_tell_full(weblog *w, bool full)
+{
+    if (full && !w->full)
+        pl_log(w->reactor, PL_ERROR, "weblog", "out of memory: hits wait");
+    w->full = full;
+}
+
+/* Returns: false when there is no memory for it: it stays in the log until there is. */
+static bool weblog_line(pl_slice text, void *arg)
 {
     weblog *w = arg;
     pli_logline line;
     pli_logline_verdict verdict = pli_logline_parse(text, w->format, &line);
-    size_t usual = text.len + text.len / 4 + 128 + CRAMPED;
+    int error = verdict == PLI_LOGLINE_HIT ? weblog_hit(w, &line, text.len) : 0;
 
     if (verdict != PLI_LOGLINE_HIT)
         weblog_bad_line(w, text, verdict);
-    else if (!weblog_publish(w, &line, usual) &&
-             !weblog_publish(w, &line, pli_hit_size_max(text.len))) {
-        ++w->dropped;
-        weblog_report_soon(w);
-    }
+    weblog_tell_full(w, error < 0);
+    return error >= 0;
 }
 
 /* ---- clients ---- */

@@ -1,0 +1,119 @@
+#include "plaitctl/plaitctl.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#include <plait/fiber_io.h>
+
+#include "base/memory.h"
+
+#define REQUEST_BYTES_MAX 4096
+#define ANSWER_BYTES_MAX  (256u << 20)
+
+typedef struct talk {
+    const pli_order *order;
+    pl_reactor *reactor;
+    char *answer;
+    char *error;
+    size_t error_size;
+    int result;
+} talk;
+
+static int fail(talk *self, int error, const char *what)
+{
+    snprintf(self->error, self->error_size, "%s: %s%s%s", self->order->path, what,
+             error < 0 ? ": " : "", error < 0 ? pl_error_text(error) : "");
+    return error < 0 ? error : PL_E_CLOSED;
+}
+
+static int send_request(talk *self, pl_transport *transport)
+{
+    char text[REQUEST_BYTES_MAX];
+    size_t len = json_dumpb(self->order->request, text, sizeof text - 1, JSON_COMPACT);
+    int error;
+
+    if (len == 0 || len >= sizeof text)
+        return fail(self, PL_E_LIMIT, "asking");
+    text[len] = '\n';
+    error = pl_send(transport, pl_slice_of(text, len + 1));
+    return error < 0 ? fail(self, error, "asking") : 0;
+}
+
+static int read_answer(talk *self, pl_transport *transport)
+{
+    pl_slice line;
+    int got = pl_read_line(transport, ANSWER_BYTES_MAX, &line);
+
+    if (got <= 0)
+        return fail(self, got, "it ended without an answer");
+    self->answer = pli_alloc(line.len + 1);
+    if (!self->answer)
+        return fail(self, -ENOMEM, "reading the answer");
+    memcpy(self->answer, line.ptr, line.len);
+    self->answer[line.len] = '\0';
+    return 0;
+}
+
+static int connect_there(talk *self, pl_transport **ret_transport)
+{
+    char quoted[1024], endpoint[1100];
+    pl_failure *failure = NULL;
+    int error;
+
+    if (pl_endpoint_quote(self->order->path, quoted, sizeof quoted) >= sizeof quoted)
+        return fail(self, -ENAMETOOLONG, "connecting");
+    snprintf(endpoint, sizeof endpoint, "unix:%s", quoted);
+    error =
+        pl_fiber_connect(pl_reactor_scope(self->reactor), endpoint, NULL, ret_transport, &failure);
+    pl_failure_unref(failure);
+    if (error == PL_E_REFUSED)
+        return fail(self, 0, "nobody answers there: does it run, and has it a control socket?");
+    return error < 0 ? fail(self, error, "connecting") : 0;
+}
+
+static int talk_fiber(void *arg)
+{
+    talk *self = arg;
+    pl_transport *transport = NULL;
+
+    self->result = connect_there(self, &transport);
+    if (self->result == 0)
+        self->result = send_request(self, transport);
+    if (self->result == 0)
+        self->result = read_answer(self, transport);
+    pl_ignore(pl_reactor_stop(self->reactor));
+    return 0;
+}
+
+static void begin(void *arg)
+{
+    talk *self = arg;
+
+    if (!pl_spawn(pl_reactor_scope(self->reactor), talk_fiber, self))
+        pl_ignore(pl_reactor_stop(self->reactor));
+}
+
+int pli_talk(const pli_order *order, char **ret_answer, char *reterr_text, size_t size)
+{
+    const pl_log_options log = {.level = PL_SILENT};
+    talk self = {.order = order, .error = reterr_text, .error_size = size, .result = -ENOMEM};
+    int error = pl_reactor_new(&(pl_reactor_options){.log = &log}, &self.reactor);
+
+    snprintf(reterr_text, size, "%s", pl_error_text(error < 0 ? error : -ENOMEM));
+    if (error == 0)
+        error = pl_call_when_running(self.reactor, begin, &self);
+    if (error == 0)
+        error = pl_reactor_run(self.reactor);
+    pl_reactor_free(self.reactor);
+    if (error > 0) { /* a signal has stopped it */
+        snprintf(reterr_text, size, "interrupted");
+        error = PL_E_CANCELLED;
+    }
+    if (error == 0)
+        error = self.result;
+    if (error == 0)
+        *ret_answer = self.answer;
+    else
+        pli_free(self.answer);
+    return error;
+}

@@ -1,0 +1,186 @@
+#include "reactor/running.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "os/ticks.h"
+#include "reactor/reactor.h"
+
+/* Beyond this fill of the table a look-up would take too long. */
+#define CALLBACKS_MAX (PLI_CALLBACKS * 3 / 4)
+
+static const double lag_bounds_s[PL_LAG_BUCKETS - 1] = {1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2,
+                                                        3e-2, 0.1,  0.3,  1,    3,    10};
+
+void pli_running_init(pli_running *running)
+{
+    running->simulated = pli_ticks_are_simulated();
+    running->ns = pli_ticks_measure();
+    running->slow = INT64_MAX;
+    running->last = &running->others;
+    running->others.slot = PLI_RUNS;
+    for (unsigned i = 0; i < PL_LAG_BUCKETS - 1; ++i)
+        running->lag_bounds[i] = (int64_t) (lag_bounds_s[i] * 1e9 / running->ns);
+}
+
+/* ---- the table ---- */
+
+static unsigned hash(const void *about, pli_runs_kind slot)
+{
+    uintptr_t n = (uintptr_t) about;
+
+    return (unsigned) (n >> 4 ^ n >> 11 ^ (uintptr_t) slot * 37);
+}
+
+static pli_callback *find(pli_running *running, const void *about, pli_runs_kind slot)
+{
+    for (unsigned i = hash(about, slot);; ++i) {
+        pli_callback *callback = &running->callbacks[i & (PLI_CALLBACKS - 1)];
+
+        if (callback->about == about && callback->slot == slot)
+            return callback;
+        if (callback->slot != PLI_RUNS_IDLE)
+            continue;
+        if (running->n_callbacks == CALLBACKS_MAX)
+            return &running->others;
+        ++running->n_callbacks;
+        callback->about = about;
+        callback->slot = slot;
+        return callback;
+    }
+}
+
+static int64_t ticks_of(const pl_reactor *reactor)
+{
+    return reactor->running_now.simulated ? reactor->now : pli_ticks();
+}
+
+void pli_running_charge(pl_reactor *reactor)
+{
+    pli_running *running = &reactor->running_now;
+    int64_t now = ticks_of(reactor), spent = now - running->since;
+    unsigned n = running->notes - running->charged;
+    pli_callback *callback = running->last;
+
+    running->since = now;
+    running->charged = running->notes;
+    if (running->slot == PLI_RUNS_IDLE)
+        return;
+    if (callback->about != running->about || callback->slot != running->slot)
+        running->last = callback = find(running, running->about, running->slot);
+    callback->calls += n;
+    callback->ticks += spent;
+    if (n == 1 && spent > callback->longest)
+        callback->longest = spent;
+}
+
+/* ---- turns ---- */
+
+void pli_running_turn_begin(pl_reactor *reactor)
+{
+    pli_running *running = &reactor->running_now;
+
+    running->turn_began = running->since = ticks_of(reactor);
+    running->first = running->notes;
+    pli_runs_note(reactor, PLI_RUNS_LOOP, NULL, NULL);
+    running->charged = running->notes;
+}
+
+void pli_running_turn_end(pl_reactor *reactor)
+{
+    pli_running *running = &reactor->running_now;
+    int64_t took;
+    unsigned i = 0;
+
+    pli_running_charge(reactor);
+    pli_runs_note(reactor, PLI_RUNS_IDLE, NULL, NULL);
+    running->charged = running->notes;
+    took = running->since - running->turn_began;
+    while (i < PL_LAG_BUCKETS - 1 && took > running->lag_bounds[i])
+        ++i;
+    ++reactor->counters.lag[i];
+    reactor->counters.lag_ticks += took;
+    ++reactor->counters.turns;
+}
+
+/* ---- names ---- */
+
+/* Of what a protocol, a factory or a datagram protocol is asked to do: their tables begin alike. */
+static const char *const slot_names[PLI_RUNS] = {
+    [PLI_RUNS_IDLE] = "idle",
+    [PLI_RUNS_LOOP] = "the loop itself",
+    [PLI_RUNS_ACCEPT] = "build_protocol",
+    [PLI_RUNS_MADE] = "connection_made",
+    [PLI_RUNS_RECEIVED] = "data_received",
+    [PLI_RUNS_READ_LOST] = "read_connection_lost",
+    [PLI_RUNS_WRITE_LOST] = "write_connection_lost",
+    [PLI_RUNS_DRAINED] = "drained",
+    [PLI_RUNS_LOST] = "connection_lost",
+    [PLI_RUNS_PRODUCER] = "resume_producing",
+    [PLI_RUNS_DATAGRAM] = "datagram_received",
+    [PLI_RUNS_WATCH] = "watch",
+    [PLI_RUNS_SIGNAL] = "signal",
+    [PLI_RUNS_POST] = "call from a thread",
+    [PLI_RUNS_TIMER] = "timer",
+    [PLI_RUNS_DEFERRED] = "Deferred",
+    [PLI_RUNS_FIBER] = "fiber",
+    [PLI_RUNS_TRIGGER] = "system event trigger",
+};
+
+char *pli_callback_name(pli_runs_kind slot, const void *about, char *text, size_t size)
+{
+    char code[128];
+
+    if (slot >= PLI_RUNS)
+        snprintf(text, size, "others");
+    else if (!about)
+        snprintf(text, size, "%s", slot_names[slot]);
+    else if (slot <= PLI_RUNS_DATAGRAM)
+        snprintf(text, size, "%s.%s", (const char *) about, slot_names[slot]);
+    else
+        snprintf(text, size, "%s of %s", slot_names[slot],
+                 slot == PLI_RUNS_DEFERRED ? (const char *) about
+                                           : pl_code_name(about, code, sizeof code));
+    return text;
+}
+
+/* ---- what is asked for ---- */
+
+double pl_lag_bound_s(unsigned range)
+{
+    return range < PL_LAG_BUCKETS - 1 ? lag_bounds_s[range] : (double) INFINITY;
+}
+
+static int compare(const void *a, const void *b)
+{
+    int64_t x = (*(const pli_callback *const *) a)->ticks,
+            y = (*(const pli_callback *const *) b)->ticks;
+
+    return (x < y) - (x > y);
+}
+
+size_t pl_reactor_top(const pl_reactor *reactor, pl_callback_time *ret_times, size_t max)
+{
+    const pli_running *running = &reactor->running_now;
+    const pli_callback *sorted[PLI_CALLBACKS + 1];
+    size_t n = 0;
+
+    pli_check_thread(reactor);
+    for (size_t i = 0; i < PLI_CALLBACKS; ++i)
+        if (running->callbacks[i].calls)
+            sorted[n++] = &running->callbacks[i];
+    if (running->others.calls)
+        sorted[n++] = &running->others;
+    qsort(sorted, n, sizeof *sorted, compare);
+    for (size_t i = 0; i < n && i < max; ++i) {
+        const pli_callback *callback = sorted[i];
+
+        pli_callback_name(callback->slot, callback->about, ret_times[i].name,
+                          sizeof ret_times[i].name);
+        ret_times[i].calls = callback->calls;
+        ret_times[i].total_s = (double) callback->ticks * running->ns / 1e9;
+        ret_times[i].longest_s = (double) callback->longest * running->ns / 1e9;
+    }
+    return n < max ? n : max;
+}
