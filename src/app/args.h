@@ -14,7 +14,7 @@
 
 /* The program's own options. */
 typedef struct pli_run_options {
-    bool nodaemon, no_save, help, version, help_reactors, syslog, quiet, debug, originalname, euid,
+    bool nodaemon, no_save, upgrade, help, version, help_reactors, syslog, quiet, debug, originalname, euid,
         no_sandbox, profile, has_ready_fd, no_control;
     const char *file, *save, *append, *logfile, *log_format, *reactor, *pidfile, *rundir, *chroot,
         *umask, *prefix, *user, *group, *config, *completion, *control, *control_mode;

@@ -25,6 +25,7 @@
 #include "app/supervisor.h"
 #include "app/syslog.h"
 #include "app/takeover.h"
+#include "app/talk.h"
 #include "app/upgrade.h"
 #include "base/memory.h"
 #include "os/clock.h"
@@ -1052,6 +1053,26 @@ static int run_or_save(const pli_args *args, const pli_takeover *takeover, char 
                                             : run_it(args, takeover, argv, application, ret_signal);
 }
 
+/* What runs says of itself where it can be asked: as it would be here with these options. */
+static int upgrade_other(const pli_args *args)
+{
+    const pli_run_options *options = args->options;
+    char pidfile[PATH_MAX], control[PATH_MAX], why[1024];
+    const char *path = options->control;
+    int error = options->rundir ? pli_folder_enter(options->rundir) : 0;
+
+    if (error < 0) {
+        snprintf(why, sizeof why, "--rundir %s: %s", options->rundir, pl_error_text(error));
+        return complain(args->kind->name, why);
+    }
+    snprintf(pidfile, sizeof pidfile, "%s.pid", args->kind->name);
+    if (!path)
+        path = control_beside(options->pidfile ? options->pidfile : pidfile, control);
+    if (pli_talk_upgrade(path, why, sizeof why) < 0)
+        return complain(args->kind->name, why);
+    return EXIT_OK;
+}
+
 static int do_as_told(const pli_args *args, const pli_takeover *takeover, char **argv,
                       int *ret_signal)
 {
@@ -1065,6 +1086,8 @@ static int do_as_told(const pli_args *args, const pli_takeover *takeover, char *
         return show_reactors();
     if (options->completion)
         return show_completion(args);
+    if (options->upgrade)
+        return upgrade_other(args);
     return run_or_save(args, takeover, argv, ret_signal);
 }
 
