@@ -347,6 +347,8 @@ static int hold_signals(pl_scope *scope)
     return error < 0 ? error : pl_on_signal(scope, SIGTERM, wait_for_the_reactor, NULL);
 }
 
+static void upgrade_asked(int signal, void *arg);
+
 static int reactor_make(program *self, pl_failure **reterr_failure)
 {
     pl_reactor_options options = {
@@ -357,6 +359,8 @@ static int reactor_make(program *self, pl_failure **reterr_failure)
         error = pl_scope_new(pl_reactor_scope(self->reactor), "application", &self->scope);
     if (error == 0)
         error = hold_signals(self->scope);
+    if (error == 0)
+        error = pl_on_signal(self->scope, SIGUSR2, upgrade_asked, self);
     if (error < 0)
         *reterr_failure = pl_failure_new(error, "making the reactor", NULL, NULL);
     self->logfile.reactor = self->syslog.reactor = self->reactor;
@@ -840,7 +844,8 @@ static int reload(program *self)
 {
     int error = self->args->options->syslog ? 0 : pli_logfile_reopen(&self->logfile);
 
-    if (pli_upgrade_given(self->upgrade)) { /* it was meant for the successor, which has the same file */
+    if (pli_upgrade_given(
+            self->upgrade)) { /* it was meant for the successor, which has the same file */
         pli_upgrade_pass(self->upgrade, SIGHUP);
         return error;
     }
@@ -874,8 +879,6 @@ static int announce(program *self, pl_failure **reterr_failure)
     int error = hangup_watch(self);
 
     (void) reterr_failure;
-    if (error == 0)
-        error = pl_on_signal(self->scope, SIGUSR2, upgrade_asked, self);
     privileges_log(self);
     sandbox_log(self);
     control_log(self);
