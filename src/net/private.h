@@ -9,6 +9,7 @@
 #include "net/address.h"
 #include "net/connection.h"
 #include "net/handover.h"
+#include "net/receiver/handover.h"
 #include "net/walk.h"
 #include "os/blocks.h"
 #include "os/descriptors.h"
@@ -73,6 +74,8 @@ EXPORT(pli_ports_leave);
 EXPORT(pli_reactor_freeze);
 EXPORT(pli_reactor_rests);
 EXPORT(pli_reactor_thaw);
+EXPORT(pli_receiver_restore);
+EXPORT(pli_receiver_save);
 EXPORT(pli_thing_of);
 
 #undef EXPORT
