@@ -10,7 +10,7 @@ TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BUILD = os.environ.get("PLAIT_BUILD", os.path.join(TOP, "build"))
 SANITIZERS = re.compile(r"lib(asan|ubsan|tsan|clang_rt)")
 TESTING_HEADERS = ("testing.h", "swarm.h")
-APP_HEADERS = ("application.h", "options.h", "plugin.h", "service.h", "state.h", "impl/store.h")
+APP_HEADERS = ("application.h", "handover.h", "options.h", "plugin.h", "service.h", "state.h", "impl/store.h")
 
 
 def exported(library):
@@ -72,8 +72,8 @@ def companion_exports_exactly_what_its_headers_promise():
     assert set(symbols.values()) == {"PLAIT_APP_0"}
 
 
-def companion_needs_the_core_sqlite_libseccomp_and_jansson():
-    assert needed("libplait-app.so") <= {"libc", "libplait", "libsqlite3", "libseccomp", "libjansson"}, needed("libplait-app.so")
+def companion_needs_the_core_and_what_the_decisions_name():
+    assert needed("libplait-app.so") <= {"libc", "libplait", "libsqlite3", "libseccomp", "libjansson", "libz"}, needed("libplait-app.so")
 
 
 def companion_for_tests_exports_exactly_what_its_headers_promise():

@@ -140,6 +140,32 @@ typedef struct pl_timer_info {
  */
 PL_API bool pl_timer_next(const pl_reactor *reactor, pl_timer *io_timer, pl_timer_info *ret_info);
 
+/* ---- figures of the program's own ---- */
+
+/** The kind of a figure, as a static const struct. */
+typedef struct pl_metric {
+    const char *name; /**< "weblog_hits": letters, digits and '_'. It is shown as plait_weblog_hits, and with _total behind it if it only grows */
+    const char *help; /**< one sentence */
+    bool gauge;       /**< it also falls; false: it only grows */
+    uint64_t (*read)(void *arg); /**< what it is now */
+} pl_metric;
+
+/**
+ * Adds a figure to those that pl_metrics_text() shows, until `scope` ends. `label` tells several of one kind apart: it is shown as service="LABEL", must stay as long as the scope, and may be NULL.
+ *
+ * Calls: metric->read(arg) when figures are asked for, on the reactor's thread; never before this returns. Cost: nothing else.
+ * Returns: 0; -ENOMEM; PL_E_ENDED; -EINVAL: the name is none, or something is missing; -EEXIST: there is one of that name and label.
+ */
+PL_API PL_MUST int pl_metric_add(pl_scope *scope, const pl_metric *metric, const char *label,
+                                 void *arg);
+
+/**
+ * Writes all figures as text for Prometheus: those of pl_reactor_figures() and pl_reactor_top(), and those of pl_metric_add().
+ *
+ * Returns: the length without the NUL; what does not fit into `size` is cut, as snprintf() does. `text` may be NULL when `size` is 0. Source: the text format of Prometheus, version 0.0.4.
+ */
+PL_API size_t pl_metrics_text(const pl_reactor *reactor, char *text, size_t size);
+
 /** The name of a function: "poll_log" or "poll_log+0x12" where it can be found, else the program's or library's and where in it: "plaitd+0x1234", which addr2line reads. Any thread. Returns: `text`, cut at `size`. */
 PL_API char *pl_code_name(const void *code, char *text, size_t size);
 

@@ -50,8 +50,8 @@ typedef struct pl_log_field {
     }
 
 /**
- * What becomes of a finished line (it ends in a newline, there is a NUL after it). Called on the reactor's thread. Must not
- * call back into Plait.
+ * What becomes of a finished line (it ends in a newline, there is a NUL after it). Called on the reactor's thread; with
+ * pl_reactor_options.slow_s perhaps on another, but never on two at once. Must not call back into Plait.
  */
 typedef void pl_log_sink(void *arg, pl_log_level level, pl_slice line);
 

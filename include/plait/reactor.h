@@ -14,7 +14,12 @@
 
 PL_BEGIN
 
-/** What a reactor is made with. All zero is the default. */
+/**
+ * What a reactor is made with. All zero is the default.
+ *
+ * `slow_s` starts a thread with the first turn, which sleeps when the reactor does, and takes the signal SIGURG, whose handler notes where the reactor's thread is: system calls in which a slow callback waits may then
+ * return early with EINTR, as with any signal. The sink of the log is then called on that thread, too, but never on two at once. Within a simulated world there is none.
+ */
 typedef struct pl_reactor_options {
     const char *
         backend; /**< "uring", "epoll", "poll", "select" or "auto"; NULL: $PLAIT_REACTOR, else auto */
@@ -23,6 +28,8 @@ typedef struct pl_reactor_options {
         ignore_signals; /**< SIGINT and SIGTERM are left alone; default: they stop the run, see pl_reactor_run() */
     double
         shutdown_s; /**< how long each phase of a system event waits for the Deferreds of its triggers; 0: 10 seconds */
+    double
+        slow_s; /**< a callback that runs longer is named in the log, with a backtrace, while it still runs, and again with its whole time when it has returned; 0: there is no such watch. See below */
     uint64_t seed;        /**< of the jitter and the like; 0: from the system */
     unsigned threads_max; /**< of the pool behind pl_defer_to_thread(); 0: 10 */
     size_t

@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include <plait/inspect.h>
 #include <plait/log.h>
 #include <plait/thread.h>
 
@@ -283,6 +284,7 @@ static void home_written(pli_state_home *home, int error, bool is_store)
     pli_batch *batch = home->writing;
 
     home->writing = NULL;
+    ++*(error < 0 ? &home->failures : &home->commits);
     if (error < 0)
         home_fail(home, batch, error, is_store);
     else
@@ -440,6 +442,28 @@ static void home_end(void *arg)
     home->share = share_unref(home->share);
 }
 
+static uint64_t read_commits(void *arg)
+{
+    return ((pli_state_home *) arg)->commits;
+}
+
+static uint64_t read_failures(void *arg)
+{
+    return ((pli_state_home *) arg)->failures;
+}
+
+static int add_metrics(pli_state_home *home)
+{
+    static const pl_metric commits = {"commits", "Batches of states that were made durable.",
+                                      .read = read_commits};
+    static const pl_metric failures = {"commits_failed",
+                                       "Batches of states that could not be made durable.",
+                                       .read = read_failures};
+    int error = pl_metric_add(home->scope, &commits, NULL, home);
+
+    return error < 0 ? error : pl_metric_add(home->scope, &failures, NULL, home);
+}
+
 int pli_state_home_new(pl_service *root, pli_store_open_fn *open, pli_store_broken_fn *when_broken,
                        void *arg)
 {
@@ -456,6 +480,9 @@ int pli_state_home_new(pl_service *root, pli_store_open_fn *open, pli_store_brok
     if (error < 0)
         return error;
     *home = (pli_state_home){.scope = scope, .open = open, .when_broken = when_broken, .arg = arg};
+    error = add_metrics(home);
+    if (error < 0)
+        return error;
     root->inside->states_home = home;
     return 0;
 }

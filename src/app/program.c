@@ -19,6 +19,7 @@
 #include "app/control.h"
 #include "app/keep.h"
 #include "app/logfile.h"
+#include "app/metrics.h"
 #include "app/pidfile.h"
 #include "app/sandbox.h"
 #include "app/state.h"
@@ -31,6 +32,7 @@
 #include "os/clock.h"
 #include "os/daemon.h"
 #include "os/file.h"
+#include "reactor/reactor.h"
 
 enum { EXIT_OK, EXIT_FAILED, EXIT_USAGE };
 
@@ -351,8 +353,10 @@ static void upgrade_asked(int signal, void *arg);
 
 static int reactor_make(program *self, pl_failure **reterr_failure)
 {
-    pl_reactor_options options = {
-        .backend = self->args->options->reactor, .log = &self->log, .shutdown_s = SHUTDOWN_S};
+    pl_reactor_options options = {.backend = self->args->options->reactor,
+                                  .log = &self->log,
+                                  .shutdown_s = SHUTDOWN_S,
+                                  .slow_s = self->args->options->slow_s};
     int error = pl_reactor_new(&options, &self->reactor);
 
     if (error == 0)
@@ -449,7 +453,7 @@ static void state_keep_for_later(program *self)
     pl_failure *failure = NULL;
     char why[1024];
 
-    if (self->orderly && !self->given && self->status == EXIT_OK && !self->args->options->no_save &&
+    if (self->orderly && self->status == EXIT_OK && !self->given && !self->args->options->no_save &&
         (self->kept_in || self->args->options->file) &&
         pli_keep_shutdown(self->application, self->kept_in, &failure) < 0)
         self->status = complain_of(self, pl_failure_format(failure, why, sizeof why));
@@ -615,6 +619,18 @@ static void control_log(const program *self)
     else if (self->control_refused)
         pl_log(self->reactor, PL_WARNING, "control", "no control socket: this is no name for one",
                PL_LOG_STR("file", self->default_control));
+}
+
+/* ---- metrics ---- */
+
+static int metrics_listen(program *self, pl_failure **reterr_failure)
+{
+    const char *endpoint = self->args->options->metrics;
+    int error = endpoint ? pl_service_allow_server(self->root, endpoint) : 0;
+
+    if (!endpoint || error < 0)
+        return error;
+    return pli_metrics_listen(pl_reactor_scope(self->reactor), endpoint, reterr_failure);
 }
 
 /* ---- privileges ---- */
@@ -842,13 +858,15 @@ static void upgrade_asked(int signal, void *arg)
 /* Returns: 0, or why the log's file is still the old one. */
 static int reload(program *self)
 {
-    int error = self->args->options->syslog ? 0 : pli_logfile_reopen(&self->logfile);
+    int error;
 
-    if (pli_upgrade_given(
-            self->upgrade)) { /* it was meant for the successor, which has the same file */
+    if (pli_upgrade_given(self->upgrade)) {
         pli_upgrade_pass(self->upgrade, SIGHUP);
-        return error;
+        return 0;
     }
+    pli_log_hold(self->reactor); /* the watchdog may have something to log */
+    error = self->args->options->syslog ? 0 : pli_logfile_reopen(&self->logfile);
+    pli_log_release(self->reactor);
     pli_supervisor_reloading(&self->supervisor);
     if (error < 0)
         pl_log(self->reactor, PL_WARNING, "log", "the file could not be opened anew",
@@ -916,6 +934,7 @@ static const phase phases[] = {
     {services_make, NULL},
     {services_bind, NULL},
     {control_open, NULL},
+    {metrics_listen, NULL},
     {privileges_drop, NULL},      /* all has been opened that needs them */
     {starter_begin, starter_end}, /* which stays outside of the sandbox, and has no privileges */
     {sandbox_close, NULL},

@@ -43,8 +43,9 @@ struct pli_state_home {
     pli_batch *gathering;             /* NULL: nothing to be written */
     pli_batch *writing;               /* NULL: none is */
     bool armed;                       /* the gathering one will be written in this turn */
-    bool left;  /* its store is closed, since somebody else may take it over */
-    int broken; /* the code with which every commit fails from now on */
+    bool left;                  /* its store is closed, since somebody else may take it over */
+    int broken;                 /* the code with which every commit fails from now on */
+    uint64_t commits, failures; /* batches */
 };
 
 /* A home for the states of the tree, in whose store open(arg) is asked for when it is needed. `when_broken` may be NULL. Returns: 0, PL_E_STATE, -ENOMEM, PL_E_ENDED. */

@@ -128,11 +128,11 @@ static void tell_lost(pli_connection *c, const pl_failure *reason)
     pl_protocol *protocol = c->transport.protocol;
     const void *about = reactor->running_now.about;
     const pli_io *io = reactor->running_now.io;
-    pli_runs_kind slot = reactor->running_now.slot;
+    pli_runs_kind kind = reactor->running_now.kind;
 
     pli_connection_run(c, PLI_RUNS_LOST);
     protocol->ops->connection_lost(protocol, reason);
-    pli_runs(reactor, slot, about, io);
+    pli_runs(reactor, kind, about, io);
 }
 
 /* The only place where connection_lost is called. */
@@ -784,6 +784,8 @@ int pli_connection_make(pl_scope *owner, int take_fd, const pl_address *peer,
             pli_free(c->extra);
         pli_free(c);
         c = NULL;
+    } else {
+        ++owner->reactor->counters.opened;
     }
     *ret_connection = c;
     return error;
@@ -797,7 +799,6 @@ int pli_connection_new(pl_scope *owner, int take_fd, const pl_address *peer,
 
     if (error < 0)
         return error;
-    ++owner->reactor->counters.opened;
     if (ret_protocol)
         *ret_protocol = c->transport.protocol;
     return connection_begin(c, owner);

@@ -87,9 +87,9 @@ static inline pli_connection *pli_connection_of_io(pli_io *io)
 }
 
 /* Its protocol is about to be called. */
-static inline void pli_connection_run(pli_connection *c, pli_runs_kind slot)
+static inline void pli_connection_run(pli_connection *c, pli_runs_kind kind)
 {
-    pli_runs(pli_connection_reactor(c), slot, c->transport.protocol->ops->name, &c->io);
+    pli_runs(pli_connection_reactor(c), kind, c->transport.protocol->ops->name, &c->io);
 }
 
 /* ---- connection.c ---- */

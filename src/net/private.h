@@ -56,6 +56,8 @@ EXPORT(pli_sim_stream_pair);
 EXPORT(pli_sim_stream_set_name);
 EXPORT(pli_sim_stream_set_window);
 
+EXPORT(pli_log_hold);
+EXPORT(pli_log_release);
 EXPORT(pli_reactor_turn);
 
 EXPORT(pli_address_to_sockaddr);

@@ -87,7 +87,7 @@ static void process_ended(unsigned events, void *arg)
     int fd = self->child.fd, status;
 
     (void) events;
-    if (pli_process_reap(&self->child, false, &status) < 0)
+    if (pli_child_reap(&self->child, false, &status) < 0)
         return;
     PLI_ASSERT(fd >= 0);
     self->exit = (pl_process_exit){status < 0 ? 0 : status, status < 0 ? -status : 0};
@@ -131,7 +131,7 @@ static void process_scope_end(pli_owned *owned)
     self->left = self->told = true;
     streams_close(self);
     if (!self->ended)
-        pl_ignore(pli_process_signal(&self->child, SIGKILL, self->own_group));
+        pl_ignore(pli_child_signal(&self->child, SIGKILL, self->own_group));
     bury_when_over(self);
 }
 
@@ -139,11 +139,11 @@ static void process_scope_end(pli_owned *owned)
 static void process_reactor_end(pli_owned *owned)
 {
     pl_process *self = pl_container_of(owned, pl_process, reaper);
-    int status, error = pli_process_signal(&self->child, SIGKILL, self->own_group);
+    int status, error = pli_child_signal(&self->child, SIGKILL, self->own_group);
 
     process_over(self);
-    if (error < 0 || pli_process_reap(&self->child, true, &status) < 0)
-        pli_process_forget(&self->child);
+    if (error < 0 || pli_child_reap(&self->child, true, &status) < 0)
+        pli_child_forget(&self->child);
     bury_when_over(self);
 }
 
@@ -305,7 +305,7 @@ static int child_start(pl_process *self, const pl_process_options *options, give
     if (options->user || options->group)
         start.identity = &identity;
     if (error == 0)
-        error = pli_process_start(&start, &self->child, &step);
+        error = pli_child_start(&start, &self->child, &step);
     if (error < 0)
         *reterr_failure = failure_of_step(error, step, options);
     return error;
@@ -442,7 +442,7 @@ int pl_process_number(const pl_process *process)
 int pl_process_signal(pl_process *process, int signal)
 {
     pli_check_thread(process->reactor);
-    return process->ended ? 0 : pli_process_signal(&process->child, signal, process->own_group);
+    return process->ended ? 0 : pli_child_signal(&process->child, signal, process->own_group);
 }
 
 static void process_kill(void *arg)

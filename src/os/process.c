@@ -197,13 +197,13 @@ static int start_and_hear(plan *self, const pli_stack *stack, pli_child *ret_chi
     if (error == 0) {
         error = hear(ends[0], ret_step);
         if (error < 0)
-            pl_ignore(pli_process_reap(ret_child, true, &status));
+            pl_ignore(pli_child_reap(ret_child, true, &status));
     }
     close(ends[0]);
     return error;
 }
 
-int pli_process_start(const pli_start *start, pli_child *ret_child, pli_start_step *ret_step)
+int pli_child_start(const pli_start *start, pli_child *ret_child, pli_start_step *ret_step)
 {
     plan self = {.start = start, .parent = getpid()};
     pli_stack stack;
@@ -213,7 +213,7 @@ int pli_process_start(const pli_start *start, pli_child *ret_child, pli_start_st
     if (error < 0)
         return error;
     if (pli_sim_here)
-        return pli_sim_process_start(start, ret_child, ret_step);
+        return pli_sim_child_start(start, ret_child, ret_step);
     if (start->n_fds > FDS_MAX)
         return -EINVAL;
     groups_find(&self);
@@ -225,27 +225,27 @@ int pli_process_start(const pli_start *start, pli_child *ret_child, pli_start_st
     return error;
 }
 
-int pli_process_signal(const pli_child *child, int signal, bool group)
+int pli_child_signal(const pli_child *child, int signal, bool group)
 {
     int error = pli_fault(PLI_CALL_PROCESS);
 
     if (error < 0)
         return error;
     if (pli_sim_here)
-        return pli_sim_process_signal(child, signal);
+        return pli_sim_child_signal(child, signal);
     /* Until it is reaped, its number is nobody else's, nor its group's. */
     if ((group ? kill(-child->pid, signal) : kill(child->pid, signal)) < 0 && errno != ESRCH)
         return -errno;
     return 0;
 }
 
-int pli_process_reap(pli_child *child, bool wait, int *ret_status)
+int pli_child_reap(pli_child *child, bool wait, int *ret_status)
 {
     siginfo_t info = {0};
     int result;
 
     if (pli_sim_here)
-        return pli_sim_process_reap(child, wait, ret_status);
+        return pli_sim_child_reap(child, wait, ret_status);
     do {
         result = waitid(P_PID, (id_t) child->pid, &info, WEXITED | (wait ? 0 : WNOHANG));
     } while (result < 0 && errno == EINTR);
@@ -253,11 +253,11 @@ int pli_process_reap(pli_child *child, bool wait, int *ret_status)
         return -EAGAIN;
     /* Somebody else may have reaped it; then nobody knows how it ended. */
     *ret_status = result < 0 ? 0 : info.si_code == CLD_EXITED ? info.si_status : -info.si_status;
-    pli_process_forget(child);
+    pli_child_forget(child);
     return 0;
 }
 
-void pli_process_forget(pli_child *child)
+void pli_child_forget(pli_child *child)
 {
     pli_socket_close(child->fd);
     *child = (pli_child){.pid = -1, .fd = -1};

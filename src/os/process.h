@@ -32,20 +32,19 @@ typedef enum pli_start_step {
 /* A child that has not been reaped. */
 typedef struct pli_child {
     int pid; /* of a simulated one: its number */
-    int fd;  /* readable when it has ended; closed by pli_process_reap() */
+    int fd;  /* readable when it has ended; closed by pli_child_reap() */
 } pli_child;
 
 /*
  * Starts a program; waits until it runs, or can't. It has no descriptors but those that it was given, its signals do what they do by default, and none is blocked.
  * Returns: 0; a negative errno, and `*ret_step` is what has failed.
  */
-PL_MUST int pli_process_start(const pli_start *start, pli_child *ret_child,
-                              pli_start_step *ret_step);
+PL_MUST int pli_child_start(const pli_start *start, pli_child *ret_child, pli_start_step *ret_step);
 /* `group`: to all in the group that it leads. Returns: 0, also when it has ended; a negative errno. */
-int pli_process_signal(const pli_child *child, int signal, bool group);
+int pli_child_signal(const pli_child *child, int signal, bool group);
 /* Takes note of its end. `wait`: sleeps until then. Returns: 0, with its status or minus the signal that ended it; -EAGAIN: it runs. */
-PL_MUST int pli_process_reap(pli_child *child, bool wait, int *ret_status);
+PL_MUST int pli_child_reap(pli_child *child, bool wait, int *ret_status);
 /* Looks at it no more, though it runs. */
-void pli_process_forget(pli_child *child);
+void pli_child_forget(pli_child *child);
 
 #endif

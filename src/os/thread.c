@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <sched.h>
 #include <signal.h>
+#include <time.h>
 
 #include "base/assert.h"
 #include "base/memory.h"
@@ -14,6 +15,7 @@ PLI_THREAD_LOCAL struct pli_fiber *pli_thread_fiber;
 typedef struct thread_start {
     void (*fn)(void *arg);
     void *arg;
+    const char *name;
 } thread_start;
 
 /* These calls fail for misuse only: of a mutex that is not one, by who does not hold it. */
@@ -53,12 +55,23 @@ void pli_mutex_unlock(pli_mutex *mutex)
         must(pthread_mutex_unlock(&mutex->real));
 }
 
+/* Its times are those of the clock that nobody sets. */
+static void real_condition_init(pthread_cond_t *condition)
+{
+    pthread_condattr_t attributes;
+
+    must(pthread_condattr_init(&attributes));
+    must(pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC));
+    must(pthread_cond_init(condition, &attributes));
+    must(pthread_condattr_destroy(&attributes));
+}
+
 void pli_condition_init(pli_condition *condition)
 {
     if (pli_sim_here)
         pli_list_init(&condition->sim);
     else
-        must(pthread_cond_init(&condition->real, NULL));
+        real_condition_init(&condition->real);
 }
 
 void pli_condition_done(pli_condition *condition)
@@ -73,6 +86,20 @@ void pli_condition_wait(pli_condition *condition, pli_mutex *mutex)
         pli_sim_condition_wait(&condition->sim, &mutex->sim);
     else
         must(pthread_cond_wait(&condition->real, &mutex->real));
+}
+
+void pli_condition_wait_for(pli_condition *condition, pli_mutex *mutex, int64_t ns)
+{
+    struct timespec until;
+    int error;
+
+    PLI_ASSERT(!pli_sim_here);
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    ns += until.tv_nsec;
+    until.tv_sec += ns / 1000000000;
+    until.tv_nsec = ns % 1000000000;
+    error = pthread_cond_timedwait(&condition->real, &mutex->real, &until);
+    must(error == ETIMEDOUT ? 0 : error);
 }
 
 void pli_condition_wake_one(pli_condition *condition)
@@ -96,6 +123,8 @@ static void *thread_main(void *arg)
     thread_start start = *(thread_start *) arg;
 
     pli_free(arg);
+    /* By itself, which needs no file of /proc: a sandbox may be closed around it. */
+    pl_ignore(pthread_setname_np(pthread_self(), start.name));
     start.fn(start.arg);
     return NULL;
 }
@@ -113,7 +142,7 @@ int pli_thread_start(void (*fn)(void *arg), void *arg, const char *name, pli_thr
     start = pli_alloc(sizeof *start);
     if (!start)
         return -ENOMEM;
-    *start = (thread_start){fn, arg};
+    *start = (thread_start){fn, arg, name};
     /* A thread begins with the mask of who made it: so there is no moment at which a signal could come. */
     sigfillset(&all);
     must(pthread_sigmask(SIG_SETMASK, &all, &before));
@@ -123,7 +152,6 @@ int pli_thread_start(void (*fn)(void *arg), void *arg, const char *name, pli_thr
         pli_free(start);
         return -error;
     }
-    pl_ignore(pthread_setname_np(ret_thread->real, name));
     return 0;
 }
 

@@ -36,11 +36,13 @@ void pli_condition_init(pli_condition *condition);
 void pli_condition_done(pli_condition *condition);
 /* Gives the mutex up, sleeps, and has it again; may wake for no reason. */
 void pli_condition_wait(pli_condition *condition, pli_mutex *mutex);
+/* The same, for at most so long. Not within a world. */
+void pli_condition_wait_for(pli_condition *condition, pli_mutex *mutex, int64_t ns);
 void pli_condition_wake_one(pli_condition *condition);
 void pli_condition_wake_all(pli_condition *condition);
 
 /*
- * Runs `fn(arg)` in a thread in which all signals are blocked: they are for the threads that wait for them. `name` (15 characters) is what
+ * Runs `fn(arg)` in a thread in which all signals are blocked: they are for the threads that wait for them. `name` (15 characters; static text) is what
  * debuggers and top(1) show. Returns: 0, or -EAGAIN and the like when the system gives no more threads.
  */
 PL_MUST int pli_thread_start(void (*fn)(void *arg), void *arg, const char *name,

@@ -320,4 +320,78 @@ PL_TEST(kinds_beyond_those_that_there_is_room_for_are_one)
     pl_reactor_free(reactor);
 }
 
+/* ---- as text ---- */
+
+static uint64_t read_value(void *arg)
+{
+    return *(uint64_t *) arg;
+}
+
+static const pl_metric beans = {"beans", "Beans: \\ and\nmore.", .read = read_value};
+static const pl_metric jars = {"jars", "Jars.", .gauge = true, .read = read_value};
+
+static const char *text_of(const pl_reactor *reactor)
+{
+    static char text[65536];
+
+    PL_CHECK(pl_metrics_text(reactor, text, sizeof text) < sizeof text);
+    return text;
+}
+
+PL_TEST(figures_of_a_program_are_shown_by_kind_until_their_scope_ends)
+{
+    uint64_t n = 7, m = UINT64_MAX;
+    pl_reactor *reactor;
+    pl_scope *scope;
+
+    PL_EQ(pl_reactor_new(NULL, &reactor), 0);
+    PL_EQ(pl_scope_new(pl_reactor_scope(reactor), "scope", &scope), 0);
+    PL_EQ(pl_metric_add(scope, &beans, "a\"b\\c\nd", &n), 0);
+    PL_EQ(pl_metric_add(scope, &jars, NULL, &n), 0);
+    PL_EQ(pl_metric_add(pl_reactor_scope(reactor), &beans, NULL, &m), 0);
+    PL_CHECK(strstr(text_of(reactor), "# HELP plait_beans_total Beans: \\\\ and\\nmore.\n"
+                                      "# TYPE plait_beans_total counter\n"
+                                      "plait_beans_total{service=\"a\\\"b\\\\c\\nd\"} 7\n"
+                                      "plait_beans_total 18446744073709551615\n"
+                                      "# HELP plait_jars Jars.\n# TYPE plait_jars gauge\n"
+                                      "plait_jars 7\n"));
+    n = 8;
+    PL_CHECK(strstr(text_of(reactor), "plait_jars 8\n"));
+    pl_scope_end(scope);
+    PL_CHECK(!strstr(text_of(reactor), "plait_jars"));
+    PL_CHECK(strstr(text_of(reactor), "counter\nplait_beans_total 18446744073709551615\n"));
+    pl_reactor_free(reactor);
+}
+
+PL_TEST(figures_that_could_not_be_told_apart_are_refused)
+{
+    static const pl_metric no_name = {"a-b", "Help.", .read = read_value};
+    static const pl_metric no_help = {"ab", NULL, .read = read_value};
+    pl_reactor *reactor;
+    uint64_t n = 0;
+
+    PL_EQ(pl_reactor_new(NULL, &reactor), 0);
+    PL_EQ(pl_metric_add(pl_reactor_scope(reactor), &beans, "one", &n), 0);
+    PL_EQ(pl_metric_add(pl_reactor_scope(reactor), &beans, "one", &n), -EEXIST);
+    PL_EQ(pl_metric_add(pl_reactor_scope(reactor), &beans, "two", &n), 0);
+    PL_EQ(pl_metric_add(pl_reactor_scope(reactor), &no_name, NULL, &n), -EINVAL);
+    PL_EQ(pl_metric_add(pl_reactor_scope(reactor), &no_help, NULL, &n), -EINVAL);
+    pl_reactor_free(reactor);
+}
+
+PL_TEST(text_that_does_not_fit_is_cut_and_its_length_told)
+{
+    pl_reactor *reactor;
+    char small[16];
+    size_t all;
+
+    PL_EQ(pl_reactor_new(NULL, &reactor), 0);
+    all = pl_metrics_text(reactor, NULL, 0);
+    PL_CHECK(all > 1000);
+    PL_EQ(pl_metrics_text(reactor, small, sizeof small), all);
+    PL_STR_EQ(small, "# HELP plait_in");
+    PL_EQ(strlen(text_of(reactor)), all);
+    pl_reactor_free(reactor);
+}
+
 PL_TEST_MAIN

@@ -7,6 +7,7 @@
 #include <plait/error.h>
 
 #include "os/clock.h"
+#include "os/wake.h"
 #include "reactor/reactor.h"
 
 #define LINE_BYTES 2048
@@ -151,20 +152,69 @@ static void to_stderr(void *arg, pl_log_level level, pl_slice text)
     pli_stderr_write(text);
 }
 
-void pl_log_write(pl_reactor *reactor, pl_log_level level, const char *ns, const char *message,
-                  const pl_log_field *fields, size_t n_fields)
+static void log_entry(pl_reactor *reactor, pl_log_level level, const char *ns, const char *message,
+                      const pl_log_field *fields, size_t n_fields)
 {
     const pl_log_options *options = &reactor->logger.options;
     line l = {.json = options->format == PL_LOG_JSON};
 
-    if (level < level_of(&reactor->logger, ns) || level >= PL_SILENT)
-        return;
     add_head(&l, level, ns, message);
     add_fields(&l, fields, n_fields);
     /* The message may have filled the line: a JSON string is closed by then, since its quote is cut last. */
     memcpy(l.text + l.len, l.json ? "}\n" : "\n", l.json ? 3 : 2);
     l.len += l.json ? 2 : 1;
     options->sink(options->sink_arg, level, pl_slice_of(l.text, l.len));
+}
+
+/* ---- two threads ---- */
+
+void pli_log_guard(pl_reactor *reactor)
+{
+    pli_mutex_init(&reactor->logger.mutex);
+    reactor->logger.guarded = true;
+}
+
+void pli_log_unguard(pl_reactor *reactor)
+{
+    reactor->logger.guarded = false;
+    pli_mutex_done(&reactor->logger.mutex);
+}
+
+/* A sink may have something to log itself. */
+void pli_log_hold(pl_reactor *reactor)
+{
+    pli_logger *logger = &reactor->logger;
+    uintptr_t self;
+
+    if (!logger->guarded)
+        return;
+    self = pli_thread_self();
+    if (__atomic_load_n(&logger->holder, __ATOMIC_RELAXED) != self) {
+        pli_mutex_lock(&logger->mutex);
+        __atomic_store_n(&logger->holder, self, __ATOMIC_RELAXED);
+    }
+    ++logger->depth;
+}
+
+void pli_log_release(pl_reactor *reactor)
+{
+    pli_logger *logger = &reactor->logger;
+
+    if (!logger->guarded || --logger->depth > 0)
+        return;
+    __atomic_store_n(&logger->holder, 0, __ATOMIC_RELAXED);
+    pli_mutex_unlock(&logger->mutex);
+}
+
+void pl_log_write(pl_reactor *reactor, pl_log_level level, const char *ns, const char *message,
+                  const pl_log_field *fields, size_t n_fields)
+{
+    if (level >= PL_SILENT)
+        return;
+    pli_log_hold(reactor);
+    if (level >= level_of(&reactor->logger, ns))
+        log_entry(reactor, level, ns, message, fields, n_fields);
+    pli_log_release(reactor);
 }
 
 static void set_threshold(pli_logger *logger)
@@ -188,7 +238,9 @@ void pli_log_init(pli_logger *logger, const pl_log_options *options)
 
 void pl_log_configure(pl_reactor *reactor, const pl_log_options *options)
 {
+    pli_log_hold(reactor);
     pli_log_init(&reactor->logger, options);
+    pli_log_release(reactor);
 }
 
 /* Where the namespace stands, or n_levels. */
@@ -223,9 +275,10 @@ static int remember_level(pli_logger *logger, unsigned i, const char *ns, pl_log
 int pl_log_set_level(pl_reactor *reactor, const char *ns, pl_log_level level)
 {
     pli_logger *logger = &reactor->logger;
-    unsigned i = ns ? find_level(logger, ns) : 0;
+    unsigned i = ns ? find_level(logger, ns) : 0; /* only this thread changes them */
     int error = 0;
 
+    pli_log_hold(reactor);
     if (!ns)
         logger->options.level = level == PL_LOG_DEFAULT ? PL_INFO : level;
     else if (level == PL_LOG_DEFAULT)
@@ -233,6 +286,7 @@ int pl_log_set_level(pl_reactor *reactor, const char *ns, pl_log_level level)
     else
         error = remember_level(logger, i, ns, level);
     set_threshold(logger);
+    pli_log_release(reactor);
     return error;
 }
 

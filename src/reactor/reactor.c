@@ -8,6 +8,7 @@
 #include "base/memory.h"
 #include "os/clock.h"
 #include "os/wake.h"
+#include "reactor/watchdog.h"
 
 #define TICK_NS 1000000
 
@@ -131,6 +132,7 @@ int pl_reactor_turn(pl_reactor *reactor, double seconds)
     if (!reactor->running)
         pli_stop_signals_release(
             reactor); /* it is the caller's loop that runs, and the caller's to end */
+    pli_watchdog_want(reactor);
     return pli_reactor_turn(reactor, seconds < 0 ? -1 : (int64_t) (seconds * 1e9));
 }
 
@@ -173,6 +175,10 @@ static void reactor_init(pl_reactor *reactor, const pl_reactor_options *options)
     reactor->now = reactor->born = pli_clock_now();
     pli_log_init(&reactor->logger, options->log);
     pli_running_init(&reactor->running_now);
+    if (options->slow_s > 0 && !reactor->running_now.simulated) {
+        reactor->slow_s = options->slow_s;
+        reactor->running_now.slow = (int64_t) (options->slow_s * 1e9 / reactor->running_now.ns);
+    }
     pli_rand_seed(&reactor->rand, options->seed ? options->seed : pli_clock_seed());
     pli_wheel_init(&reactor->wheel, reactor->now / TICK_NS);
     pli_outbox_pool_init(&reactor->outbox);
@@ -224,6 +230,7 @@ pl_reactor *pl_reactor_free(pl_reactor *reactor)
         return NULL;
     }
     reactor->freeing = true;
+    pli_watchdog_stop(reactor->watchdog);
     pli_scope_done(&reactor->scope);
     if (reactor->backend) {
         pli_posts_close(reactor);

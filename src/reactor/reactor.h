@@ -18,6 +18,7 @@
 #include "base/rand.h"
 #include "base/wheel.h"
 #include "os/backend.h"
+#include "os/thread.h"
 #include "reactor/running.h"
 #include "reactor/scope.h"
 
@@ -36,6 +37,10 @@ typedef struct pli_tasks {
 typedef struct pli_logger {
     pl_log_options options;
     pl_log_level threshold; /* the lowest of all */
+    bool guarded;           /* another thread may log */
+    pli_mutex mutex;
+    uintptr_t holder; /* the thread that has it; 0: none */
+    unsigned depth;
     unsigned n_levels;
     struct {
         char ns[32];
@@ -79,6 +84,9 @@ struct pl_reactor {
     pli_logger logger;
     pli_running running_now;
     pli_counters counters;
+    struct pli_watchdog *watchdog;    /* NULL: there is none, or not yet */
+    double slow_s;                    /* what it calls too long; 0: there is to be none */
+    struct pli_metric_entry *metrics; /* figures of the program's own, the oldest first */
 
     /* What the Deferreds leave behind for the next ones */
     struct pl_deferred *spare_deferreds, *last_spare_deferred;
@@ -147,40 +155,42 @@ static inline void pli_ready(pl_reactor *reactor, pli_task *task)
 /* ---- what runs (running.h) ---- */
 
 /* What is run next. */
-static inline void pli_runs_note(pl_reactor *reactor, pli_runs_kind slot, const void *about,
+static inline void pli_runs_note(pl_reactor *reactor, pli_runs_kind kind, const void *about,
                                  const pli_io *io)
 {
     pli_running *running = &reactor->running_now;
 
-    running->slot = slot;
-    running->about = about;
-    running->io = io;
     __atomic_store_n(&running->notes, running->notes + 1, __ATOMIC_RELAXED);
+    atomic_signal_fence(
+        memory_order_seq_cst); /* a handler of signals on this thread sees that first */
+    __atomic_store_n(&running->kind, kind, __ATOMIC_RELAXED);
+    __atomic_store_n(&running->about, about, __ATOMIC_RELAXED);
+    running->io = io;
 }
 
 /* The same, for what comes from outside. */
-static inline void pli_runs(pl_reactor *reactor, pli_runs_kind slot, const void *about,
+static inline void pli_runs(pl_reactor *reactor, pli_runs_kind kind, const void *about,
                             const pli_io *io)
 {
     pli_running_charge(reactor);
-    pli_runs_note(reactor, slot, about, io);
+    pli_runs_note(reactor, kind, about, io);
 }
 
 /* The same, for what there may be very much of in one turn. */
-static inline void pli_runs_sampled(pl_reactor *reactor, pli_runs_kind slot, const void *about,
+static inline void pli_runs_sampled(pl_reactor *reactor, pli_runs_kind kind, const void *about,
                                     const pli_io *io)
 {
     unsigned n = reactor->running_now.notes;
 
     if (n - reactor->running_now.first < PLI_NOTES_READ || n % PLI_SAMPLE == 0)
         pli_running_charge(reactor);
-    pli_runs_note(reactor, slot, about, io);
+    pli_runs_note(reactor, kind, about, io);
 }
 
 /* The loop itself. */
 static inline void pli_runs_loop(pl_reactor *reactor)
 {
-    if (reactor->running_now.slot != PLI_RUNS_LOOP)
+    if (reactor->running_now.kind != PLI_RUNS_LOOP)
         pli_runs(reactor, PLI_RUNS_LOOP, NULL, NULL);
 }
 
@@ -229,5 +239,11 @@ bool pli_deferred_take(pl_deferred *deferred, pl_result *ret_result);
 
 /* log.c */
 void pli_log_init(pli_logger *logger, const pl_log_options *options);
+/* From now on, until pli_log_unguard(), another thread may log too. */
+void pli_log_guard(pl_reactor *reactor);
+void pli_log_unguard(pl_reactor *reactor);
+/* Between these nobody else logs. They may be nested. */
+void pli_log_hold(pl_reactor *reactor);
+void pli_log_release(pl_reactor *reactor);
 
 #endif

@@ -8,6 +8,7 @@
 #include "base/assert.h"
 #include "base/memory.h"
 #include "reactor/reactor.h"
+#include "reactor/watchdog.h"
 
 struct pli_trigger_entry {
     pli_trigger_entry *next;
@@ -218,6 +219,7 @@ int pl_reactor_run(pl_reactor *reactor)
     reactor->stop_signal = 0;
     pl_log(reactor, PL_INFO, "reactor", "running",
            PL_LOG_STR("backend", pl_reactor_backend(reactor)));
+    pli_watchdog_want(reactor);
     error = pli_stop_signals_hold(reactor);
     if (error >= 0)
         error = run_until_stopped(reactor);

@@ -6,6 +6,7 @@
 
 #include "os/ticks.h"
 #include "reactor/reactor.h"
+#include "reactor/watchdog.h"
 
 /* Beyond this fill of the table a look-up would take too long. */
 #define CALLBACKS_MAX (PLI_CALLBACKS * 3 / 4)
@@ -19,34 +20,34 @@ void pli_running_init(pli_running *running)
     running->ns = pli_ticks_measure();
     running->slow = INT64_MAX;
     running->last = &running->others;
-    running->others.slot = PLI_RUNS;
+    running->others.kind = PLI_RUNS;
     for (unsigned i = 0; i < PL_LAG_BUCKETS - 1; ++i)
         running->lag_bounds[i] = (int64_t) (lag_bounds_s[i] * 1e9 / running->ns);
 }
 
 /* ---- the table ---- */
 
-static unsigned hash(const void *about, pli_runs_kind slot)
+static unsigned hash(const void *about, pli_runs_kind kind)
 {
     uintptr_t n = (uintptr_t) about;
 
-    return (unsigned) (n >> 4 ^ n >> 11 ^ (uintptr_t) slot * 37);
+    return (unsigned) (n >> 4 ^ n >> 11 ^ (uintptr_t) kind * 37);
 }
 
-static pli_callback *find(pli_running *running, const void *about, pli_runs_kind slot)
+static pli_callback *find(pli_running *running, const void *about, pli_runs_kind kind)
 {
-    for (unsigned i = hash(about, slot);; ++i) {
+    for (unsigned i = hash(about, kind);; ++i) {
         pli_callback *callback = &running->callbacks[i & (PLI_CALLBACKS - 1)];
 
-        if (callback->about == about && callback->slot == slot)
+        if (callback->about == about && callback->kind == kind)
             return callback;
-        if (callback->slot != PLI_RUNS_IDLE)
+        if (callback->kind != PLI_RUNS_IDLE)
             continue;
         if (running->n_callbacks == CALLBACKS_MAX)
             return &running->others;
         ++running->n_callbacks;
         callback->about = about;
-        callback->slot = slot;
+        callback->kind = kind;
         return callback;
     }
 }
@@ -56,6 +57,12 @@ static int64_t ticks_of(const pl_reactor *reactor)
     return reactor->running_now.simulated ? reactor->now : pli_ticks();
 }
 
+static __attribute__((noinline)) void was_slow(pl_reactor *reactor, int64_t ticks, unsigned n)
+{
+    ++reactor->counters.slow;
+    pli_watchdog_returned(reactor, (int64_t) ((double) ticks * reactor->running_now.ns), n);
+}
+
 void pli_running_charge(pl_reactor *reactor)
 {
     pli_running *running = &reactor->running_now;
@@ -63,16 +70,18 @@ void pli_running_charge(pl_reactor *reactor)
     unsigned n = running->notes - running->charged;
     pli_callback *callback = running->last;
 
-    running->since = now;
+    __atomic_store_n(&running->since, now, __ATOMIC_RELAXED);
     running->charged = running->notes;
-    if (running->slot == PLI_RUNS_IDLE)
+    if (running->kind == PLI_RUNS_IDLE)
         return;
-    if (callback->about != running->about || callback->slot != running->slot)
-        running->last = callback = find(running, running->about, running->slot);
+    if (callback->about != running->about || callback->kind != running->kind)
+        running->last = callback = find(running, running->about, running->kind);
     callback->calls += n;
     callback->ticks += spent;
     if (n == 1 && spent > callback->longest)
         callback->longest = spent;
+    if (__builtin_expect(spent > running->slow, 0))
+        was_slow(reactor, spent, n);
 }
 
 /* ---- turns ---- */
@@ -81,10 +90,13 @@ void pli_running_turn_begin(pl_reactor *reactor)
 {
     pli_running *running = &reactor->running_now;
 
-    running->turn_began = running->since = ticks_of(reactor);
+    running->turn_began = ticks_of(reactor);
+    __atomic_store_n(&running->since, running->turn_began, __ATOMIC_RELAXED);
     running->first = running->notes;
     pli_runs_note(reactor, PLI_RUNS_LOOP, NULL, NULL);
     running->charged = running->notes;
+    if (__builtin_expect(__atomic_load_n(&running->parked, __ATOMIC_RELAXED), 0))
+        pli_watchdog_unpark(reactor->watchdog);
 }
 
 void pli_running_turn_end(pl_reactor *reactor)
@@ -107,7 +119,7 @@ void pli_running_turn_end(pl_reactor *reactor)
 /* ---- names ---- */
 
 /* Of what a protocol, a factory or a datagram protocol is asked to do: their tables begin alike. */
-static const char *const slot_names[PLI_RUNS] = {
+static const char *const kind_names[PLI_RUNS] = {
     [PLI_RUNS_IDLE] = "idle",
     [PLI_RUNS_LOOP] = "the loop itself",
     [PLI_RUNS_ACCEPT] = "build_protocol",
@@ -128,19 +140,19 @@ static const char *const slot_names[PLI_RUNS] = {
     [PLI_RUNS_TRIGGER] = "system event trigger",
 };
 
-char *pli_callback_name(pli_runs_kind slot, const void *about, char *text, size_t size)
+char *pli_callback_name(pli_runs_kind kind, const void *about, char *text, size_t size)
 {
     char code[128];
 
-    if (slot >= PLI_RUNS)
+    if (kind >= PLI_RUNS)
         snprintf(text, size, "others");
     else if (!about)
-        snprintf(text, size, "%s", slot_names[slot]);
-    else if (slot <= PLI_RUNS_DATAGRAM)
-        snprintf(text, size, "%s.%s", (const char *) about, slot_names[slot]);
+        snprintf(text, size, "%s", kind_names[kind]);
+    else if (kind <= PLI_RUNS_DATAGRAM)
+        snprintf(text, size, "%s.%s", (const char *) about, kind_names[kind]);
     else
-        snprintf(text, size, "%s of %s", slot_names[slot],
-                 slot == PLI_RUNS_DEFERRED ? (const char *) about
+        snprintf(text, size, "%s of %s", kind_names[kind],
+                 kind == PLI_RUNS_DEFERRED ? (const char *) about
                                            : pl_code_name(about, code, sizeof code));
     return text;
 }
@@ -176,7 +188,7 @@ size_t pl_reactor_top(const pl_reactor *reactor, pl_callback_time *ret_times, si
     for (size_t i = 0; i < n && i < max; ++i) {
         const pli_callback *callback = sorted[i];
 
-        pli_callback_name(callback->slot, callback->about, ret_times[i].name,
+        pli_callback_name(callback->kind, callback->about, ret_times[i].name,
                           sizeof ret_times[i].name);
         ret_times[i].calls = callback->calls;
         ret_times[i].total_s = (double) callback->ticks * running->ns / 1e9;

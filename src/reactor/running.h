@@ -1,7 +1,7 @@
 /*
  * What the loop runs now, for how long each kind of callback has run by now, and how long turns take.
  *
- * Whoever calls the program says so before: what is called (a slot), of what kind it is (a protocol's table, a function, the place where a Deferred was made) and for what. That is a few stores. The time from one
+ * Whoever calls the program says so before: what is called (its kind), what it is about (a protocol's table, a function, the place where a Deferred was made) and for what. That is a few stores. The time from one
  * such note to the next is charged to what was noted first; it so includes what the loop itself did for it. All is the reactor's own thread's, but for what the watchdog reads: `notes` changes when
  * something else is run.
  *
@@ -37,12 +37,12 @@ typedef enum pli_runs_kind {
     PLI_RUNS,
 } pli_runs_kind;
 
-/* What a callback is of: by its slot, a protocol's table, code, or the place where a Deferred was made. */
+/* What a callback is of: by its kind, a protocol's table, code, or the place where a Deferred was made. */
 typedef struct pli_callback {
     const void *about; /* NULL and IDLE: a free place */
     uint64_t calls;
     int64_t ticks, longest;
-    pli_runs_kind slot;
+    pli_runs_kind kind;
 } pli_callback;
 
 #define PLI_CALLBACKS 128 /* a power of two */
@@ -53,12 +53,14 @@ typedef struct pli_callback {
 typedef struct pli_running {
     const void *about;
     const pli_io *io; /* that it is for; NULL: none */
-    pli_runs_kind slot;
-    unsigned notes; /* read by other threads */
+    pli_runs_kind kind;
+    unsigned
+        notes; /* changes first; this, `kind`, `about` and `since` are read by the watchdog, which looks at this before and after */
     unsigned first; /* of this turn */
     unsigned charged;
     int64_t since;      /* ticks at the last reading */
     int64_t slow;       /* as many ticks are too long; INT64_MAX: none are */
+    bool parked;        /* the watchdog is to be woken by the next turn; set by it */
     pli_callback *last; /* that was charged */
     bool simulated;     /* ticks are those of the reactor's clock */
     double ns;          /* per tick */
@@ -86,6 +88,6 @@ void pli_running_init(pli_running *running);
 void pli_running_charge(pl_reactor *reactor);
 
 /* The name of what runs, such as "echo.data_received" or "timer of plaitd+0x1234". Any thread, while `about` is there. Returns: `text`. */
-char *pli_callback_name(pli_runs_kind slot, const void *about, char *text, size_t size);
+char *pli_callback_name(pli_runs_kind kind, const void *about, char *text, size_t size);
 
 #endif

@@ -120,7 +120,7 @@ static void give_descriptors(pl_sim_process *process, const pli_start *start)
     }
 }
 
-int pli_sim_process_start(const pli_start *start, pli_child *ret_child, pli_start_step *ret_step)
+int pli_sim_child_start(const pli_start *start, pli_child *ret_child, pli_start_step *ret_step)
 {
     pl_sim_main_fn *main = program_of(pli_sim_host(), start->argv[0]);
     child_object *self;
@@ -149,13 +149,13 @@ int pli_sim_process_start(const pli_start *start, pli_child *ret_child, pli_star
     return 0;
 }
 
-int pli_sim_process_signal(const pli_child *child, int signal)
+int pli_sim_child_signal(const pli_child *child, int signal)
 {
     pl_sim_signal(child_of(child)->process, signal);
     return 0;
 }
 
-int pli_sim_process_reap(pli_child *child, bool wait, int *ret_status)
+int pli_sim_child_reap(pli_child *child, bool wait, int *ret_status)
 {
     pl_sim_process *process = child_of(child)->process;
 
@@ -164,7 +164,7 @@ int pli_sim_process_reap(pli_child *child, bool wait, int *ret_status)
     if (!process->ended)
         return -EAGAIN;
     *ret_status = process->status;
-    pli_process_forget(child);
+    pli_child_forget(child);
     return 0;
 }
 

@@ -20,10 +20,10 @@ PL_MUST int pli_sim_wake_open(void);
 void pli_sim_wake_ring(int fd);
 void pli_sim_wake_hush(int fd);
 
-PL_MUST int pli_sim_process_start(const pli_start *start, pli_child *ret_child,
-                                  pli_start_step *ret_step);
-int pli_sim_process_signal(const pli_child *child, int signal);
-PL_MUST int pli_sim_process_reap(pli_child *child, bool wait, int *ret_status);
+PL_MUST int pli_sim_child_start(const pli_start *start, pli_child *ret_child,
+                                pli_start_step *ret_step);
+int pli_sim_child_signal(const pli_child *child, int signal);
+PL_MUST int pli_sim_child_reap(pli_child *child, bool wait, int *ret_status);
 
 /* Whether there is a descriptor left: asked before something is made that can't be undone. */
 bool pli_sim_fd_room(void);

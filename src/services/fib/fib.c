@@ -10,6 +10,7 @@
 
 #include <plait/combine.h>
 #include <plait/handover.h>
+#include <plait/inspect.h>
 #include <plait/log.h>
 #include <plait/state.h>
 
@@ -166,12 +167,9 @@ static int client_restore(pl_protocol *protocol, const pl_handover *from)
 }
 
 static const pl_protocol_ops client_ops = {
-    PL_PROTOCOL(fib_client),
-    .connection_made = client_made,
-    .data_received = client_asked,
-    .read_connection_lost = client_ended,
-    .save = client_save,
-    .restore = client_restore,
+    PL_PROTOCOL(fib_client),       .connection_made = client_made,
+    .data_received = client_asked, .read_connection_lost = client_ended,
+    .save = client_save,           .restore = client_restore,
 };
 
 static const pl_factory_ops factory_ops = {PL_FACTORY(fib), .protocol = &client_ops};
@@ -211,12 +209,21 @@ static int fib_bind(pl_service *service, pl_failure **reterr_failure)
     return error;
 }
 
+static uint64_t read_given(void *arg)
+{
+    return ((fib *) arg)->sequence.given;
+}
+
 static int fib_start(pl_service *service, pl_failure **reterr_failure)
 {
+    static const pl_metric given = {
+        "fib_numbers", "Fibonacci numbers that were taken, over all starts.", .read = read_given};
     fib *self = fib_of(service);
     int error =
         pl_state_open(service, &pli_sequence_state, &self->sequence, &self->state, reterr_failure);
 
+    if (error == 0)
+        error = pl_metric_add(service->scope, &given, service->name, self);
     if (error < 0)
         return error;
     pl_log(pl_service_reactor(service), PL_INFO, "fib", "going on",

@@ -1,9 +1,9 @@
 #include "services/fib/sequence.h"
 
 #include <errno.h>
-#include <stdlib.h>
 
 #include "base/assert.h"
+#include "base/memory.h"
 
 #define NO_TEXTS UINT64_MAX
 
@@ -42,10 +42,12 @@ static void step_back(pli_sequence *self)
 
 static int text_from(pli_decimal *text, const mpz_t number)
 {
-    char *digits = mpz_get_str(NULL, 10, number);
-    int error = digits ? pli_decimal_set(text, pl_str(digits)) : -ENOMEM;
+    char *digits = pli_alloc(mpz_sizeinbase(number, 10) + 2);
+    int error = digits ? 0 : -ENOMEM;
 
-    free(digits);
+    if (error == 0)
+        error = pli_decimal_set(text, pl_str(mpz_get_str(digits, 10, number)));
+    pli_free(digits);
     return error;
 }
 

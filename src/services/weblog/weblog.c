@@ -13,6 +13,7 @@
 #include <plait/endpoint.h>
 #include <plait/fanout.h>
 #include <plait/handover.h>
+#include <plait/inspect.h>
 #include <plait/log.h>
 #include <plait/reactor.h>
 #include <plait/timer.h>
@@ -441,14 +442,67 @@ static int weblog_open(pl_service *service, pl_failure **reterr_failure)
     return error;
 }
 
+/* ---- figures ---- */
+
+static pl_fanout_stats stats_of(void *arg)
+{
+    pl_fanout_stats stats;
+
+    pl_fanout_get_stats(((weblog *) arg)->fanout, &stats);
+    return stats;
+}
+
+static uint64_t read_hits(void *arg)
+{
+    return stats_of(arg).published;
+}
+
+static uint64_t read_lost(void *arg)
+{
+    return stats_of(arg).skipped;
+}
+
+static uint64_t read_clients(void *arg)
+{
+    return stats_of(arg).members;
+}
+
+static uint64_t read_backlog(void *arg)
+{
+    return stats_of(arg).backlog_bytes;
+}
+
+static uint64_t read_dropped(void *arg)
+{
+    return ((weblog *) arg)->dropped;
+}
+
+static uint64_t read_bad(void *arg)
+{
+    return ((weblog *) arg)->bad;
+}
+
+static const pl_metric metrics[] = {
+    {"weblog_hits", "Hits read from the logs and published.", .read = read_hits},
+    {"weblog_lost_hits", "Hits that clients were too slow for, added up.", .read = read_lost},
+    {"weblog_dropped_hits", "Hits that found no room in the backlog.", .read = read_dropped},
+    {"weblog_bad_lines", "Lines of the logs that are no hits.", .read = read_bad},
+    {"weblog_clients", "Clients of the stream.", .gauge = true, .read = read_clients},
+    {"weblog_backlog_bytes", "What is kept for clients that are slow.", .gauge = true,
+     .read = read_backlog},
+};
+
 static int weblog_start(pl_service *service, pl_failure **reterr_failure)
 {
     weblog *w = weblog_of(service);
+    int error = 0;
 
     (void) reterr_failure;
-    if (w->options->interval_s > 0)
+    for (size_t i = 0; error == 0 && i < sizeof metrics / sizeof *metrics; ++i)
+        error = pl_metric_add(service->scope, &metrics[i], service->name, w);
+    if (error == 0 && w->options->interval_s > 0)
         weblog_tick(w);
-    return 0;
+    return error;
 }
 
 /* ---- handing over ---- */
