@@ -146,9 +146,14 @@ def reload_opens_the_log_anew(folder):
         assert "reopened" in text_of(f"{folder}/plaitd.log")
 
 
-def upgrade_says_that_there_is_none(folder):
-    with controlled(folder) as (_, client):
-        assert client.ask("upgrade") == {"ok": False, "error": "unsupported"}
+def upgrade_is_answered_by_the_process_before(folder):
+    with controlled(folder) as (pid, client):
+        assert client.ask("upgrade") == {"ok": True}
+        successor = int(text_of(f"{folder}/plaitd.pid"))
+        assert successor != pid and client.ask("status")["pid"] == pid
+        assert json.loads(ctl("--json", "status", folder=folder)[1])["pid"] == successor
+        assert client.ask("upgrade") == {"ok": False, "error": "it is done: handed over to the successor"}
+        stop(successor)
 
 
 def log_levels_are_shown_and_set(folder):
@@ -255,8 +260,8 @@ def plaitctl_prints_json(folder):
     with controlled(folder) as (pid, _):
         status, out, err = ctl("--json", "status", folder=folder)
         assert (status, err) == (0, "") and json.loads(out)["pid"] == pid and out.count("\n") == 1
-        status, out, err = ctl("--json", "upgrade", folder=folder)
-        assert (status, err) == (1, "") and json.loads(out) == {"ok": False, "error": "unsupported"}
+        status, out, err = ctl("--json", "log", "loud", folder=folder)
+        assert (status, err) == (1, "") and json.loads(out)["ok"] is False
 
 
 def plaitctl_sets_levels(folder):
