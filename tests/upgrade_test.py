@@ -587,7 +587,7 @@ class Writer(threading.Thread):
             file.write(line[:cut])  # in two pieces, so that an upgrade finds lines that are not whole
             file.write(line[cut:])
             self.written += 1
-            if self.written % 1000 == 0:
+            if self.written % 50 == 0:
                 os.rename(self.path, f"{self.path}.{self.written}")
                 file.close()
                 file = open(self.path, "ab", buffering=0)
@@ -609,7 +609,10 @@ def weblog_is_upgraded_under_load(folder, backend):
         push = Crowd(server.port(), CLIENTS // 10 * 9, asks=False)
         pull = Crowd(server.port(), CLIENTS // 10, asks=True, answer_end=b">")
         for _ in range(UPGRADES):
+            written = writer.written
             server.upgrade()
+            while writer.written < written + 20:
+                time.sleep(0.001)
         writer.stop()
         time.sleep(0.2)
         assert server.stop() == -signal.SIGTERM
@@ -625,6 +628,59 @@ def weblog_is_upgraded_under_load(folder, backend):
             assert hits == list(range(hits[0], writer.written)), f"{len(hits)} hits from {hits[0]}, of {writer.written}"
         crowd.close()
     print(f"# {writer.written} hits, {UPGRADES} upgrades; frozen for {min(frozen) // 1000} to {max(frozen) // 1000} ms", file=sys.stderr)
+
+
+def client_that_does_not_read_gets_all_in_the_end(folder, backend):
+    log = f"{folder}/access.log"
+    line = b'1.2.3.4 - - [17/May/2015:10:05:03 +0000] "GET /%d HTTP/1.1" 200 1 "-" "' + b"x" * 1000 + b'"\n'
+    with open(log, "wb") as file:
+        file.write(b"")
+    with Server(folder, "weblog", "--log", log, "--listen", LISTEN, "--interval", "0", backend=backend) as server:
+        with socket.socket() as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.settimeout(PATIENCE_S)
+            client.connect(("127.0.0.1", server.port()))
+            server.wait_for("connected")
+            lines = 0
+            for _ in range(3):
+                with open(log, "ab") as file:
+                    for _ in range(5000):
+                        file.write(line % lines)
+                        lines += 1
+                server.upgrade()
+            got = b""
+            while b"GET /%d " % (lines - 1) not in got[-2000:]:
+                got += client.recv(1 << 20)
+            assert hits_in(got) == list(range(lines))
+            server.process.send_signal(signal.SIGTERM)
+            while not got.endswith(b"</hits>"):
+                got += client.recv(1000)
+        assert server.process.wait(PATIENCE_S) == -signal.SIGTERM
+
+
+# --- A program of the guide --------------------------------------------------------------------------------
+
+
+def program_of_the_guide_goes_on(folder, backend):
+    with Server(folder, program=f"{BUILD}/docs/guide/steps/upgrade", backend=backend) as server:
+        server.wait_for("running")
+        with socket.socket(socket.AF_UNIX) as one, socket.socket(socket.AF_UNIX) as two:
+            for client in (one, two):
+                client.connect(f"{folder}/sums.sock")
+            said = one.makefile()
+            one.sendall(b"5\n")
+            assert said.readline() == "5 of 5\n"
+            one.sendall(b"1")  # not a line yet
+            two.sendall(b"7\n")
+            assert two.makefile().readline() == "7 of 12\n"
+            server.upgrade()
+            one.sendall(b"0\n3\n")
+            assert [said.readline(), said.readline()] == ["15 of 22\n", "18 of 25\n"]
+            server.upgrade()
+            two.sendall(b"1\n")
+            assert two.makefile().readline() == "8 of 26\n"
+        assert server.stop() == -signal.SIGTERM
+        assert not os.path.exists(f"{folder}/sums.sock")
 
 
 # --- Running them ----------------------------------------------------------------------------------------
