@@ -784,6 +784,7 @@ static int upgrade_begin(program *self, pl_failure **reterr_failure)
 {
     pli_upgrade_options options = {
         .program = self->args->kind->name,
+        .path = self->path,
         .scope = self->scope,
         .root = self->root,
         .starter = &self->starter,

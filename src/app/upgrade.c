@@ -150,8 +150,8 @@ static pl_failure *failure_of_end(pli_upgrade *self)
         return pl_failure_new(PL_E_GONE, NULL, NULL, "the new process was ended by signal %d",
                               ended.signal);
     if (ended.status == 126 || ended.status == 127)
-        return pl_failure_new(PL_E_GONE, NULL, NULL, "the program could not be started (status %d)",
-                              ended.status);
+        return pl_failure_new(PL_E_GONE, NULL, NULL, "%s could not be started (status %d)",
+                              self->options.path, ended.status);
     return pl_failure_new(PL_E_GONE, NULL, NULL, "the new process has ended with status %d",
                           ended.status);
 }

@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -160,7 +161,9 @@ static reply start_program(const pli_starter_plan *plan, char **environment, int
 
     if (child == 0)
         run_program(plan, environment, channel, folder);
-    return child < 0 ? (reply){.error = -errno} : (reply){.pid = (uint32_t) child};
+    if (child < 0)
+        return (reply){.error = -errno};
+    return (reply){.pid = (uint32_t) child};
 }
 
 /* A process closes what it has open some time before it has ended. Returns: whether it has. */
@@ -355,9 +358,15 @@ int pli_starter_end(pli_starter *self, uint32_t pid, bool ends, pli_ended *ret_e
 
 int pli_started(void)
 {
-    if (pli_sim_here || !getenv(VARIABLE))
+    int type = 0;
+    socklen_t size = sizeof type;
+
+    if (pli_sim_here || !secure_getenv(VARIABLE))
         return 0;
     unsetenv(VARIABLE);
+    if (getsockopt(PLI_STARTED_CHANNEL, SOL_SOCKET, SO_TYPE, &type, &size) < 0 ||
+        type != SOCK_SEQPACKET)
+        return 0; /* somebody has set it by hand */
     if (fcntl(PLI_STARTED_CHANNEL, F_SETFD, FD_CLOEXEC) < 0 ||
         fcntl(PLI_STARTED_FOLDER, F_SETFD, FD_CLOEXEC) < 0)
         return 0;
