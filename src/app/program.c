@@ -27,6 +27,7 @@
 #include "app/supervisor.h"
 #include "app/syslog.h"
 #include "app/takeover.h"
+#include "app/talk.h"
 #include "app/upgrade.h"
 #include "base/memory.h"
 #include "os/clock.h"
@@ -350,6 +351,8 @@ static int hold_signals(pl_scope *scope)
     return error < 0 ? error : pl_on_signal(scope, SIGTERM, wait_for_the_reactor, NULL);
 }
 
+static void upgrade_asked(int signal, void *arg);
+
 static pl_reactor_options reactor_options(const program *self)
 {
     return (pl_reactor_options){.backend = self->args->options->reactor,
@@ -369,6 +372,8 @@ static int reactor_make(program *self, pl_failure **reterr_failure)
         error = pl_scope_new(pl_reactor_scope(self->reactor), "application", &self->scope);
     if (error == 0)
         error = hold_signals(self->scope);
+    if (error == 0)
+        error = pl_on_signal(self->scope, SIGUSR2, upgrade_asked, self);
     if (error < 0)
         *reterr_failure = pl_failure_new(error, "making the reactor", NULL, NULL);
     self->logfile.reactor = self->syslog.reactor = self->reactor;
@@ -858,6 +863,7 @@ static int upgrade_begin(program *self, pl_failure **reterr_failure)
 {
     pli_upgrade_options options = {
         .program = self->args->kind->name,
+        .path = self->path,
         .scope = self->scope,
         .root = self->root,
         .starter = &self->starter,
@@ -972,8 +978,6 @@ static int announce(program *self, pl_failure **reterr_failure)
     int error = hangup_watch(self);
 
     (void) reterr_failure;
-    if (error == 0)
-        error = pl_on_signal(self->scope, SIGUSR2, upgrade_asked, self);
     privileges_log(self);
     sandbox_log(self);
     control_log(self);
@@ -1154,6 +1158,26 @@ static int run_or_save(const pli_args *args, const pli_takeover *takeover, char 
                                             : run_it(args, takeover, argv, application, ret_signal);
 }
 
+/* What runs says of itself where it can be asked: as it would be here with these options. */
+static int upgrade_other(const pli_args *args)
+{
+    const pli_run_options *options = args->options;
+    char pidfile[PATH_MAX], control[PATH_MAX], why[1024];
+    const char *path = options->control;
+    int error = options->rundir ? pli_folder_enter(options->rundir) : 0;
+
+    if (error < 0) {
+        snprintf(why, sizeof why, "--rundir %s: %s", options->rundir, pl_error_text(error));
+        return complain(args->kind->name, why);
+    }
+    snprintf(pidfile, sizeof pidfile, "%s.pid", args->kind->name);
+    if (!path)
+        path = control_beside(options->pidfile ? options->pidfile : pidfile, control);
+    if (pli_talk_upgrade(path, why, sizeof why) < 0)
+        return complain(args->kind->name, why);
+    return EXIT_OK;
+}
+
 static int do_as_told(const pli_args *args, const pli_takeover *takeover, char **argv,
                       int *ret_signal)
 {
@@ -1167,6 +1191,8 @@ static int do_as_told(const pli_args *args, const pli_takeover *takeover, char *
         return show_reactors();
     if (options->completion)
         return show_completion(args);
+    if (options->upgrade)
+        return upgrade_other(args);
     return run_or_save(args, takeover, argv, ret_signal);
 }
 

@@ -9,6 +9,7 @@
 #include "net/address.h"
 #include "net/connection.h"
 #include "net/handover.h"
+#include "net/receiver/handover.h"
 #include "net/walk.h"
 #include "os/blocks.h"
 #include "os/descriptors.h"
@@ -71,7 +72,6 @@ EXPORT(pli_connection_save);
 EXPORT(pli_connections_count);
 EXPORT(pli_factory_start);
 EXPORT(pli_factory_stop);
-EXPORT(pli_thing_of);
 EXPORT(pli_port_clone);
 EXPORT(pli_port_factory);
 EXPORT(pli_port_next);
@@ -79,6 +79,9 @@ EXPORT(pli_ports_leave);
 EXPORT(pli_reactor_freeze);
 EXPORT(pli_reactor_rests);
 EXPORT(pli_reactor_thaw);
+EXPORT(pli_receiver_restore);
+EXPORT(pli_receiver_save);
+EXPORT(pli_thing_of);
 
 #undef EXPORT
 

@@ -119,7 +119,7 @@ EXPORT(pli_process_end_by);
 EXPORT(pli_process_id);
 EXPORT(pli_process_leave);
 EXPORT(pli_process_set_name);
-EXPORT(pli_process_signal);
+EXPORT(pli_process_tell_itself);
 
 EXPORT(pli_program_path);
 
@@ -131,6 +131,7 @@ EXPORT(pli_realloc);
 EXPORT(pli_signal_set_default);
 
 EXPORT(pli_socket_file_give);
+
 EXPORT(pli_started);
 EXPORT(pli_starter_close);
 EXPORT(pli_starter_end);
