@@ -145,8 +145,10 @@ static void watch(pl_deferred *deferred, unsigned *counter)
 
 static void turn_until(const unsigned *counter, unsigned n)
 {
-    while (*counter < n)
+    for (unsigned turns = 0; *counter < n; ++turns) {
+        PL_CHECK(turns < 1000);
         PL_OK_(pl_reactor_turn(reactor, 10));
+    }
 }
 
 static void stop(pl_service *service, double deadline_s)
