@@ -8,6 +8,7 @@
 #include "app/state.h"
 #include "base/assert.h"
 #include "base/memory.h"
+#include "net/receiver/handover.h"
 #include "os/file.h"
 
 #define MAGIC        "PlaitEst"
@@ -124,6 +125,22 @@ int pl_handover_save(pl_handover *to, const pl_state_field *fields, void *holder
 int pl_handover_load(const pl_handover *from, const pl_state_field *fields, void *holder)
 {
     return pli_fields_load(fields, holder, from->record);
+}
+
+int pl_handover_save_receiver(pl_handover *to, const pl_protocol *self)
+{
+    pl_buf *bytes = NULL;
+    int error = pli_receiver_save(self, &bytes);
+
+    if (error == 0)
+        error = pli_item_set_bytes(to, "pl.receiver", pl_buf_slice(bytes));
+    pl_buf_unref(bytes);
+    return error;
+}
+
+int pl_handover_load_receiver(const pl_handover *from, pl_protocol *self)
+{
+    return pli_receiver_restore(self, pli_item_bytes(from, "pl.receiver"));
 }
 
 int pli_item_set_uint64(pl_handover *item, const char *name, uint64_t value)

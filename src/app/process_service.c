@@ -203,10 +203,24 @@ static pl_deferred *process_stop(pl_service *service)
     return self->process ? pl_process_stop(self->process, self->options.grace_s) : NULL;
 }
 
+/* Its program is a child of this process, and no other process can await it: there is no upgrade while one runs. */
+static int process_save(pl_service *service, pl_handover *to)
+{
+    (void) service;
+    (void) to;
+    return PL_E_UNSUPPORTED;
+}
+
+static int process_restore(pl_service *service, const pl_handover *from)
+{
+    (void) service;
+    (void) from;
+    return PL_E_UNSUPPORTED;
+}
+
 static const pl_service_ops process_ops = {
-    PL_SERVICE(process_service),
-    .start = process_start,
-    .stop = process_stop,
+    PL_SERVICE(process_service), .start = process_start,     .stop = process_stop,
+    .save = process_save,        .restore = process_restore,
 };
 
 static bool is_number(double seconds)

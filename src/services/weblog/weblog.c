@@ -651,4 +651,5 @@ const pl_plugin pli_weblog_plugin = {
     .options_size = sizeof(pli_weblog_options),
     .make = weblog_make,
     .sandbox = true,
+    .threads = true,
 };
