@@ -180,6 +180,16 @@ def upgrade_of_a_client_that_leaves_goes_on(folder):
         wait_for_end(now)
 
 
+def upgrade_is_answered_by_the_process_before(folder):
+    with controlled(folder) as (pid, client):
+        assert client.ask("upgrade") == {"ok": True}
+        successor = int(text_of(f"{folder}/plaitd.pid"))
+        assert successor != pid and client.ask("status")["pid"] == pid
+        assert json.loads(ctl("--json", "status", folder=folder)[1])["pid"] == successor
+        assert client.ask("upgrade") == {"ok": False, "error": "it is done: handed over to the successor"}
+        stop(successor)
+
+
 def log_levels_are_shown_and_set(folder):
     with controlled(folder) as (_, client):
         assert client.ask("log") == {"ok": True, "level": "info", "namespaces": {}}

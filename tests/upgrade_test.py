@@ -36,6 +36,10 @@ LISTEN = "tcp:0:interface=127.0.0.1"
 # --- Processes -------------------------------------------------------------------------------------------
 
 
+if hasattr(sys, "set_int_max_str_digits"):
+    sys.set_int_max_str_digits(0)  # numbers grow as they are given
+
+
 def text_of(path):
     with open(path, encoding="utf-8") as file:
         return file.read()
@@ -270,6 +274,304 @@ def fib_is_upgraded_under_load(folder, backend):
     print(f"# {len(numbers)} numbers, {UPGRADES} upgrades; frozen for {min(frozen) // 1000} to {max(frozen) // 1000} ms", file=sys.stderr)
 
 
+# --- What can't be upgraded goes on ------------------------------------------------------------------------
+
+# A program that is started in plaitd's place, and speaks with it: what it says comes from its command line.
+FALSE_SUCCESSOR = f'''#!{sys.executable}
+import os, socket, struct, sys, time
+WORDS = {{"hello": 1, "refused": 4, "could": 5}}
+old = socket.socket(fileno=3)
+def say(word, a=0, b=0, text=""):
+    old.send(struct.pack("<8sIII480s", b"PlaitUpg", WORDS[word], a, b, text.encode()))
+def hear():
+    return struct.unpack("<8sIII480s", old.recv(500))[1]
+def hear_all():
+    while True:
+        message = old.recv(500)
+        if not message:
+            sys.exit(1)
+        _, word, a, _, _ = struct.unpack("<8sIII480s", message)
+        if word == 2:
+            left = a
+        else:
+            left -= 250
+        if left <= 0:
+            return
+STORY
+'''
+
+STORIES = (
+    ("say('hello', 1, 1, 'other')", "'other' now, not 'plaitd'"),
+    ("say('hello', 2, 9, 'plaitd'); time.sleep(60)", "versions 2 to 9, and this one gives 1"),
+    ("say('hello', 0, 0, 'plaitd'); time.sleep(60)", "versions 0 to 0, and this one gives 1"),
+    ("old.send(b'nonsense'); time.sleep(60)", "belongs to something else"),
+    ("say('could'); time.sleep(60)", "out of turn"),
+    ("say('hello', 1, 1, 'plaitd'); hear_all(); say('refused', text='I do not like it')", "the new process: I do not like it"),
+    ("say('hello', 1, 1, 'plaitd'); hear_all(); sys.exit(7)", "ended with status 7"),
+    ("say('hello', 1, 1, 'plaitd'); hear_all(); os.abort()", "ended by signal 6"),
+    ("say('hello', 1, 1, 'plaitd'); sys.exit(0)", "ended with status 0"),
+    ("say('hello', 1, 1, 'plaitd'); hear_all(); say('hello', 1, 1, 'plaitd'); time.sleep(60)", "out of turn"),
+    ("say('hello', 1, 1, 'plaitd'); hear_all(); time.sleep(60)", "timed out"),
+    ("time.sleep(60)", "the new process says nothing"),
+)
+
+
+def install(path, text, mode=0o755):
+    """As a package manager does: another file takes the name."""
+    with open(path + ".new", "w", encoding="utf-8") as file:
+        file.write(text)
+    os.chmod(path + ".new", mode)
+    os.rename(path + ".new", path)
+
+
+def link(path, to):
+    os.symlink(to, path + ".new")
+    os.rename(path + ".new", path)
+
+
+def children_of(pid):
+    found = []
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            if text_of(f"/proc/{name}/stat").rsplit(")", 1)[1].split()[1] == str(pid):
+                found.append(int(name))
+    return found
+
+
+def nothing_but_the_starter_is_left(server):
+    starters = children_of(server.pids[-1])
+    assert len(starters) == 1 and not children_of(starters[0]), [text_of(f"/proc/{pid}/cmdline") for pid in starters]
+
+
+def program_that_is_no_successor_changes_nothing(folder, backend):
+    program = f"{folder}/plaitd"
+    link(program, PLAITD)
+    with Server(folder, "fib", "--listen", LISTEN, program=program, backend=backend) as server:
+        port = server.port()
+        with Client(port) as client:
+            numbers = [client.ask()]
+            for story, said in STORIES:
+                install(program, FALSE_SUCCESSOR.replace("STORY", story))
+                client.send()  # its answer is under way, or it is asked while all rests
+                why = server.fail_to_upgrade()
+                assert said in why, (story, why)
+                numbers.append(client.answer())
+                with Client(port) as other:
+                    numbers.append(other.ask())
+                nothing_but_the_starter_is_left(server)
+            for step, said in ((lambda: install(program, "", 0o755), "could not be started"), (lambda: install(program, "x", 0o644), "could not be started"),
+                               (lambda: os.remove(program), "could not be started"), (lambda: link(program, "/bin/true"), "ended with status 0"),
+                               (lambda: link(program, "/bin/false"), "ended with status 1")):
+                with contextlib.suppress(FileNotFoundError):
+                    os.remove(program)
+                    install(program, "")
+                step()
+                why = server.fail_to_upgrade()
+                assert said in why, why
+                numbers.append(client.ask())
+            with contextlib.suppress(FileNotFoundError):
+                os.remove(program)
+            link(program, PLAITD)
+            server.upgrade()
+            numbers.append(client.ask())
+        assert numbers == fibonacci(len(numbers)), numbers
+        assert server.stop() == -signal.SIGTERM
+
+
+def successor_that_does_not_start_says_why(folder):
+    log = f"{folder}/access.log"
+    with open(log, "w", encoding="ascii"):
+        pass
+    subprocess.run([PLAITD, "--save", f"{folder}/a.tap", "fib", "--listen", LISTEN], check=True, timeout=PATIENCE_S)
+    subprocess.run([PLAITD, "--save", f"{folder}/b.tap", "weblog", "--log", log, "--listen", LISTEN], check=True, timeout=PATIENCE_S)
+    with Server(folder, "-o", "-f", "a.tap") as server:
+        port = server.port()
+        with Client(port) as client:
+            assert client.ask() == 2
+            os.rename(f"{folder}/a.tap", f"{folder}/mine.tap")
+            assert "No such file" in server.fail_to_upgrade()
+            os.rename(f"{folder}/b.tap", f"{folder}/a.tap")
+            assert "'weblog' now, not 'fib'" in server.fail_to_upgrade()
+            os.rename(f"{folder}/mine.tap", f"{folder}/a.tap")
+            server.upgrade()
+            assert client.ask() == 3
+        server.stop()
+
+
+def one_upgrade_at_a_time_and_none_while_stopping(folder):
+    program = f"{folder}/plaitd"
+    link(program, PLAITD)
+    with Server(folder, "--pidfile", "plaitd.pid", "fib", "--listen", LISTEN, program=program) as server:
+        port = server.port()
+        install(program, FALSE_SUCCESSOR.replace("STORY", f"open('{folder}/started', 'w').write(str(os.getpid())); time.sleep(60)"))
+        server.wait_for("running")
+        server.ask_for_upgrade()
+        server.wait_for("starting the new process")
+        server.ask_for_upgrade()
+        server.wait_for("asked for while one is under way")
+        done = subprocess.run([PLAITD, "--upgrade", "-d", folder], capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+        assert (done.returncode, done.stderr) == (1, "plaitd: an upgrade is under way: busy\n"), done
+        os.kill(server.process.pid, signal.SIGHUP)
+        server.wait_for("reopened")
+        with Client(port) as client:
+            assert client.ask() == 2
+        while not os.path.exists(f"{folder}/started"):
+            time.sleep(0.01)
+        started = int(text_of(f"{folder}/started"))
+        assert server.stop() == -signal.SIGTERM
+        assert not lives(started)
+
+
+# --- Who is the main process -------------------------------------------------------------------------------
+
+
+def first_process_stands_in_for_its_successors(folder, backend):
+    with Server(folder, "-l", "log", "--pidfile", "fib.pid", "fib", "--listen", LISTEN, backend=backend) as server:
+        while "running" not in (text_of(f"{folder}/log") if os.path.exists(f"{folder}/log") else ""):
+            time.sleep(0.01)
+        port = int(re.search(r"127\.0\.0\.1:(\d+)", text_of(f"{folder}/log"))[1])
+        first = server.process.pid
+        with Client(port) as client:
+            assert client.ask() == 2
+            pids = [first]
+            for _ in range(3):
+                subprocess.run([PLAITD, "--upgrade", "--pidfile", "fib.pid"], cwd=folder, check=True, timeout=PATIENCE_S)
+                pids.append(int(text_of(f"{folder}/fib.pid")))
+                server.pids.append(pids[-1])
+            for pid in pids[1:-1]:
+                wait_for_end(pid)
+            assert len(set(pids)) == 4 and lives(first) and lives(pids[-1])
+            os.rename(f"{folder}/log", f"{folder}/log.old")
+            os.kill(first, signal.SIGHUP)
+            while not os.path.exists(f"{folder}/log"):
+                time.sleep(0.01)
+            os.kill(first, signal.SIGUSR2)
+            while int(text_of(f"{folder}/fib.pid")) == pids[-1]:
+                time.sleep(0.01)
+            server.pids.append(int(text_of(f"{folder}/fib.pid")))
+            assert client.ask() == 3
+            assert server.stop(signal.SIGINT) == -signal.SIGINT
+        assert "fib.pid" not in os.listdir(folder)
+        wait_for_end(server.pids[-1])
+
+
+def stand_in_and_successor_end_together(folder):
+    with Server(folder, "fib", "--listen", LISTEN) as server:
+        server.port()
+        pid = server.upgrade()
+        server.process.kill()
+        wait_for_end(pid)
+    with Server(folder, "-o", "fib", "--listen", LISTEN) as server:
+        server.port()
+        server.upgrade()
+        os.kill(server.upgrade(), signal.SIGKILL)
+        assert server.process.wait(PATIENCE_S) == 1
+
+
+def daemon_s_pidfile_changes_hands(folder):
+    def upgrade():
+        return subprocess.run([PLAITD, "--upgrade"], cwd=folder, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    subprocess.run([PLAITD, "fib", "--listen", f"unix:{folder}/fib.sock"], cwd=folder, check=True, timeout=PATIENCE_S)
+    pids = [int(text_of(f"{folder}/plaitd.pid"))]
+    for number in fibonacci(5):
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(f"{folder}/fib.sock")
+            done = upgrade()
+            assert (done.returncode, done.stderr) == (0, ""), (done, text_of(f"{folder}/plaitd.log"))
+            client.sendall(b"x")
+            assert client.makefile().readline() == f"{number}\n"
+        pids.append(int(text_of(f"{folder}/plaitd.pid")))
+        wait_for_end(pids[-2])
+        done = subprocess.run([PLAITD, "fib", "--listen", LISTEN], cwd=folder, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+        assert done.returncode == 1 and f"process {pids[-1]} runs" in done.stderr, done
+    assert len(set(pids)) == 6
+    os.kill(pids[-1], signal.SIGTERM)
+    wait_for_end(pids[-1])
+    assert sorted(os.listdir(folder)) == ["fib-shutdown.tap", "fib.tap", "plaitd.log"]
+    done = upgrade()
+    assert done.returncode == 1 and "nobody answers there" in done.stderr and done.stderr.count("\n") == 1, done
+
+
+def supervisor_is_told_of_the_new_main_process(folder):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+        notify.bind(f"{folder}/notify")
+        notify.settimeout(PATIENCE_S)
+        environment = dict(os.environ, NOTIFY_SOCKET=f"{folder}/notify", WATCHDOG_USEC="200000")
+        with Server(folder, "fib", "--listen", LISTEN, env=environment) as server:
+            told = []
+
+            def wait_for(wanted):
+                while not told or wanted not in told[-1]:
+                    told.append(notify.recv(1000).decode())
+
+            wait_for("READY=1")
+            environment_pid = server.process.pid
+            pid = server.upgrade()
+            wait_for(f"MAINPID={pid}")
+            wait_for("READY=1")
+            wait_for("WATCHDOG=1")
+            assert server.process.wait(PATIENCE_S) == 0 and environment_pid != pid  # it has nobody to stand in for
+            os.kill(pid, signal.SIGTERM)
+            wait_for("STOPPING=1")
+            assert sum("STOPPING=1" in one for one in told) == 1
+            wait_for_end(pid)
+
+
+def connection_that_can_t_be_saved_stays_until_it_ends(folder):
+    with Server(folder, "--pidfile", "fib.pid", "fib", "--listen", LISTEN, env=dict(os.environ, NOTIFY_SOCKET="")) as server:
+        server.port()
+        server.wait_for("running")
+        with socket.socket(socket.AF_UNIX) as control:
+            control.connect(f"{folder}/fib.control")
+            reader = control.makefile("rb")
+
+            def status():
+                control.sendall(b'{"command": "status"}\n')
+                return json.loads(reader.readline())["pid"]
+
+            assert status() == server.process.pid
+            pid = server.upgrade()
+            assert status() == server.process.pid
+            with socket.socket(socket.AF_UNIX) as other:
+                other.connect(f"{folder}/fib.control")
+                other.sendall(b'{"command": "status"}\n')
+                assert json.loads(other.makefile().readline())["pid"] == pid
+            reader.close()
+        assert server.stop() == -signal.SIGTERM
+
+
+def user_and_root_folder_are_kept(folder):
+    if os.geteuid() != 0:
+        raise tap.Skip("only root can do that")
+    os.chmod(folder, 0o755)
+    os.mkdir(f"{folder}/run", 0o755)
+    log = f"{folder}/access.log"
+    with open(log, "w", encoding="ascii"):
+        pass
+    os.chmod(log, 0o600)  # it is opened before the user changes, and never again
+    shutil.chown(f"{folder}/run", "nobody")
+    subprocess.run([PLAITD, "-d", f"{folder}/run", "-u", "nobody", "weblog", "--log", log, "--interval", "0", "--listen", f"unix:{folder}/run/web.sock"],
+                   check=True, timeout=PATIENCE_S)
+    pid = int(text_of(f"{folder}/run/plaitd.pid"))
+    try:
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(f"{folder}/run/web.sock")
+            done = subprocess.run([PLAITD, "--upgrade", "-d", f"{folder}/run"], capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+            assert (done.returncode, done.stderr) == (0, ""), (done, text_of(f"{folder}/run/plaitd.log"))
+            pid = int(text_of(f"{folder}/run/plaitd.pid"))
+            with open(f"/proc/{pid}/status", encoding="ascii") as status:
+                assert not re.search(r"^Uid:.*\b0\b", status.read(), re.M)
+            with open(log, "a", encoding="ascii") as file:
+                file.write('1.2.3.4 - - [17/May/2015:10:05:03 +0000] "GET /1 HTTP/1.1" 200 1 "-" "-"\n')
+            client.settimeout(PATIENCE_S)
+            said = b""
+            while b"GET /1 " not in said:
+                said += client.recv(1000)
+    finally:
+        os.kill(pid, signal.SIGTERM)
+        wait_for_end(pid)
+
+
 # --- weblog ----------------------------------------------------------------------------------------------
 
 
@@ -289,7 +591,7 @@ class Writer(threading.Thread):
             file.write(line[:cut])  # in two pieces, so that an upgrade finds lines that are not whole
             file.write(line[cut:])
             self.written += 1
-            if self.written % 1000 == 0:
+            if self.written % 50 == 0:
                 os.rename(self.path, f"{self.path}.{self.written}")
                 file.close()
                 file = open(self.path, "ab", buffering=0)
@@ -311,7 +613,10 @@ def weblog_is_upgraded_under_load(folder, backend):
         push = Crowd(server.port(), CLIENTS // 10 * 9, asks=False)
         pull = Crowd(server.port(), CLIENTS // 10, asks=True, answer_end=b">")
         for _ in range(UPGRADES):
+            written = writer.written
             server.upgrade()
+            while writer.written < written + 20:
+                time.sleep(0.001)
         writer.stop()
         time.sleep(0.2)
         assert server.stop() == -signal.SIGTERM
@@ -327,6 +632,59 @@ def weblog_is_upgraded_under_load(folder, backend):
             assert hits == list(range(hits[0], writer.written)), f"{len(hits)} hits from {hits[0]}, of {writer.written}"
         crowd.close()
     print(f"# {writer.written} hits, {UPGRADES} upgrades; frozen for {min(frozen) // 1000} to {max(frozen) // 1000} ms", file=sys.stderr)
+
+
+def client_that_does_not_read_gets_all_in_the_end(folder, backend):
+    log = f"{folder}/access.log"
+    line = b'1.2.3.4 - - [17/May/2015:10:05:03 +0000] "GET /%d HTTP/1.1" 200 1 "-" "' + b"x" * 1000 + b'"\n'
+    with open(log, "wb") as file:
+        file.write(b"")
+    with Server(folder, "weblog", "--log", log, "--listen", LISTEN, "--interval", "0", backend=backend) as server:
+        with socket.socket() as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.settimeout(PATIENCE_S)
+            client.connect(("127.0.0.1", server.port()))
+            server.wait_for("connected")
+            lines = 0
+            for _ in range(3):
+                with open(log, "ab") as file:
+                    for _ in range(5000):
+                        file.write(line % lines)
+                        lines += 1
+                server.upgrade()
+            got = b""
+            while b"GET /%d " % (lines - 1) not in got[-2000:]:
+                got += client.recv(1 << 20)
+            assert hits_in(got) == list(range(lines))
+            server.process.send_signal(signal.SIGTERM)
+            while not got.endswith(b"</hits>"):
+                got += client.recv(1000)
+        assert server.process.wait(PATIENCE_S) == -signal.SIGTERM
+
+
+# --- A program of the guide --------------------------------------------------------------------------------
+
+
+def program_of_the_guide_goes_on(folder, backend):
+    with Server(folder, program=f"{BUILD}/docs/guide/steps/upgrade", backend=backend) as server:
+        server.wait_for("running")
+        with socket.socket(socket.AF_UNIX) as one, socket.socket(socket.AF_UNIX) as two:
+            for client in (one, two):
+                client.connect(f"{folder}/sums.sock")
+            said = one.makefile()
+            one.sendall(b"5\n")
+            assert said.readline() == "5 of 5\n"
+            one.sendall(b"1")  # not a line yet
+            two.sendall(b"7\n")
+            assert two.makefile().readline() == "7 of 12\n"
+            server.upgrade()
+            one.sendall(b"0\n3\n")
+            assert [said.readline(), said.readline()] == ["15 of 22\n", "18 of 25\n"]
+            server.upgrade()
+            two.sendall(b"1\n")
+            assert two.makefile().readline() == "8 of 26\n"
+        assert server.stop() == -signal.SIGTERM
+        assert not os.path.exists(f"{folder}/sums.sock")
 
 
 # --- Running them ----------------------------------------------------------------------------------------

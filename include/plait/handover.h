@@ -50,6 +50,11 @@ PL_API PL_MUST int pl_handover_save(pl_handover *to, const pl_state_field *field
 PL_API PL_MUST int pl_handover_load(const pl_handover *from, const pl_state_field *fields,
                                     void *holder);
 
+/** For a receiver of lines, netstrings or prefixed strings: what it has of a message that is not complete, and what it holds while it is paused. Returns: 0; PL_E_UNSUPPORTED: `self` is none; -ENOMEM. Since: 0.1 */
+PL_API PL_MUST int pl_handover_save_receiver(pl_handover *to, const pl_protocol *self);
+/** Takes that up, in restore(). Returns: 0; PL_E_UNSUPPORTED; PL_E_DAMAGED; -ENOMEM. Since: 0.1 */
+PL_API PL_MUST int pl_handover_load_receiver(const pl_handover *from, pl_protocol *self);
+
 /** A part of what is handed over, with values and descriptors of its own: for a list of things that are alike. Names of parts are unique. Returns: NULL when memory is out. Since: 0.1 */
 PL_API pl_handover *pl_handover_add_part(pl_handover *to, const char *name);
 /** The part of that name; NULL: there is none. Since: 0.1 */

@@ -92,6 +92,9 @@ static const pl_option own_options[] = {
      .help = "Log warnings and errors only"},
     {"debug", 'b', .kind = PL_OPTION_FLAG, PL_OPTION(pli_run_options, debug),
      .help = "Log all there is to say"},
+    {"upgrade", .kind = PL_OPTION_FLAG, PL_OPTION(pli_run_options, upgrade),
+     .help = "Run nothing: let the one that runs go on in a new process of this program, as it is "
+             "installed by now; --pidfile, --rundir or --control say which"},
     {"pidfile", .kind = PL_OPTION_TEXT, .value = "FILE", PL_OPTION(pli_run_options, pidfile),
      .help = "Keep the process's number in FILE (default: none, or in the background NAME.pid)"},
     {"control", .kind = PL_OPTION_TEXT, .value = "FILE", PL_OPTION(pli_run_options, control),
@@ -123,6 +126,9 @@ static const pl_option own_options[] = {
      .help = "Change the effective user and group only, which can be undone"},
     {"no-sandbox", .kind = PL_OPTION_FLAG, PL_OPTION(pli_run_options, no_sandbox),
      .help = "Leave the process what it could do, not only what its services need"},
+    {"threads", .kind = PL_OPTION_COUNT, .value = "N", .min = 1, .preset = "1",
+     PL_OPTION(pli_run_options, threads),
+     .help = "Run N reactors, each in a thread of its own, which share the ports"},
     {"ready-fd", .kind = PL_OPTION_COUNT, .value = "N", .min = 1,
      PL_OPTION(pli_run_options, ready_fd), .given = offsetof(pli_run_options, has_ready_fd),
      .help = "Write a newline into descriptor N when all runs, and close it"},
@@ -269,7 +275,9 @@ static int read_no_service(pli_args *args, char **argv, char *reterr_text, size_
     error = read_options(args, NULL, argv, &at, reterr_text, size);
     if (error < 0 || !argv[at])
         return error;
-    snprintf(reterr_text, size, "--file says what is run; there is no room for '%s'", argv[at]);
+    snprintf(reterr_text, size, "%s; there is no room for '%s'",
+             args->options->file ? "--file says what is run" : "--upgrade is of one that runs",
+             argv[at]);
     return -EINVAL;
 }
 
@@ -334,6 +342,10 @@ static const char *contradiction(const pli_run_options *o)
 {
     if (!!o->file + !!o->save + !!o->append > 1)
         return "one of --file, --save and --append at a time";
+    if (o->upgrade && (o->file || o->save || o->append))
+        return "--upgrade is of one that runs already: --file, --save and --append are not for it";
+    if (o->upgrade && o->no_control)
+        return "--upgrade asks through the control socket; without it, send SIGUSR2";
     if (o->profile)
         return "--profile: not from within; perf record -g -p NUMBER, or valgrind "
                "--tool=callgrind, show where the time goes";
@@ -354,6 +366,10 @@ static const char *contradiction(const pli_run_options *o)
         return "--control-mode is of --control";
     if (o->log_keep > 1000)
         return "--log-keep: expected at most 1000";
+    if (o->threads > PLI_THREADS_MAX)
+        return "--threads: expected at most 256";
+    if (o->threads > 1 && (o->control || o->metrics))
+        return "--control and --metrics show one reactor: not with --threads";
     if (o->has_ready_fd && o->ready_fd > INT_MAX)
         return "--ready-fd: there is no such descriptor";
     return NULL;
@@ -402,7 +418,7 @@ static int read_rest(pli_args *args, char **argv, int at, char *reterr_text, siz
 {
     const pl_plugin *only = only_service(args->kind);
 
-    if (args->options->file)
+    if (args->options->file || args->options->upgrade)
         return read_no_service(args, argv, reterr_text, size);
     return only ? take_service(args, only, argv[at], reterr_text, size)
                 : read_service(args, argv, at, reterr_text, size);

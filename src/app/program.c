@@ -17,6 +17,7 @@
 #include "app/args.h"
 #include "app/completion.h"
 #include "app/control.h"
+#include "app/crew.h"
 #include "app/keep.h"
 #include "app/logfile.h"
 #include "app/metrics.h"
@@ -26,6 +27,7 @@
 #include "app/supervisor.h"
 #include "app/syslog.h"
 #include "app/takeover.h"
+#include "app/talk.h"
 #include "app/upgrade.h"
 #include "base/memory.h"
 #include "os/clock.h"
@@ -66,6 +68,7 @@ typedef struct program {
     pl_reactor *reactor;
     pl_scope *scope; /* of the services */
     pl_service *root;
+    pli_crew *crew;       /* the other reactors; NULL: there is one */
     const char *control;  /* the path of the control socket; NULL: there is none */
     bool control_refused; /* its default name is none for a socket */
 } program;
@@ -348,18 +351,29 @@ static int hold_signals(pl_scope *scope)
     return error < 0 ? error : pl_on_signal(scope, SIGTERM, wait_for_the_reactor, NULL);
 }
 
+static void upgrade_asked(int signal, void *arg);
+
+static pl_reactor_options reactor_options(const program *self)
+{
+    return (pl_reactor_options){.backend = self->args->options->reactor,
+                                .log = &self->log,
+                                .shutdown_s = SHUTDOWN_S,
+                                .slow_s = self->args->options->slow_s};
+}
+
 static int reactor_make(program *self, pl_failure **reterr_failure)
 {
-    pl_reactor_options options = {.backend = self->args->options->reactor,
-                                  .log = &self->log,
-                                  .shutdown_s = SHUTDOWN_S,
-                                  .slow_s = self->args->options->slow_s};
+    pl_reactor_options options = reactor_options(self);
     int error = pl_reactor_new(&options, &self->reactor);
 
+    if (error == 0)
+        self->reactor->shares_ports = self->args->options->threads > 1;
     if (error == 0)
         error = pl_scope_new(pl_reactor_scope(self->reactor), "application", &self->scope);
     if (error == 0)
         error = hold_signals(self->scope);
+    if (error == 0)
+        error = pl_on_signal(self->scope, SIGUSR2, upgrade_asked, self);
     if (error < 0)
         *reterr_failure = pl_failure_new(error, "making the reactor", NULL, NULL);
     self->logfile.reactor = self->syslog.reactor = self->reactor;
@@ -485,6 +499,7 @@ static pl_deferred *services_stop(void *arg)
         pli_signal_set_default(SIGINT);
         pli_signal_set_default(SIGTERM);
     }
+    pli_crew_stop(self->crew);
     return pl_service_stop(self->root, STOP_S);
 }
 
@@ -573,7 +588,7 @@ static const char *control_path(program *self)
     const pli_run_options *options = self->args->options;
     const char *path = options->control;
 
-    if (options->no_control || (!path && !self->pidfile.path))
+    if (options->no_control || options->threads > 1 || (!path && !self->pidfile.path))
         return NULL;
     if (path)
         return path;
@@ -669,13 +684,16 @@ static const char *who_needs_freedom(const program *self)
     return NULL;
 }
 
-static int sandbox_close(program *self, pl_failure **reterr_failure)
+static bool has_sandbox(const program *self)
+{
+    return !self->args->options->no_sandbox && !who_needs_freedom(self);
+}
+
+static void sandbox_describe(program *self)
 {
     const pli_run_options *options = self->args->options;
     const char *logfile = options->syslog ? NULL : self->logfile.path;
 
-    if (options->no_sandbox || who_needs_freedom(self))
-        return 0;
     self->sandbox = (pli_sandbox){
         .reactor = self->reactor,
         .root = self->root,
@@ -685,7 +703,12 @@ static int sandbox_close(program *self, pl_failure **reterr_failure)
         .statefile = options->file,
         .saves = options->file && !options->no_save,
     };
-    return pli_sandbox_close(&self->sandbox, reterr_failure);
+}
+
+static int sandbox_close(program *self, pl_failure **reterr_failure)
+{
+    sandbox_describe(self);
+    return has_sandbox(self) ? pli_sandbox_close(&self->sandbox, reterr_failure) : 0;
 }
 
 static void sandbox_log(const program *self)
@@ -700,6 +723,67 @@ static void sandbox_log(const program *self)
                PL_LOG_STR("why", "a service is not made for it"), PL_LOG_STR("service", free));
     else
         pli_sandbox_log(&self->sandbox);
+}
+
+/* ---- the other reactors ---- */
+
+static void crew_failed(void *arg)
+{
+    program *self = arg;
+
+    self->status = EXIT_FAILED;
+    pl_ignore(pl_reactor_stop(self->reactor));
+}
+
+static int crew_check(const program *self, pl_failure **reterr_failure)
+{
+    const pli_link *entries = &self->application->entries;
+
+    for (const pli_link *link = entries->next; link != entries; link = link->next) {
+        const pli_entry *entry = pl_container_of(link, pli_entry, link);
+
+        if (entry->made_by->threads)
+            continue;
+        *reterr_failure = pl_failure_new(PL_E_UNSUPPORTED, NULL, NULL,
+                                         "--threads: %s has to have one thread", entry->name);
+        return PL_E_UNSUPPORTED;
+    }
+    return 0;
+}
+
+/* While there are privileges: all sockets are opened now. */
+static int crew_bind(program *self, pl_failure **reterr_failure)
+{
+    pli_crew_plan plan = {
+        .n = (unsigned) self->args->options->threads - 1,
+        .first = self->reactor,
+        .application = self->application,
+        .reactor = reactor_options(self),
+        .sandbox = has_sandbox(self) ? &self->sandbox : NULL,
+        .stop_s = STOP_S,
+        .failed = crew_failed,
+        .arg = self,
+    };
+    int error = plan.n ? crew_check(self, reterr_failure) : 0;
+
+    if (error < 0 || !plan.n)
+        return error;
+    error = pli_crew_new(&plan, &self->crew);
+    if (error < 0)
+        *reterr_failure = pl_failure_new(error, "listening in several threads", NULL, NULL);
+    return error;
+}
+
+/* Before this thread closes the sandbox: no ring can be made afterwards. */
+static int crew_begin(program *self, pl_failure **reterr_failure)
+{
+    sandbox_describe(self);
+    return self->crew ? pli_crew_begin(self->crew, reterr_failure) : 0;
+}
+
+static void crew_end(program *self)
+{
+    self->crew = pli_crew_end(self->crew);
 }
 
 /* ---- being followed by another, and following one ---- */
@@ -779,9 +863,11 @@ static int upgrade_begin(program *self, pl_failure **reterr_failure)
 {
     pli_upgrade_options options = {
         .program = self->args->kind->name,
+        .path = self->path,
         .scope = self->scope,
         .root = self->root,
         .starter = &self->starter,
+        .impossible = self->crew ? "with --threads, connections can't be handed over" : NULL,
         .arg = self,
         .leave = leave_own,
         .announce = announce_successor,
@@ -855,13 +941,13 @@ static int reload(program *self)
 {
     int error;
 
-    pli_log_hold(self->reactor); /* the watchdog may have something to log */
-    error = self->args->options->syslog ? 0 : pli_logfile_reopen(&self->logfile);
-    pli_log_release(self->reactor);
     if (pli_upgrade_given(self->upgrade)) {
         pli_upgrade_pass(self->upgrade, SIGHUP);
         return 0;
     }
+    pli_log_hold(self->reactor); /* the watchdog may have something to log */
+    error = self->args->options->syslog ? 0 : pli_logfile_reopen(&self->logfile);
+    pli_log_release(self->reactor);
     pli_supervisor_reloading(&self->supervisor);
     if (error < 0)
         pl_log(self->reactor, PL_WARNING, "log", "the file could not be opened anew",
@@ -892,8 +978,6 @@ static int announce(program *self, pl_failure **reterr_failure)
     int error = hangup_watch(self);
 
     (void) reterr_failure;
-    if (error == 0)
-        error = pl_on_signal(self->scope, SIGUSR2, upgrade_asked, self);
     privileges_log(self);
     sandbox_log(self);
     control_log(self);
@@ -930,10 +1014,12 @@ static const phase phases[] = {
     {takeover_begin, NULL},
     {services_make, NULL},
     {services_bind, NULL},
+    {crew_bind, crew_end},
     {control_open, NULL},
     {metrics_listen, NULL},
     {privileges_drop, NULL},      /* all has been opened that needs them */
     {starter_begin, starter_end}, /* which stays outside of the sandbox, and has no privileges */
+    {crew_begin, NULL},           /* of whom each closes its own sandbox */
     {sandbox_close, NULL},
     {services_start, NULL},
     {upgrade_begin, NULL},
@@ -1072,6 +1158,26 @@ static int run_or_save(const pli_args *args, const pli_takeover *takeover, char 
                                             : run_it(args, takeover, argv, application, ret_signal);
 }
 
+/* What runs says of itself where it can be asked: as it would be here with these options. */
+static int upgrade_other(const pli_args *args)
+{
+    const pli_run_options *options = args->options;
+    char pidfile[PATH_MAX], control[PATH_MAX], why[1024];
+    const char *path = options->control;
+    int error = options->rundir ? pli_folder_enter(options->rundir) : 0;
+
+    if (error < 0) {
+        snprintf(why, sizeof why, "--rundir %s: %s", options->rundir, pl_error_text(error));
+        return complain(args->kind->name, why);
+    }
+    snprintf(pidfile, sizeof pidfile, "%s.pid", args->kind->name);
+    if (!path)
+        path = control_beside(options->pidfile ? options->pidfile : pidfile, control);
+    if (pli_talk_upgrade(path, why, sizeof why) < 0)
+        return complain(args->kind->name, why);
+    return EXIT_OK;
+}
+
 static int do_as_told(const pli_args *args, const pli_takeover *takeover, char **argv,
                       int *ret_signal)
 {
@@ -1085,6 +1191,8 @@ static int do_as_told(const pli_args *args, const pli_takeover *takeover, char *
         return show_reactors();
     if (options->completion)
         return show_completion(args);
+    if (options->upgrade)
+        return upgrade_other(args);
     return run_or_save(args, takeover, argv, ret_signal);
 }
 

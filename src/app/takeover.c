@@ -14,7 +14,8 @@
 
 #define SEND_MS 5000
 #define FDS_MS  10000 /* between two messages that follow each other */
-#define REFUSED 1     /* the exit status, which nobody looks at when there was a word */
+#define FDS_MAX (1u << 24)
+#define REFUSED 1 /* the exit status, which nobody looks at when there was a word */
 
 void pli_takeover_open(pli_takeover *self)
 {
@@ -27,13 +28,19 @@ void pli_takeover_open(pli_takeover *self)
     self->folder = PLI_STARTED_FOLDER;
 }
 
-void pli_takeover_close(pli_takeover *self)
+static void heritage_done(pli_takeover *self)
 {
     for (size_t i = 0; i < self->heritage.n; ++i) {
         pli_free(self->heritage.heirs[i].endpoint);
         pli_file_close(self->heritage.heirs[i].fd);
     }
     pli_free(self->heritage.heirs);
+    self->heritage = (pli_heritage){NULL, 0};
+}
+
+void pli_takeover_close(pli_takeover *self)
+{
+    heritage_done(self);
     pli_estate_done(&self->estate);
     pli_file_close(self->folder);
     pli_file_close(self->old.fd);
@@ -72,7 +79,7 @@ static int hear_fds(pli_takeover *self, int *fds, size_t n)
 
 int pli_takeover_hear(pli_takeover *self, const char *program)
 {
-    pli_upgrade_message message;
+    pli_upgrade_message message = {.word = 0};
     pli_channel_got got;
     int *fds, error;
 
@@ -82,10 +89,10 @@ int pli_takeover_hear(pli_takeover *self, const char *program)
         error = pli_upgrade_hear(self->old.fd, -1, &message, &got);
     if (error == PL_E_CLOSED || error == -EPIPE)
         pli_process_leave(REFUSED);
-    if (error == 0 && (message.word != PLI_ESTATE || got.n_fds != 1))
-        error = PL_E_PROTOCOL;
     if (error < 0)
         return error;
+    if (message.word != PLI_ESTATE || got.n_fds != 1 || message.a > FDS_MAX)
+        return PL_E_PROTOCOL;
     fds = pli_alloc((message.a + 1) * sizeof *fds);
     error = fds ? hear_fds(self, fds, message.a) : -ENOMEM;
     if (error == 0)
@@ -225,7 +232,7 @@ int pli_takeover_restore(pli_takeover *self, pl_service *root, pl_failure **rete
 
 void pli_takeover_await(pli_takeover *self)
 {
-    pli_upgrade_message message;
+    pli_upgrade_message message = {.word = 0};
     pli_channel_got got;
     int error = pli_upgrade_say(self->old.fd, PLI_COULD, 0, 0, NULL, NULL, 0, SEND_MS);
 
@@ -260,11 +267,11 @@ static void ear_readable(unsigned events, void *arg)
         return;
     if (error == 0) {
         if (message.word == PLI_SIGNAL && message.a && message.a < 65)
-            pli_process_signal((int) message.a);
+            pli_process_tell_itself((int) message.a);
         return;
     }
     if (self->leash) /* who started this program, and looks after it, has ended it */
-        pli_process_signal(SIGTERM);
+        pli_process_tell_itself(SIGTERM);
     ear_close(self);
 }
 
@@ -285,7 +292,8 @@ int pli_takeover_go(pli_takeover *self, pl_reactor *reactor, pl_scope *scope)
         return error;
     pli_reactor_thaw(reactor);
     reactor->heritage = NULL;
-    pli_estate_done(&self->estate); /* with the sockets that nobody listens with any more */
+    heritage_done(self); /* with the sockets that nobody listens with any more */
+    pli_estate_done(&self->estate);
     pl_ignore(pli_upgrade_say(self->old.fd, PLI_DONE, 0, 0, NULL, NULL, 0, SEND_MS));
     return 0;
 }

@@ -15,6 +15,7 @@
 #include "base/memory.h"
 #include "net/handover.h"
 #include "os/clock.h"
+#include "os/daemon.h"
 #include "os/fence.h"
 #include "os/file.h"
 
@@ -106,13 +107,13 @@ static void let_go_of_channel(pli_upgrade *self)
     self->channel = -1;
 }
 
-/* Nothing of it is left when this returns. */
-static pli_ended end_successor(pli_upgrade *self)
+/* Nothing of it is left when this returns. `ends`: it does so by itself. */
+static pli_ended end_successor(pli_upgrade *self, bool ends)
 {
     pli_ended ended = {0};
 
     let_go_of_channel(self);
-    if (self->pid && pli_starter_end(self->options.starter, self->pid, &ended) < 0)
+    if (self->pid && pli_starter_end(self->options.starter, self->pid, ends, &ended) < 0)
         pl_log(self->reactor, PL_WARNING, "upgrade",
                "whether the new process has ended is not known", PL_LOG_INT("pid", self->pid));
     self->pid = 0;
@@ -125,7 +126,7 @@ static void give_up(pli_upgrade *self, pl_failure *take_failure)
     char why[640];
 
     if (self->channel >= 0)
-        end_successor(self);
+        end_successor(self, false);
     self->stage = IDLE;
     if (self->reactor->frozen)
         pli_reactor_thaw(self->reactor);
@@ -143,14 +144,14 @@ static pl_failure *failure_of(int code, const char *what)
 /* It has closed the channel without a word. Takes down how. */
 static pl_failure *failure_of_end(pli_upgrade *self)
 {
-    pli_ended ended = end_successor(self);
+    pli_ended ended = end_successor(self, true);
 
     if (ended.signal)
         return pl_failure_new(PL_E_GONE, NULL, NULL, "the new process was ended by signal %d",
                               ended.signal);
     if (ended.status == 126 || ended.status == 127)
-        return pl_failure_new(PL_E_GONE, NULL, NULL, "the program could not be started (status %d)",
-                              ended.status);
+        return pl_failure_new(PL_E_GONE, NULL, NULL, "%s could not be started (status %d)",
+                              self->options.path, ended.status);
     return pl_failure_new(PL_E_GONE, NULL, NULL, "the new process has ended with status %d",
                           ended.status);
 }
@@ -162,7 +163,7 @@ static pl_failure *failure_of_word(pli_upgrade *self, int error, const pli_upgra
         return failure_of_end(self);
     if (error < 0)
         return failure_of(error, "hearing of the new process");
-    if (message->word == PLI_REFUSED)
+    if (message && message->word == PLI_REFUSED)
         return pl_failure_new(PL_E_REFUSED, NULL, NULL, "the new process: %s", message->text);
     return failure_of(PL_E_PROTOCOL, "the new process said something out of turn");
 }
@@ -459,10 +460,13 @@ static void hand_over(pli_upgrade *self)
             return;
         }
         failure = failure_of_word(self, error, NULL);
+        self->options.announce(self->options.arg, pli_process_id(), &self->stands_in);
+        self->stands_in = false;
     }
     if (self->channel >= 0)
         end_successor(
-            self); /* whoever has the files open has to be gone before they are opened again */
+            self,
+            false); /* whoever has the files open has to be gone before they are opened again */
     if (pli_state_home_return(self->options.root, &worse) < 0) {
         char why[256];
 
@@ -475,6 +479,17 @@ static void hand_over(pli_upgrade *self)
 
 /* ---- freezing ---- */
 
+/* The last item is that of whoever has failed. */
+static pl_failure *failure_of_saving(const pli_upgrade *self, int error)
+{
+    const pli_link *items = &self->estate.items;
+    const pl_handover *item = pl_container_of(items->prev, pl_handover, link);
+
+    if (pli_list_empty(items))
+        return failure_of(error, "putting aside what is to be handed over");
+    return pl_failure_new(error, "saving", NULL, "the %s '%s'", item->kind, item->name);
+}
+
 /* Once a turn. */
 static void freeze_step(void *arg)
 {
@@ -486,7 +501,7 @@ static void freeze_step(void *arg)
     if (error == 0) {
         hand_over(self);
     } else if (error != -EAGAIN) {
-        give_up(self, failure_of(error, "putting aside what is to be handed over"));
+        give_up(self, failure_of_saving(self, error));
     } else {
         self->step = pl_call_later(self->options.scope, 0, freeze_step, self);
         if (!self->step.slot)
@@ -542,7 +557,10 @@ static void successor_ended(pli_upgrade *self, int signal, int status)
 /* After GO: nothing can be taken back any more. */
 static void successor_said(pli_upgrade *self, int error, const pli_upgrade_message *message)
 {
-    if (error < 0) {
+    if (error < 0 && self->done && !self->stands_in) { /* that is no longer this one's business */
+        pl_watch_end(self->watch);
+        self->watch = NULL;
+    } else if (error < 0) {
         pl_log(self->reactor, PL_ERROR, "upgrade", "the new process is gone",
                PL_LOG_INT("pid", self->pid));
         successor_ended(self, 0, 1);
@@ -623,11 +641,12 @@ void pli_upgrade_ask(pli_upgrade *self, pli_upgrade_told_fn *told, void *told_ar
     pl_log(self->reactor, PL_INFO, "upgrade", "starting the new process");
     self->waiter = (waiter){told, told_arg};
     self->stage = STARTING;
-    error = start(self);
+    error = self->options.impossible ? PL_E_UNSUPPORTED : start(self);
     if (error < 0)
-        give_up(self, error == PL_E_GONE
-                          ? failure_of(error, "there is nothing that could start the new process")
-                          : failure_of(error, "starting the new process"));
+        give_up(self, failure_of(error, self->options.impossible ? self->options.impossible
+                                        : error == PL_E_GONE
+                                            ? "there is nothing that could start the new process"
+                                            : "starting the new process"));
 }
 
 void pli_upgrade_stop(pli_upgrade *self)
@@ -675,7 +694,7 @@ static void upgrade_end(void *arg)
 
     self->watch = NULL; /* it ends with the scope */
     if (self->channel >= 0 && self->stage != GIVEN)
-        end_successor(self);
+        end_successor(self, false);
     else if (self->channel >= 0)
         pli_file_close(self->channel);
     pli_estate_done(&self->estate);

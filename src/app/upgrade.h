@@ -58,9 +58,11 @@ typedef void pli_upgrade_told_fn(void *arg, const pl_failure *failure, uint32_t 
 
 typedef struct pli_upgrade_options {
     const char *program; /* which is asked to say hello by this name */
+    const char *path;    /* of the file that is started */
     pl_scope *scope;     /* in which it lives */
     pl_service *root;
     pli_starter *starter;
+    const char *impossible; /* why this program can't be followed, as text; NULL: it can */
     void *arg;
     /* Adds what the program itself leaves. Returns: 0 or a code. */
     int (*leave)(void *arg, pli_estate *estate);

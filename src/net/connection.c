@@ -135,7 +135,7 @@ static void tell_lost(pli_connection *c, const pl_failure *reason)
     pli_runs(reactor, kind, about, io);
 }
 
-/* The only place where connection_lost is called. Takes the reason. */
+/* The only place where connection_lost is called. */
 void pli_connection_lose(pli_connection *c, pl_failure *take_reason)
 {
     const pl_protocol *protocol = c->transport.protocol;

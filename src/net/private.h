@@ -9,6 +9,7 @@
 #include "net/address.h"
 #include "net/connection.h"
 #include "net/handover.h"
+#include "net/receiver/handover.h"
 #include "net/walk.h"
 #include "os/blocks.h"
 #include "os/descriptors.h"
@@ -55,8 +56,10 @@ EXPORT(pli_sim_stream_pair);
 EXPORT(pli_sim_stream_set_name);
 EXPORT(pli_sim_stream_set_window);
 
+EXPORT(pli_log_guard);
 EXPORT(pli_log_hold);
 EXPORT(pli_log_release);
+EXPORT(pli_log_unguard);
 EXPORT(pli_reactor_turn);
 
 EXPORT(pli_address_to_sockaddr);
@@ -69,13 +72,16 @@ EXPORT(pli_connection_save);
 EXPORT(pli_connections_count);
 EXPORT(pli_factory_start);
 EXPORT(pli_factory_stop);
-EXPORT(pli_thing_of);
+EXPORT(pli_port_clone);
 EXPORT(pli_port_factory);
 EXPORT(pli_port_next);
 EXPORT(pli_ports_leave);
 EXPORT(pli_reactor_freeze);
 EXPORT(pli_reactor_rests);
 EXPORT(pli_reactor_thaw);
+EXPORT(pli_receiver_restore);
+EXPORT(pli_receiver_save);
+EXPORT(pli_thing_of);
 
 #undef EXPORT
 

@@ -189,7 +189,7 @@ void pli_signal_set_default(int signal)
     pthread_sigmask(SIG_UNBLOCK, &one, NULL);
 }
 
-void pli_process_signal(int signal)
+void pli_process_tell_itself(int signal)
 {
     if (!pli_sim_here)
         kill(getpid(), signal);

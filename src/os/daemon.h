@@ -38,7 +38,7 @@ bool pli_is_terminal(int fd);
 /* The signal does from now on what it does to a program that knows nothing of it; also one that has come meanwhile. */
 void pli_signal_set_default(int signal);
 /* Sends this process a signal, as somebody else would. */
-void pli_process_signal(int signal);
+void pli_process_tell_itself(int signal);
 /* Ends this process by the signal, unless that is one that ends nobody. What looks for leaks at the end of a program does so before. */
 void pli_process_end_by(int signal);
 

@@ -6,9 +6,11 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <plait/error.h>
@@ -20,11 +22,13 @@
 #include "os/sim/sim.h"
 
 #define VARIABLE    "PLAIT_HANDOVER"
+#define GRACE_MS    500  /* for a program that ends by itself */
 #define PATIENCE_MS 5000 /* for the starter, which has nothing else to do */
 
 /* What the starter is asked. */
 typedef struct request {
     uint32_t end; /* 0: start; else who is to be ended */
+    uint32_t ends;
 } request;
 
 typedef struct reply {
@@ -157,13 +161,30 @@ static reply start_program(const pli_starter_plan *plan, char **environment, int
 
     if (child == 0)
         run_program(plan, environment, channel, folder);
-    return child < 0 ? (reply){.error = -errno} : (reply){.pid = (uint32_t) child};
+    if (child < 0)
+        return (reply){.error = -errno};
+    return (reply){.pid = (uint32_t) child};
 }
 
-static reply end_program(uint32_t pid)
+/* A process closes what it has open some time before it has ended. Returns: whether it has. */
+static bool ends_by_itself(uint32_t pid, int32_t *ret_status)
+{
+    const struct timespec moment = {.tv_nsec = 1000000};
+
+    for (int i = 0; i < GRACE_MS; ++i) {
+        if (waitpid((pid_t) pid, ret_status, WNOHANG) == (pid_t) pid)
+            return true;
+        nanosleep(&moment, NULL);
+    }
+    return false;
+}
+
+static reply end_program(uint32_t pid, bool ends)
 {
     reply said = {.pid = pid};
 
+    if (ends && ends_by_itself(pid, &said.status))
+        return said;
     kill((pid_t) pid, SIGKILL);
     while (waitpid((pid_t) pid, &said.status, 0) < 0)
         if (errno != EINTR)
@@ -200,7 +221,7 @@ static void serve(const pli_starter_plan *plan, char **environment, int fd, int 
         if (got.size != sizeof asked || (!asked.end && got.n_fds != 1))
             said = (reply){.error = -EINVAL};
         else
-            said = asked.end ? end_program(asked.end)
+            said = asked.end ? end_program(asked.end, asked.ends)
                              : start_program(plan, environment, got.fds[0], folder);
         for (size_t i = 0; i < got.n_fds; ++i)
             close(got.fds[i]);
@@ -294,9 +315,8 @@ void pli_starter_close(pli_starter *self)
     self->fd = -1;
 }
 
-static int ask(pli_starter *self, uint32_t end, const int *channel, reply *ret_reply)
+static int ask(pli_starter *self, request asked, const int *channel, reply *ret_reply)
 {
-    request asked = {.end = end};
     pli_channel_got got;
     int error = self->fd < 0 ? PL_E_GONE : 0;
 
@@ -313,16 +333,16 @@ static int ask(pli_starter *self, uint32_t end, const int *channel, reply *ret_r
 int pli_starter_start(pli_starter *self, int channel, uint32_t *ret_pid)
 {
     reply said = {0};
-    int error = ask(self, 0, &channel, &said);
+    int error = ask(self, (request){0, 0}, &channel, &said);
 
     *ret_pid = said.pid;
     return error;
 }
 
-int pli_starter_end(pli_starter *self, uint32_t pid, pli_ended *ret_ended)
+int pli_starter_end(pli_starter *self, uint32_t pid, bool ends, pli_ended *ret_ended)
 {
     reply said = {0};
-    int error = ask(self, pid, NULL, &said);
+    int error = ask(self, (request){pid, ends}, NULL, &said);
 
     *ret_ended = (pli_ended){0};
     if (error)
@@ -338,9 +358,15 @@ int pli_starter_end(pli_starter *self, uint32_t pid, pli_ended *ret_ended)
 
 int pli_started(void)
 {
-    if (pli_sim_here || !getenv(VARIABLE))
+    int type = 0;
+    socklen_t size = sizeof type;
+
+    if (pli_sim_here || !secure_getenv(VARIABLE))
         return 0;
     unsetenv(VARIABLE);
+    if (getsockopt(PLI_STARTED_CHANNEL, SOL_SOCKET, SO_TYPE, &type, &size) < 0 ||
+        type != SOCK_SEQPACKET)
+        return 0; /* somebody has set it by hand */
     if (fcntl(PLI_STARTED_CHANNEL, F_SETFD, FD_CLOEXEC) < 0 ||
         fcntl(PLI_STARTED_FOLDER, F_SETFD, FD_CLOEXEC) < 0)
         return 0;

@@ -18,8 +18,8 @@
 typedef struct pli_starter_plan {
     const char *path; /* of the program */
     char **argv;
-    int folder; /* where it was started, and is started again; -1: where the maker is now */
-    bool quiet; /* standard error is not for it */
+    int folder;     /* where it was started, and is started again; -1: where the maker is now */
+    bool quiet;     /* standard error is not for it */
     int not_for_it; /* a standard stream that the maker is about to close; -1: none */
 } pli_starter_plan;
 
@@ -53,8 +53,8 @@ typedef struct pli_ended {
     int signal; /* 0: it has ended by itself */
     int status; /* with which then */
 } pli_ended;
-/* Ends what was started, if it has not ended, and waits until nothing of it is left. Returns: 0, PL_E_GONE, or a negative errno. */
-PL_MUST int pli_starter_end(pli_starter *self, uint32_t pid, pli_ended *ret_ended);
+/* Ends what was started, if it has not ended, and waits until nothing of it is left. `ends`: it seems to end by itself, and has a moment for that. Returns: 0, PL_E_GONE, or a negative errno. */
+PL_MUST int pli_starter_end(pli_starter *self, uint32_t pid, bool ends, pli_ended *ret_ended);
 
 /* Whether this process was started so: then it takes the channel and the folder as its own. Returns: 1, 0. */
 int pli_started(void);

@@ -77,7 +77,7 @@ static void line_step(pl_protocol *protocol, pl_slice *io_in)
         pli_receiver_fail(protocol, r, "receiving a line", NULL);
 }
 
-static void line_redeliver(void *self)
+void pli_line_redeliver(void *self)
 {
     pli_receiver_redeliver(self, line_step);
 }
@@ -99,7 +99,7 @@ int pl_line_set_raw_mode(pl_line_receiver *self)
     pl_slice kept = r->current ? pl_slice_of(NULL, 0) : pli_line_kept(&r->parser);
 
     if (kept.len > 0 && pli_receiver_hold(&self->protocol, kept, pli_receiver_held(&self->protocol),
-                                          line_redeliver) < 0)
+                                          pli_line_redeliver) < 0)
         return -ENOMEM;
     r->parser.phase = 0;
     r->parser.spent = true;
@@ -128,7 +128,7 @@ int pl_line_set_line_mode(pl_line_receiver *self, pl_slice extra)
     if (extra.len > 0 && self->receiver.current)
         r = give_again(self, extra);
     else if (extra.len > 0)
-        r = pli_receiver_hold(protocol, pli_receiver_held(protocol), extra, line_redeliver);
+        r = pli_receiver_hold(protocol, pli_receiver_held(protocol), extra, pli_line_redeliver);
     if (r == 0)
         self->raw = false;
     return r;
@@ -141,5 +141,5 @@ void pl_line_pause(pl_line_receiver *self)
 
 void pl_line_resume(pl_line_receiver *self)
 {
-    pli_receiver_resume(&self->protocol, line_redeliver);
+    pli_receiver_resume(&self->protocol, pli_line_redeliver);
 }

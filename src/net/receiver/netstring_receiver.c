@@ -20,7 +20,7 @@ static void netstring_step(pl_protocol *protocol, pl_slice *io_in)
         pli_receiver_fail(protocol, r, "receiving a netstring", r == PL_E_PROTOCOL ? why : NULL);
 }
 
-static void netstring_redeliver(void *self)
+void pli_netstring_redeliver(void *self)
 {
     pli_receiver_redeliver(self, netstring_step);
 }
@@ -46,5 +46,5 @@ void pl_netstring_pause(pl_netstring_receiver *self)
 
 void pl_netstring_resume(pl_netstring_receiver *self)
 {
-    pli_receiver_resume(&self->protocol, netstring_redeliver);
+    pli_receiver_resume(&self->protocol, pli_netstring_redeliver);
 }

@@ -34,7 +34,7 @@ static void prefixed_step(pl_protocol *protocol, pl_slice *io_in)
         pli_receiver_fail(protocol, r, "receiving a prefixed string", NULL);
 }
 
-static void prefixed_redeliver(void *self)
+void pli_prefixed_redeliver(void *self)
 {
     pli_receiver_redeliver(self, prefixed_step);
 }
@@ -63,5 +63,5 @@ void pl_prefixed_pause(pl_prefixed_receiver *self)
 
 void pl_prefixed_resume(pl_prefixed_receiver *self)
 {
-    pli_receiver_resume(&self->protocol, prefixed_redeliver);
+    pli_receiver_resume(&self->protocol, pli_prefixed_redeliver);
 }

@@ -59,7 +59,7 @@ static void scope_ended(void *arg)
 }
 
 /* Sees to it that the memory that there is now will be given back. When it can't, the connection ends and nothing is kept. */
-static void settle_memory(pl_protocol *self)
+void pli_receiver_settle(pl_protocol *self)
 {
     pl_receiver *r = receiver_of(self);
 
@@ -138,7 +138,7 @@ void pli_receiver_feed(pl_protocol *self, pl_slice in, pli_receiver_step *step)
     if (in.len > 0 && !r->ended && !pl_closing(self->transport) &&
         hold(self, pli_receiver_held(self), in) < 0)
         pli_receiver_fail(self, -ENOMEM, "receiving", NULL);
-    settle_memory(self);
+    pli_receiver_settle(self);
 }
 
 /* --- Pausing ---------------------------------------------------------------------------------- */
@@ -162,7 +162,7 @@ int pli_receiver_hold(pl_protocol *self, pl_slice first, pl_slice then, pl_timer
         return -ENOMEM;
     pl_pause(self->transport);
     schedule(self, redeliver);
-    settle_memory(self);
+    pli_receiver_settle(self);
     return 0;
 }
 
@@ -181,7 +181,7 @@ void pli_receiver_redeliver(pl_protocol *self, pli_receiver_step *step)
         drop_held(r);
     if (may_deliver(self, r))
         pl_resume(self->transport);
-    settle_memory(self);
+    pli_receiver_settle(self);
 }
 
 void pli_receiver_pause(pl_protocol *self)

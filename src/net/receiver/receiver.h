@@ -41,6 +41,14 @@ PL_MUST int pli_receiver_hold(pl_protocol *self, pl_slice first, pl_slice then,
 /* What is held now; nothing while it is being delivered. */
 pl_slice pli_receiver_held(const pl_protocol *self);
 
+/* Sees to it that what it keeps is given back in the end. */
+void pli_receiver_settle(pl_protocol *self);
+
+/* Delivers what is held, for each kind. */
+void pli_line_redeliver(void *self);
+void pli_netstring_redeliver(void *self);
+void pli_prefixed_redeliver(void *self);
+
 /* Aborts the connection: `code`, and for people what was being done (static) and a detail, which may be NULL. */
 void pli_receiver_fail(pl_protocol *self, int code, const char *doing, const char *detail);
 

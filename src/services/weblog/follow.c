@@ -490,13 +490,15 @@ static int load_partial(void *holder, const pl_state_value *value)
 {
     log_file *file = holder;
 
-    file->buf = pli_alloc(value->bytes.len + CHUNK);
+    if (!value->bytes.len)
+        return 0;
+    file->room = value->bytes.len + CHUNK + 1;
+    file->buf = pli_alloc(file->room);
     if (!file->buf)
         return -ENOMEM;
-    file->room = value->bytes.len + CHUNK;
     file->have = value->bytes.len;
-    if (file->have)
-        memcpy(file->buf, value->bytes.ptr, file->have);
+    memcpy(file->buf, value->bytes.ptr, file->have);
+    file->refused = memchr(file->buf, '\n', file->have) != NULL;
     return 0;
 }
 
@@ -529,6 +531,7 @@ static const pl_state_field file_fields[] = {
     {"stuck_ns", PL_STATE_INT64, PL_STATE(log_file, stuck_ns)},
     {"unplaced", PL_STATE_BOOL, PL_STATE(log_file, unplaced)},
     {"skipping", PL_STATE_BOOL, PL_STATE(log_file, skipping)},
+    {"refused", PL_STATE_BOOL, PL_STATE(log_file, refused)},
     {"partial", PL_STATE_BYTES, .save = save_partial, .load = load_partial},
     {"seen", PL_STATE_BYTES, .save = save_seen, .load = load_seen},
     {.name = NULL},
@@ -597,7 +600,7 @@ static int restore_file(pli_follow *follow, const pl_handover *part)
         return fd < 0 ? PL_E_DAMAGED : -ENOMEM;
     error = pl_handover_load(part, file_fields, file);
     file->limit = file->offset;
-    file->stuck = file->unplaced;
+    file->stuck = file->unplaced || file->refused;
     pli_list_push_back(&follow->files, &file->link);
     ++follow->n_files;
     return error;

@@ -1,4 +1,4 @@
-#include "plaitctl/plaitctl.h"
+#include "app/talk.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -115,5 +115,35 @@ int pli_talk(const pli_order *order, char **ret_answer, char *reterr_text, size_
         *ret_answer = self.answer;
     else
         pli_free(self.answer);
+    return error;
+}
+
+/* ---- an upgrade ---- */
+
+static int read_upgraded(const char *line, char *reterr_text, size_t size)
+{
+    json_t *answer = json_loads(line, 0, NULL);
+    const char *error = json_string_value(json_object_get(answer, "error"));
+    bool ok = json_is_true(json_object_get(answer, "ok"));
+
+    if (!ok)
+        snprintf(reterr_text, size, "%s", error ? error : "the answer is not to be understood");
+    json_decref(answer);
+    return ok ? 0 : PL_E_REFUSED;
+}
+
+int pli_talk_upgrade(const char *path, char *reterr_text, size_t size)
+{
+    pli_order order = {
+        .path = path, .command = "upgrade", .request = json_pack("{s:s}", "command", "upgrade")};
+    char *line = NULL;
+    int error = order.request ? pli_talk(&order, &line, reterr_text, size) : -ENOMEM;
+
+    if (!order.request)
+        snprintf(reterr_text, size, "out of memory");
+    if (error == 0)
+        error = read_upgraded(line, reterr_text, size);
+    pli_free(line);
+    json_decref(order.request);
     return error;
 }
