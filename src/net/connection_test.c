@@ -526,7 +526,7 @@ PL_TEST_EACH_BACKEND(drained_is_told_once_for_each_time_that_the_queue_was_full)
     peer = kit_dial_made(&k);
     KIT_UNTIL(&k, strstr(k.server.trace, "drained"));
     for (int i = 0; i < 3; ++i) {
-        PL_EQ(pl_write_str(k.server.transport, "a little"), 0);
+        PL_EQ(pl_write_str(PL_MADE(k.server.transport), "a little"), 0);
         PL_CHECK(kit_rests(&k));
     }
     PL_STR_EQ(k.server.trace, "made drained");
