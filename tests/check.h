@@ -129,6 +129,15 @@ __attribute__((noreturn)) void check_skip(const char *reason);
     } while (0)
 #define PL_OK_(r) PL_SUCCEEDS(r)
 
+/* What makes something made it: it is not NULL. Its value is what was made. */
+#define PL_MADE(made)                                                                              \
+    ({                                                                                             \
+        __typeof__(made) made_ = (made);                                                           \
+        if (!made_)                                                                                \
+            check_fail(__FILE__, __LINE__, "no memory for it: %s", #made);                         \
+        made_;                                                                                     \
+    })
+
 /* C strings; both may be NULL. */
 #define PL_STR_EQ(a, b)                                                                            \
     do {                                                                                           \

@@ -146,6 +146,40 @@ def reload_opens_the_log_anew(folder):
         assert "reopened" in text_of(f"{folder}/plaitd.log")
 
 
+def upgrade_is_answered_when_the_new_process_has_taken_over(folder):
+    with controlled(folder) as (pid, client):
+        assert client.ask("upgrade") == {"ok": True}
+        with Client(f"{folder}/plaitd.control") as other:
+            status = other.ask("status")
+            assert status["ok"] and status["pid"] != pid and status["name"] == "fib", status
+            assert int(text_of(f"{folder}/plaitd.pid")) == status["pid"]
+            wait_for_end(pid)
+            assert client.answer() is None, "the old one has ended"
+            assert other.ask("stop")["pid"] == status["pid"]
+            wait_for_end(status["pid"])
+    assert not os.path.exists(f"{folder}/plaitd.control")
+
+
+def upgrade_that_fails_says_why_and_all_is_as_before(folder):
+    with controlled(folder, "--plugin-dir", folder) as (pid, client):
+        with open(f"{folder}/broken.so", "w", encoding="ascii") as file:
+            file.write("no shared object\n")
+        answer = client.ask("upgrade")
+        assert answer["ok"] is False and answer["error"], answer
+        assert client.ask("status")["pid"] == pid
+
+
+def upgrade_of_a_client_that_leaves_goes_on(folder):
+    with controlled(folder) as (pid, client):
+        client.send(b'{"command": "upgrade"}\n')
+        client.close()
+        wait_for_end(pid)
+        with Client(f"{folder}/plaitd.control") as other:
+            now = other.ask("stop")["pid"]
+        assert now != pid
+        wait_for_end(now)
+
+
 def upgrade_is_answered_by_the_process_before(folder):
     with controlled(folder) as (pid, client):
         assert client.ask("upgrade") == {"ok": True}
@@ -261,7 +295,7 @@ def plaitctl_prints_json(folder):
         status, out, err = ctl("--json", "status", folder=folder)
         assert (status, err) == (0, "") and json.loads(out)["pid"] == pid and out.count("\n") == 1
         status, out, err = ctl("--json", "log", "loud", folder=folder)
-        assert (status, err) == (1, "") and json.loads(out)["ok"] is False
+        assert (status, err) == (1, "") and json.loads(out)["ok"] is False and "a level is" in json.loads(out)["error"]
 
 
 def plaitctl_sets_levels(folder):

@@ -18,7 +18,7 @@ import tap
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BUILD = os.environ.get("PLAIT_BUILD", os.path.join(TOP, "build"))
 PLAITD = os.path.join(BUILD, "plaitd")
-REAL_LOG = os.environ.get("PLAIT_ACCESS_LOG", os.path.join(TOP, "..", "shared", "data", "access-combined-1.log"))
+REAL_LOG = os.environ.get("PLAIT_ACCESS_LOG")
 SAMPLE_LOG = os.path.join(TOP, "examples", "data", "sample-access.log")
 PATIENCE_S = 60  # for what must happen; nothing waits this long when all is well
 KEYS = ["ip", "timestamp", "request", "status", "bytes", "referrer", "agent"]
@@ -435,8 +435,8 @@ def client_that_stays_after_the_end_holds_up_nobody(folder):
 
 
 def hits_of_a_real_log_are_what_another_parser_finds(folder):
-    if not os.path.exists(REAL_LOG):
-        raise tap.Skip(f"there is no {os.path.basename(REAL_LOG)}; PLAIT_ACCESS_LOG may name another log")
+    if not REAL_LOG:
+        raise tap.Skip("PLAIT_ACCESS_LOG names no access log of yours")
     replayed_log_is_the_same_for_all(folder, REAL_LOG)
 
 

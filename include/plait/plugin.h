@@ -52,6 +52,12 @@ typedef struct pl_plugin {
      * default; one other is enough to leave it out.
      */
     bool sandbox;
+
+    /**
+     * It can be made several times, in reactors that each have a thread of their own (--threads): it keeps no state (pl_state_open()) and has no variables but its own, and any of its services may serve any client. They are made from the same options, and
+     * what listens shares its socket.
+     */
+    bool threads;
 } pl_plugin;
 
 /** The first line of a table: its size, and what it was built for. */

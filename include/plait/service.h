@@ -124,7 +124,7 @@ PL_API PL_MUST int pl_service_start(pl_service *service, pl_failure **reterr_fai
 PL_API bool pl_service_handed_over(const pl_service *service);
 
 /**
- * Stops a service and its children, the last that was started first, one after the other. What has not stopped after `deadline_s` seconds (0: 10) is named in the log, and ends with its scope.
+ * Stops a service and its children, the last that was started first, one after the other. What has not stopped after `deadline_s` seconds (0: 10) is named in the log, and ends with its scope; so does at once what has to be waited for, when there is no memory for the deadline.
  *
  * Calls: stop() of the first ones before returning, the others from the loop. The service can be started again afterwards.
  * Returns: a Deferred that fires with NULL when all have stopped, the same one each time until then; NULL when memory is out (it stops all the same). Since: 0.1

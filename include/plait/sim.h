@@ -39,9 +39,10 @@ typedef enum pl_sim_fault {
     PL_SIM_LOSS,      /**< a packet is lost: a datagram for ever, a stream's is sent again later */
     PL_SIM_DUPLICATE, /**< a datagram arrives twice */
     PL_SIM_REORDER,   /**< a datagram arrives late, after others */
-    PL_SIM_DELAY,     /**< a packet takes ten to a thousand times as long */
-    PL_SIM_RESET,     /**< a connection is broken from between, at any byte */
-    PL_SIM_REFUSED,   /**< connecting: refused */
+    PL_SIM_RUN_REFUSED, /**< the kernel does not take a run of datagrams as one, or has no such thing */
+    PL_SIM_DELAY,       /**< a packet takes ten to a thousand times as long */
+    PL_SIM_RESET,       /**< a connection is broken from between, at any byte */
+    PL_SIM_REFUSED,     /**< connecting: refused */
     PL_SIM_CONNECT_TIMEOUT, /**< connecting: nobody answers */
     PL_SIM_BACKLOG_FULL, /**< connecting: the server's queue is full, and the client tries again */
     PL_SIM_ACCEPT_ABORTED,  /**< accepting: the peer has gone (ECONNABORTED) */

@@ -22,7 +22,7 @@ typedef void pl_timer_fn(void *arg);
  * It never runs early, counted from pl_now(), and never before this call has returned; it may run late by up to a millisecond and whatever holds up the
  * reactor. Timers of one millisecond run in the order in which they were asked for. Less than 0 counts as 0;
  * what is not a number is misuse (a build with NDEBUG answers {0, 0}), here and wherever else Plait takes seconds.
- * Returns: the timer, or {0, 0} when memory is out or the scope has ended.
+ * Returns: the timer, or {0, 0} when memory is out or the scope has ended. A timer's function has the memory of that timer: the first one that it asks for needs none, so that what goes on by itself does not end for lack of it.
  */
 PL_API pl_timer pl_call_later(pl_scope *scope, double seconds, pl_timer_fn *fn, void *arg);
 

@@ -39,7 +39,7 @@ static int make(pl_service *parent, const char *name, const void *options, pl_se
 {
     made_with = options;
     if (made_with->loud) {
-        *reterr_failure = pl_failure_new(-EPERM, "being", NULL, "loud");
+        *reterr_failure = PL_MADE(pl_failure_new(-EPERM, "being", NULL, "loud"));
         return -EPERM;
     }
     return pl_service_new(parent, NULL, name, ret_service);
@@ -72,7 +72,7 @@ PL_TEST(values_as_arguments_read_into_the_same_values)
     int at = 0;
 
     PL_OK_(pl_options_parse(table, argv, &at, &first, why, sizeof why));
-    arguments = pli_arguments_of(table, &first);
+    arguments = PL_MADE(pli_arguments_of(table, &first));
     at = 0;
     PL_OK_(pl_options_parse(table, arguments, &at, &second, why, sizeof why));
     PL_CHECK(!arguments[at]);
@@ -95,7 +95,7 @@ PL_TEST(what_was_not_given_is_no_argument)
     int at = 0;
 
     PL_OK_(pl_options_parse(table, argv, &at, &none, why, sizeof why));
-    arguments = pli_arguments_of(table, &none);
+    arguments = PL_MADE(pli_arguments_of(table, &none));
     PL_STR_EQ(arguments[0], "--size=2048");
     PL_STR_EQ(arguments[1], "--seconds=0.000000000");
     PL_STR_EQ(arguments[2], NULL);

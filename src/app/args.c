@@ -126,6 +126,9 @@ static const pl_option own_options[] = {
      .help = "Change the effective user and group only, which can be undone"},
     {"no-sandbox", .kind = PL_OPTION_FLAG, PL_OPTION(pli_run_options, no_sandbox),
      .help = "Leave the process what it could do, not only what its services need"},
+    {"threads", .kind = PL_OPTION_COUNT, .value = "N", .min = 1, .preset = "1",
+     PL_OPTION(pli_run_options, threads),
+     .help = "Run N reactors, each in a thread of its own, which share the ports"},
     {"ready-fd", .kind = PL_OPTION_COUNT, .value = "N", .min = 1,
      PL_OPTION(pli_run_options, ready_fd), .given = offsetof(pli_run_options, has_ready_fd),
      .help = "Write a newline into descriptor N when all runs, and close it"},
@@ -363,6 +366,10 @@ static const char *contradiction(const pli_run_options *o)
         return "--control-mode is of --control";
     if (o->log_keep > 1000)
         return "--log-keep: expected at most 1000";
+    if (o->threads > PLI_THREADS_MAX)
+        return "--threads: expected at most 256";
+    if (o->threads > 1 && (o->control || o->metrics))
+        return "--control and --metrics show one reactor: not with --threads";
     if (o->has_ready_fd && o->ready_fd > INT_MAX)
         return "--ready-fd: there is no such descriptor";
     return NULL;

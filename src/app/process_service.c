@@ -4,6 +4,7 @@
  * A program that ends is started again: at once when it had run well, and after a delay that grows with each failure when it had not. What it says goes to the log, line by line.
  */
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 
 #include <plait/process.h>
@@ -92,23 +93,7 @@ static bool is_left_alone(const pl_stdio *stdio)
 
 /* ---- keeping it running ---- */
 
-static void process_again(void *arg)
-{
-    process_service *self = arg;
-    pl_failure *failure = NULL;
-    char why[512];
-    int error;
-
-    ++self->restarts;
-    error = process_begin(self, &failure);
-    if (error == 0)
-        return;
-    pl_log(pl_service_reactor(&self->base), PL_ERROR, "process", "could not be started again",
-           PL_LOG_STR("service", self->base.name),
-           PL_LOG_STR("why", failure ? pl_failure_format(failure, why, sizeof why)
-                                     : pl_error_text(error)));
-    pl_failure_unref(failure);
-}
+static void process_again(void *arg);
 
 /* How long it rests, after having run for so long. */
 static double next_delay(process_service *self, double ran_s)
@@ -130,6 +115,25 @@ static void process_rest(process_service *self, double delay_s)
     if (!pl_call_later(self->base.scope, delay_s, process_again, self).slot)
         pl_log(pl_service_reactor(&self->base), PL_ERROR, "process",
                "is not started again: out of memory", PL_LOG_STR("service", self->base.name));
+}
+
+static void process_again(void *arg)
+{
+    process_service *self = arg;
+    pl_failure *failure = NULL;
+    char why[512];
+    int error;
+
+    ++self->restarts;
+    error = process_begin(self, &failure);
+    if (error == 0)
+        return;
+    process_rest(self, next_delay(self, 0)); /* a timer's function has the memory for it */
+    pl_log(pl_service_reactor(&self->base), PL_ERROR, "process", "could not be started again",
+           PL_LOG_STR("service", self->base.name),
+           PL_LOG_STR("why", failure ? pl_failure_format(failure, why, sizeof why)
+                                     : pl_error_text(error)));
+    pl_failure_unref(failure);
 }
 
 static pl_result process_ended(void *value, void *arg)
@@ -166,12 +170,17 @@ static int process_begin(process_service *self, pl_failure **reterr_failure)
         options.err.connection.factory = &self->err;
     self->started = pl_now(pl_service_reactor(service));
     error = pl_process_start(service->scope, &options, &self->process, reterr_failure);
-    if (error == 0)
-        error = pl_add_callback(pl_process_exited(self->process), process_ended, self);
-    if (error == 0)
-        pl_log(pl_service_reactor(service), PL_INFO, "process", "started",
-               PL_LOG_STR("service", service->name),
-               PL_LOG_INT("number", pl_process_number(self->process)));
+    if (error < 0)
+        return error;
+    error = pl_add_callback(pl_process_exited(self->process), process_ended, self);
+    if (error < 0) { /* nobody would hear of its end */
+        pl_ignore(pl_process_signal(self->process, SIGKILL));
+        self->process = NULL;
+        return error;
+    }
+    pl_log(pl_service_reactor(service), PL_INFO, "process", "started",
+           PL_LOG_STR("service", service->name),
+           PL_LOG_INT("number", pl_process_number(self->process)));
     return error;
 }
 

@@ -17,6 +17,7 @@
 #include "app/args.h"
 #include "app/completion.h"
 #include "app/control.h"
+#include "app/crew.h"
 #include "app/keep.h"
 #include "app/logfile.h"
 #include "app/metrics.h"
@@ -67,6 +68,7 @@ typedef struct program {
     pl_reactor *reactor;
     pl_scope *scope; /* of the services */
     pl_service *root;
+    pli_crew *crew;       /* the other reactors; NULL: there is one */
     const char *control;  /* the path of the control socket; NULL: there is none */
     bool control_refused; /* its default name is none for a socket */
 } program;
@@ -351,14 +353,21 @@ static int hold_signals(pl_scope *scope)
 
 static void upgrade_asked(int signal, void *arg);
 
+static pl_reactor_options reactor_options(const program *self)
+{
+    return (pl_reactor_options){.backend = self->args->options->reactor,
+                                .log = &self->log,
+                                .shutdown_s = SHUTDOWN_S,
+                                .slow_s = self->args->options->slow_s};
+}
+
 static int reactor_make(program *self, pl_failure **reterr_failure)
 {
-    pl_reactor_options options = {.backend = self->args->options->reactor,
-                                  .log = &self->log,
-                                  .shutdown_s = SHUTDOWN_S,
-                                  .slow_s = self->args->options->slow_s};
+    pl_reactor_options options = reactor_options(self);
     int error = pl_reactor_new(&options, &self->reactor);
 
+    if (error == 0)
+        self->reactor->shares_ports = self->args->options->threads > 1;
     if (error == 0)
         error = pl_scope_new(pl_reactor_scope(self->reactor), "application", &self->scope);
     if (error == 0)
@@ -490,6 +499,7 @@ static pl_deferred *services_stop(void *arg)
         pli_signal_set_default(SIGINT);
         pli_signal_set_default(SIGTERM);
     }
+    pli_crew_stop(self->crew);
     return pl_service_stop(self->root, STOP_S);
 }
 
@@ -540,6 +550,29 @@ static int control_reload(void *arg)
     return reload(arg);
 }
 
+/* Who asked may have gone meanwhile, and its scope with it: then nobody hears of it. */
+static void control_upgraded(void *arg, const pl_failure *failure, uint32_t pid)
+{
+    pl_deferred *asked = arg;
+
+    (void) pid;
+    if (failure)
+        pl_ignore(pl_deferred_errback(asked, pl_failure_ref(failure)));
+    else
+        pl_ignore(pl_deferred_callback(asked, NULL));
+    pl_deferred_unref(asked);
+}
+
+static pl_deferred *control_upgrade(void *arg, pl_scope *scope)
+{
+    program *self = arg;
+    pl_deferred *asked = pl_deferred_new(scope);
+
+    if (asked)
+        pli_upgrade_ask(self->upgrade, control_upgraded, pl_deferred_ref(asked));
+    return asked;
+}
+
 /* Beside the pidfile: /run/fib.pid has /run/fib.control. */
 static const char *control_beside(const char *pidfile, char room[PATH_MAX])
 {
@@ -555,36 +588,13 @@ static const char *control_path(program *self)
     const pli_run_options *options = self->args->options;
     const char *path = options->control;
 
-    if (options->no_control || (!path && !self->pidfile.path))
+    if (options->no_control || options->threads > 1 || (!path && !self->pidfile.path))
         return NULL;
     if (path)
         return path;
     path = control_beside(self->pidfile.path, self->default_control);
     self->control_refused = path[0] == '@' || strlen(path) > PL_UNIX_PATH_MAX;
     return self->control_refused ? NULL : path;
-}
-
-/* Whoever asked may be gone when it is over. */
-static void upgrade_told(void *arg, const pl_failure *failure, uint32_t pid)
-{
-    pl_deferred *deferred = arg;
-
-    (void) pid;
-    if (failure)
-        pl_ignore(pl_deferred_errback(deferred, pl_failure_ref(failure)));
-    else
-        pl_ignore(pl_deferred_callback(deferred, NULL));
-    pl_deferred_unref(deferred);
-}
-
-static pl_deferred *control_upgrade(void *arg, pl_scope *scope)
-{
-    program *self = arg;
-    pl_deferred *deferred = pl_deferred_new(scope);
-
-    if (deferred)
-        pli_upgrade_ask(self->upgrade, upgrade_told, pl_deferred_ref(deferred));
-    return deferred;
 }
 
 static int control_open(program *self, pl_failure **reterr_failure)
@@ -674,13 +684,16 @@ static const char *who_needs_freedom(const program *self)
     return NULL;
 }
 
-static int sandbox_close(program *self, pl_failure **reterr_failure)
+static bool has_sandbox(const program *self)
+{
+    return !self->args->options->no_sandbox && !who_needs_freedom(self);
+}
+
+static void sandbox_describe(program *self)
 {
     const pli_run_options *options = self->args->options;
     const char *logfile = options->syslog ? NULL : self->logfile.path;
 
-    if (options->no_sandbox || who_needs_freedom(self))
-        return 0;
     self->sandbox = (pli_sandbox){
         .reactor = self->reactor,
         .root = self->root,
@@ -690,7 +703,12 @@ static int sandbox_close(program *self, pl_failure **reterr_failure)
         .statefile = options->file,
         .saves = options->file && !options->no_save,
     };
-    return pli_sandbox_close(&self->sandbox, reterr_failure);
+}
+
+static int sandbox_close(program *self, pl_failure **reterr_failure)
+{
+    sandbox_describe(self);
+    return has_sandbox(self) ? pli_sandbox_close(&self->sandbox, reterr_failure) : 0;
 }
 
 static void sandbox_log(const program *self)
@@ -705,6 +723,67 @@ static void sandbox_log(const program *self)
                PL_LOG_STR("why", "a service is not made for it"), PL_LOG_STR("service", free));
     else
         pli_sandbox_log(&self->sandbox);
+}
+
+/* ---- the other reactors ---- */
+
+static void crew_failed(void *arg)
+{
+    program *self = arg;
+
+    self->status = EXIT_FAILED;
+    pl_ignore(pl_reactor_stop(self->reactor));
+}
+
+static int crew_check(const program *self, pl_failure **reterr_failure)
+{
+    const pli_link *entries = &self->application->entries;
+
+    for (const pli_link *link = entries->next; link != entries; link = link->next) {
+        const pli_entry *entry = pl_container_of(link, pli_entry, link);
+
+        if (entry->made_by->threads)
+            continue;
+        *reterr_failure = pl_failure_new(PL_E_UNSUPPORTED, NULL, NULL,
+                                         "--threads: %s has to have one thread", entry->name);
+        return PL_E_UNSUPPORTED;
+    }
+    return 0;
+}
+
+/* While there are privileges: all sockets are opened now. */
+static int crew_bind(program *self, pl_failure **reterr_failure)
+{
+    pli_crew_plan plan = {
+        .n = (unsigned) self->args->options->threads - 1,
+        .first = self->reactor,
+        .application = self->application,
+        .reactor = reactor_options(self),
+        .sandbox = has_sandbox(self) ? &self->sandbox : NULL,
+        .stop_s = STOP_S,
+        .failed = crew_failed,
+        .arg = self,
+    };
+    int error = plan.n ? crew_check(self, reterr_failure) : 0;
+
+    if (error < 0 || !plan.n)
+        return error;
+    error = pli_crew_new(&plan, &self->crew);
+    if (error < 0)
+        *reterr_failure = pl_failure_new(error, "listening in several threads", NULL, NULL);
+    return error;
+}
+
+/* Before this thread closes the sandbox: no ring can be made afterwards. */
+static int crew_begin(program *self, pl_failure **reterr_failure)
+{
+    sandbox_describe(self);
+    return self->crew ? pli_crew_begin(self->crew, reterr_failure) : 0;
+}
+
+static void crew_end(program *self)
+{
+    self->crew = pli_crew_end(self->crew);
 }
 
 /* ---- being followed by another, and following one ---- */
@@ -788,6 +867,7 @@ static int upgrade_begin(program *self, pl_failure **reterr_failure)
         .scope = self->scope,
         .root = self->root,
         .starter = &self->starter,
+        .impossible = self->crew ? "with --threads, connections can't be handed over" : NULL,
         .arg = self,
         .leave = leave_own,
         .announce = announce_successor,
@@ -934,10 +1014,12 @@ static const phase phases[] = {
     {takeover_begin, NULL},
     {services_make, NULL},
     {services_bind, NULL},
+    {crew_bind, crew_end},
     {control_open, NULL},
     {metrics_listen, NULL},
     {privileges_drop, NULL},      /* all has been opened that needs them */
     {starter_begin, starter_end}, /* which stays outside of the sandbox, and has no privileges */
+    {crew_begin, NULL},           /* of whom each closes its own sandbox */
     {sandbox_close, NULL},
     {services_start, NULL},
     {upgrade_begin, NULL},

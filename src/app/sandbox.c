@@ -446,23 +446,31 @@ static int calls_close(void)
 
 /* ---- the whole ---- */
 
-int pli_sandbox_close(pli_sandbox *self, pl_failure **reterr_failure)
+int pli_sandbox_close_files(pli_sandbox *self, pl_failure **reterr_failure)
 {
-    int version = pli_privileges_fix(), filtered = 0;
+    int version = pli_privileges_fix();
 
     if (version == 0)
         version = files_close(self);
-    if (version >= 0)
-        filtered = calls_close();
-    if (version < 0 || filtered < 0) {
-        int error = version < 0 ? version : filtered;
+    if (version < 0)
+        *reterr_failure = pl_failure_new(version, "closing the sandbox", NULL, NULL);
+    else
+        self->landlock = version;
+    return version < 0 ? version : 0;
+}
 
-        *reterr_failure = pl_failure_new(error, "closing the sandbox", NULL, NULL);
+int pli_sandbox_close(pli_sandbox *self, pl_failure **reterr_failure)
+{
+    int error = pli_sandbox_close_files(self, reterr_failure), filtered;
+
+    if (error < 0)
         return error;
-    }
-    self->landlock = version;
-    self->seccomp = filtered != 0;
-    return 0;
+    filtered = calls_close();
+    if (filtered < 0)
+        *reterr_failure = pl_failure_new(filtered, "closing the sandbox", NULL, NULL);
+    else
+        self->seccomp = filtered != 0;
+    return filtered < 0 ? filtered : 0;
 }
 
 void pli_sandbox_log(const pli_sandbox *self)

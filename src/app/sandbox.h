@@ -20,8 +20,10 @@ typedef struct pli_sandbox {
     bool seccomp;
 } pli_sandbox;
 
-/* Closes it around this thread and those to come. Returns: 0, also when the kernel has none; or a negative errno. */
+/* Closes it around this thread and those to come; the calls also around those that there are. Returns: 0, also when the kernel has none; or a negative errno. */
 PL_MUST int pli_sandbox_close(pli_sandbox *self, pl_failure **reterr_failure);
+/* The first half of it, which is of this thread only, and of those to come: what files there are. For one of several threads, before another closes the whole. */
+PL_MUST int pli_sandbox_close_files(pli_sandbox *self, pl_failure **reterr_failure);
 /* Logs which of the fences are in force. */
 void pli_sandbox_log(const pli_sandbox *self);
 

@@ -540,5 +540,7 @@ pl_deferred *pl_service_stop(pl_service *service, double deadline_s)
         pl_call_later(inside->home, deadline_s > 0 ? deadline_s : DEADLINE_S, stop_late, service);
     if (inside->stage != PLI_SERVICE_STOPPING)
         stop_begin(service);
+    if (!inside->deadline.slot && inside->stage == PLI_SERVICE_STOPPING)
+        stop_late(service); /* without memory there is no patience */
     return stopped;
 }

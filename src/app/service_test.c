@@ -8,6 +8,7 @@
 
 #include <plait/plait.h>
 
+#include "base/memory.h"
 #include "tests/check.h"
 #include "tests/peer.h"
 
@@ -58,7 +59,8 @@ static int teller_bind(pl_service *self, pl_failure **reterr_failure)
     PL_CHECK(self->scope);
     PL_OK_(pl_scope_on_end(self->scope, scope_ended, self));
     if (teller_of(self)->refuse_bind)
-        *reterr_failure = pl_failure_new(teller_of(self)->refuse_bind, "binding", NULL, "it");
+        *reterr_failure =
+            PL_MADE(pl_failure_new(teller_of(self)->refuse_bind, "binding", NULL, "it"));
     return teller_of(self)->refuse_bind;
 }
 
@@ -143,8 +145,10 @@ static void watch(pl_deferred *deferred, unsigned *counter)
 
 static void turn_until(const unsigned *counter, unsigned n)
 {
-    while (*counter < n)
+    for (unsigned turns = 0; *counter < n; ++turns) {
+        PL_CHECK(turns < 1000);
         PL_OK_(pl_reactor_turn(reactor, 10));
+    }
 }
 
 static void stop(pl_service *service, double deadline_s)
@@ -343,6 +347,28 @@ PL_TEST(a_child_started_before_its_parent_ends_before_it_all_the_same)
     STORY("bind:a bind:a1 bind:b start:a start:a1 start:b ");
     a1->slow = true;
     stop(root, 0.01);
+    STORY("stop:b -b stop:a2 -a2 stop:a1 -a1 -a ");
+    pl_reactor_free(reactor);
+}
+
+static void never(void *arg)
+{
+    (void) arg;
+}
+
+PL_TEST(a_stop_without_memory_for_its_deadline_waits_for_nobody)
+{
+    PL_SKIP_TORTURED();
+    make_tree();
+    start();
+    story[0] = '\0';
+    a1->slow = true;
+    pli_alloc_fail_at(1, true);
+    while (pl_call_later(home, 1000, never, NULL).slot) /* until there is no room for a timer */
+        continue;
+    pli_alloc_fail_at(2, false); /* the first one is for the Deferred */
+    pl_ignore(pl_service_stop(root, 1000) == NULL);
+    pli_alloc_fail_at(0, false);
     STORY("stop:b -b stop:a2 -a2 stop:a1 -a1 -a ");
     pl_reactor_free(reactor);
 }

@@ -89,6 +89,7 @@ static pl_crash_report enumerate(const char *pragmas)
                           .images_max = 8000};
     pl_crash_report report;
 
+    PL_SKIP_TORTURED();
     PL_EQ(pl_crash_enumerate(&test, &report), 0);
     printf("%s: %" PRIu64 " operations, %" PRIu64 " images, %" PRIu64 " the same, %" PRIu64
            " left out, %" PRIu64 " failures\n%s\n",
@@ -209,6 +210,7 @@ static unsigned run_seeds(const char *pragmas)
     uint64_t injected[PL_SIM_FAULTS] = {0}, first = check_seed();
     unsigned wrong = 0, answered = 0, failed = 0;
 
+    PL_SKIP_TORTURED();
     for (uint64_t seed = first; seed < first + SEEDS; ++seed) {
         chance self = {.pragmas = pragmas};
 

@@ -189,7 +189,7 @@ static pli_tap *open_tap(const char *vfs)
 
 static int write_number(pli_tap *tap, uint64_t number)
 {
-    pl_state_record *record = pli_record_new();
+    pl_state_record *record = PL_MADE(pli_record_new());
     pl_store_change change = {"one:state", 1, record};
     char why[200];
     int error;
@@ -206,7 +206,7 @@ static int write_number(pli_tap *tap, uint64_t number)
 /* 0 when there is none. */
 static uint64_t read_number(pli_tap *tap)
 {
-    pl_state_record *record = pli_record_new();
+    pl_state_record *record = PL_MADE(pli_record_new());
     pl_state_value value = {0};
     pl_failure *failure = NULL;
     unsigned version;
@@ -305,7 +305,7 @@ PL_TEST(values_of_each_type_are_read_as_they_were_written)
 
 PL_TEST(fields_that_a_new_version_has_no_more_are_gone)
 {
-    pl_state_record *record = pli_record_new();
+    pl_state_record *record = PL_MADE(pli_record_new());
     pl_state_value value = {.type = PL_STATE_UINT64, .as.uint64 = 1};
     pl_store_change change = {"one:state", 2, record};
     pl_failure *failure = NULL;
@@ -330,7 +330,7 @@ PL_TEST(fields_that_a_new_version_has_no_more_are_gone)
 
 PL_TEST(version_that_its_checksum_does_not_know_is_damage)
 {
-    pl_state_record *record = pli_record_new();
+    pl_state_record *record = PL_MADE(pli_record_new());
     pl_failure *failure = NULL;
     unsigned version;
     sqlite3 *db;

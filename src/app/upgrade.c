@@ -641,11 +641,12 @@ void pli_upgrade_ask(pli_upgrade *self, pli_upgrade_told_fn *told, void *told_ar
     pl_log(self->reactor, PL_INFO, "upgrade", "starting the new process");
     self->waiter = (waiter){told, told_arg};
     self->stage = STARTING;
-    error = start(self);
+    error = self->options.impossible ? PL_E_UNSUPPORTED : start(self);
     if (error < 0)
-        give_up(self, error == PL_E_GONE
-                          ? failure_of(error, "there is nothing that could start the new process")
-                          : failure_of(error, "starting the new process"));
+        give_up(self, failure_of(error, self->options.impossible ? self->options.impossible
+                                        : error == PL_E_GONE
+                                            ? "there is nothing that could start the new process"
+                                            : "starting the new process"));
 }
 
 void pli_upgrade_stop(pli_upgrade *self)

@@ -62,6 +62,7 @@ typedef struct pli_upgrade_options {
     pl_scope *scope;     /* in which it lives */
     pl_service *root;
     pli_starter *starter;
+    const char *impossible; /* why this program can't be followed, as text; NULL: it can */
     void *arg;
     /* Adds what the program itself leaves. Returns: 0 or a code. */
     int (*leave)(void *arg, pli_estate *estate);

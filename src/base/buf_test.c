@@ -14,7 +14,7 @@ static void release(void *arg)
 
 PL_TEST(buf_is_freed_with_its_last_reference)
 {
-    pl_buf *buf = pl_buf_new(100);
+    pl_buf *buf = PL_MADE(pl_buf_new(100));
 
     PL_EQ(pl_buf_size(buf), 100);
     memset(pl_buf_data(buf), 'x', 100);
@@ -28,12 +28,12 @@ PL_TEST(buf_is_freed_with_its_last_reference)
 PL_TEST(buf_copy_is_a_copy)
 {
     char text[] = "text";
-    pl_buf *buf = pl_buf_copy(pl_str(text));
+    pl_buf *buf = PL_MADE(pl_buf_copy(pl_str(text)));
 
     text[0] = 'n';
     PL_SLICE_EQ(pl_buf_slice(buf), "text");
     pl_buf_unref(buf);
-    buf = pl_buf_copy(pl_slice_of(NULL, 0));
+    buf = PL_MADE(pl_buf_copy(pl_slice_of(NULL, 0)));
     PL_EQ(pl_buf_size(buf), 0);
     pl_buf_unref(buf);
 }

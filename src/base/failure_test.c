@@ -14,7 +14,8 @@ static const char *shown(const pl_failure *failure)
 
 PL_TEST(failure_tells_what_it_was_made_of)
 {
-    pl_failure *f = pl_failure_new(PL_E_REFUSED, "connecting to", NULL, "%s:%d", "host", 80);
+    pl_failure *f =
+        PL_MADE(pl_failure_new(PL_E_REFUSED, "connecting to", NULL, "%s:%d", "host", 80));
 
     PL_EQ(pl_failure_code(f), PL_E_REFUSED);
     PL_STR_EQ(pl_failure_doing(f), "connecting to");
@@ -26,9 +27,9 @@ PL_TEST(failure_tells_what_it_was_made_of)
 
 PL_TEST(failure_shows_the_last_cause_and_what_was_done_before)
 {
-    pl_failure *inner = pl_failure_new(-ENOENT, "opening", NULL, "%s", "file");
-    pl_failure *outer = pl_failure_new(-ENOENT, "starting", inner, NULL);
-    pl_failure *other = pl_failure_new(PL_E_LOST, NULL, inner, NULL);
+    pl_failure *inner = PL_MADE(pl_failure_new(-ENOENT, "opening", NULL, "%s", "file"));
+    pl_failure *outer = PL_MADE(pl_failure_new(-ENOENT, "starting", inner, NULL));
+    pl_failure *other = PL_MADE(pl_failure_new(PL_E_LOST, NULL, inner, NULL));
 
     PL_STR_EQ(shown(outer), "starting: opening file: No such file or directory");
     PL_STR_EQ(shown(other), "connection lost: opening file: No such file or directory");
@@ -44,7 +45,7 @@ PL_TEST(failure_with_a_million_causes_is_freed_without_stack)
     uint64_t n = check_times(1000000, 1000);
 
     for (uint64_t i = 0; i < n; ++i) {
-        pl_failure *next = pl_failure_new(-EIO, "nesting", f, NULL);
+        pl_failure *next = PL_MADE(pl_failure_new(-EIO, "nesting", f, NULL));
 
         pl_failure_unref(f);
         f = next;
@@ -54,7 +55,7 @@ PL_TEST(failure_with_a_million_causes_is_freed_without_stack)
 
 PL_TEST(failure_text_is_cut_where_it_does_not_fit)
 {
-    pl_failure *f = pl_failure_new(PL_E_LOST, "talking to", NULL, "%0300d", 1);
+    pl_failure *f = PL_MADE(pl_failure_new(PL_E_LOST, "talking to", NULL, "%0300d", 1));
     char text[300];
 
     PL_EQ(strlen(pl_failure_detail(f)), 255);
@@ -72,7 +73,7 @@ PL_TEST(failure_without_memory_is_the_static_one_of_its_code)
     pl_failure *f;
 
     pli_alloc_fail_at(1, true);
-    f = pl_failure_new(PL_E_LOST, "talking", NULL, NULL);
+    f = PL_MADE(pl_failure_new(PL_E_LOST, "talking", NULL, NULL));
     pli_alloc_fail_at(0, false);
     PL_CHECK(f == pl_failure_of(PL_E_LOST));
     PL_CHECK(pl_failure_ref(f) == f);

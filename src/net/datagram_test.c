@@ -678,7 +678,7 @@ PL_TEST(run_that_goes_one_by_one_goes_on_where_it_stopped)
 
 PL_TEST_EACH_BACKEND(runs_that_the_kernel_refuses_are_sent_one_by_one)
 {
-    PL_SKIP_ON_SIM("a world takes every run of datagrams");
+    PL_SKIP_ON_SIM("there it is a fault of its own");
     start_pair();
     if (!client.port->socket.segments)
         PL_SKIP("this kernel has no UDP_SEGMENT");

@@ -39,6 +39,9 @@ typedef struct pli_port_image {
 pl_factory *pli_port_factory(const pl_port *port);
 /* The next one after `*at` (0 at first). Returns: whether there is one. */
 bool pli_port_next(pl_reactor *reactor, uint32_t *at, pli_port_image *ret_image);
+/* For another reactor of this process, to which the port is to belong, too: the kernel divides up what comes to a port of TCP whose reactor shares its ports; of others it is a copy, and whoever is first takes what comes.
+ * Returns: a descriptor or a negative errno. */
+PL_MUST int pli_port_clone(const pli_port_image *image);
 /* All listening sockets are the successor's: these ports accept no more, and leave the names of their sockets alone. */
 void pli_ports_leave(pl_reactor *reactor);
 

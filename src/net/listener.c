@@ -347,6 +347,9 @@ static int open_bound(pl_port *port, const pl_endpoint *endpoint, const struct s
             pl_ignore(pli_socket_set(fd, IPPROTO_IPV6, IPV6_V6ONLY, !dual));
     }
     error = pli_socket_bind(fd, address, size);
+    if (error == 0 && port->tcp && port->reactor->shares_ports)
+        /* Not before: a process of another kind that listens there is a mistake to be told. */
+        pl_ignore(pli_socket_set(fd, SOL_SOCKET, SO_REUSEPORT, 1));
     if (error == 0)
         error = pli_socket_listen(fd, endpoint->backlog);
     if (error < 0) {
@@ -354,6 +357,43 @@ static int open_bound(pl_port *port, const pl_endpoint *endpoint, const struct s
         return error;
     }
     return fd;
+}
+
+/* Another socket at the same address, whose connections the kernel divides up among all of them. */
+static int clone_tcp(int fd, int backlog)
+{
+    struct sockaddr_storage address;
+    socklen_t size = 0;
+    int v6only = 0, error = pli_socket_name(fd, &address, &size);
+    int clone = error < 0 ? error : pli_socket_open(address.ss_family, SOCK_STREAM, true);
+
+    if (clone < 0)
+        return clone;
+    if (address.ss_family == AF_INET6 &&
+        pli_socket_get(fd, IPPROTO_IPV6, IPV6_V6ONLY, &v6only) == 0)
+        pl_ignore(pli_socket_set(clone, IPPROTO_IPV6, IPV6_V6ONLY, v6only));
+    pl_ignore(pli_socket_set(clone, SOL_SOCKET, SO_REUSEADDR, 1));
+    error = pli_socket_set(clone, SOL_SOCKET, SO_REUSEPORT, 1);
+    if (error == 0)
+        error = pli_socket_bind(clone, (struct sockaddr *) &address, size);
+    if (error == 0)
+        error = pli_socket_listen(clone, backlog);
+    if (error == 0)
+        return clone;
+    pli_socket_close(clone);
+    return error;
+}
+
+int pli_port_clone(const pli_port_image *image)
+{
+    pl_endpoint endpoint;
+    int shared = 0;
+
+    if (image->port && image->port->tcp &&
+        pl_endpoint_parse_server(image->endpoint, &endpoint, NULL) == 0 &&
+        pli_socket_get(image->fd, SOL_SOCKET, SO_REUSEPORT, &shared) == 0 && shared)
+        return clone_tcp(image->fd, endpoint.backlog);
+    return pli_fd_dup(image->fd);
 }
 
 static int open_tcp(pl_port *port, const pl_endpoint *endpoint)

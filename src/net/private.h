@@ -56,8 +56,10 @@ EXPORT(pli_sim_stream_pair);
 EXPORT(pli_sim_stream_set_name);
 EXPORT(pli_sim_stream_set_window);
 
+EXPORT(pli_log_guard);
 EXPORT(pli_log_hold);
 EXPORT(pli_log_release);
+EXPORT(pli_log_unguard);
 EXPORT(pli_reactor_turn);
 
 EXPORT(pli_address_to_sockaddr);
@@ -70,6 +72,7 @@ EXPORT(pli_connection_save);
 EXPORT(pli_connections_count);
 EXPORT(pli_factory_start);
 EXPORT(pli_factory_stop);
+EXPORT(pli_port_clone);
 EXPORT(pli_port_factory);
 EXPORT(pli_port_next);
 EXPORT(pli_ports_leave);

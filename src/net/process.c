@@ -40,7 +40,7 @@ struct pl_process {
     pli_child child;
     pl_watch *watch;
     pl_deferred *exited; /* one reference */
-    pl_timer kill;
+    pl_timer connect, kill;
     pl_process_exit exit;
     stream streams[STREAMS_N];
     uint8_t stream_of[STREAMS_N]; /* of its descriptors, each by number and 1; 0: none */
@@ -350,8 +350,11 @@ static int process_join(pl_process *self)
     pli_owned_add(pl_reactor_scope(self->reactor), &self->reaper);
     for (size_t i = 0; i < STREAMS_N; ++i)
         has_streams |= self->streams[i].is_there;
-    if (has_streams && !pl_call_later(self->scope, 0, process_connect, self).slot)
-        return -ENOMEM;
+    if (has_streams) {
+        self->connect = pl_call_later(self->scope, 0, process_connect, self);
+        if (!self->connect.slot)
+            return -ENOMEM;
+    }
     /* In this order, so that the Deferred ends before the process does. */
     pli_owned_add(self->scope, &self->owned);
     self->exited = pl_deferred_ref(
@@ -364,6 +367,7 @@ static void process_undo(pl_process *self)
 {
     pli_owned_remove(&self->owned);
     self->left = self->told = true;
+    pl_timer_cancel(self->reactor, self->connect);
     streams_close(self);
     if (self->child.fd >= 0)
         process_reactor_end(&self->reaper);

@@ -30,6 +30,7 @@ static int backend_open(const pli_backend_ops *ops, pli_backend **ret_backend)
     return 0;
 }
 
+/* Want of memory is no reason to stop: a ring counts as memory that an ordinary user may lock only so much of. */
 int pli_backend_open(const char *name, pli_backend **ret_backend)
 {
     bool automatic = strcmp(name, "auto") == 0;
@@ -44,7 +45,7 @@ int pli_backend_open(const char *name, pli_backend **ret_backend)
         if (!automatic && strcmp(name, backends[i]->name) != 0)
             continue;
         error = backend_open(backends[i], ret_backend);
-        if (error == 0 || error == -ENOMEM || !automatic)
+        if (error == 0 || !automatic)
             break;
     }
     return error;

@@ -390,4 +390,13 @@ PL_TEST(a_backend_that_nobody_knows_is_a_mistake)
     PL_EQ(pli_backend_open("kqueue", &backend), PL_E_SYNTAX);
 }
 
+PL_TEST(the_best_is_another_one_where_the_user_may_lock_no_memory)
+{
+    PL_EQ(setrlimit(RLIMIT_MEMLOCK, &(struct rlimit){0, 0}), 0);
+    if (geteuid() == 0)
+        PL_EQ(setresuid(65534, 65534, 65534), 0); /* root may lock what it likes */
+    PL_EQ(pli_backend_open("auto", &backend), 0);
+    pli_backend_close(backend);
+}
+
 PL_TEST_MAIN

@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <linux/sock_diag.h>
-#include <netinet/udp.h>
 #include <sys/un.h>
 
 #include "base/assert.h"
@@ -10,13 +9,6 @@
 #include "os/fault.h"
 #include "os/sim/socket.h"
 #include "os/socket.h"
-
-#ifndef UDP_SEGMENT
-#define UDP_SEGMENT 103
-#endif
-#ifndef UDP_GRO
-#define UDP_GRO 104
-#endif
 
 /* Places of messages are not a power of two apart, else all of them would share the same few lines of the cache. */
 #define PLACE_BYTES (PLI_DATAGRAM_BYTES + 9 * 64)
@@ -40,7 +32,8 @@ struct pli_inbox {
     struct iovec parts[PLI_MESSAGES_MAX];
     any_address from[PLI_MESSAGES_MAX];
     control controls[PLI_MESSAGES_MAX];
-    pli_source to[PLI_MESSAGES_MAX]; /* within a world */
+    pli_source to[PLI_MESSAGES_MAX];   /* within a world */
+    size_t segments[PLI_MESSAGES_MAX]; /* the same */
     char places[PLI_MESSAGES_MAX][PLACE_BYTES];
 };
 
@@ -77,6 +70,22 @@ void pli_inbox_free(pli_inbox *inbox)
     pli_free(inbox);
 }
 
+/* What belongs to the run of the i-th message, of `size` bytes so far. Returns: its size. */
+static size_t join_simulated(pli_inbox *self, pli_sim_socket *socket, unsigned i, size_t size)
+{
+    size_t segment = size, more = size;
+
+    self->segments[i] = 0;
+    for (unsigned n = 1; n < PLI_SEGMENTS_MAX && more == segment; ++n) {
+        more = pli_sim_datagram_join(socket, self->places[i] + size, PLI_DATAGRAM_BYTES - size,
+                                     segment);
+        size += more;
+        if (more)
+            self->segments[i] = segment;
+    }
+    return size;
+}
+
 /* One at a time, or some: as the dice say. */
 static int receive_simulated(pli_inbox *self, int fd)
 {
@@ -93,7 +102,7 @@ static int receive_simulated(pli_inbox *self, int fd)
         if (n < 0)
             return self->used ? (int) self->used : (int) n;
         memcpy(&self->from[i], &from, sizeof self->from[i]);
-        self->messages[i].msg_len = (unsigned) n;
+        self->messages[i].msg_len = (unsigned) join_simulated(self, socket, i, (size_t) n);
         self->messages[i].msg_hdr.msg_flags = 0;
         self->messages[i].msg_hdr.msg_controllen = 0;
         ++self->used;
@@ -153,8 +162,10 @@ void pli_inbox_get(const pli_inbox *self, unsigned i, pli_message *ret_message)
                                  .truncated = head->msg_flags & MSG_TRUNC,
                                  .from = &self->from[i].any,
                                  .from_size = head->msg_namelen};
-    if (pli_sim_here)
+    if (pli_sim_here) {
         ret_message->to = self->to[i];
+        ret_message->segment = self->segments[i];
+    }
     if (!head->msg_controllen)
         return;
     for (struct cmsghdr *c = CMSG_FIRSTHDR(head); c;

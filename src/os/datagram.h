@@ -8,13 +8,22 @@
 #define PLI_OS_DATAGRAM_H
 
 #include <netinet/in.h>
+#include <netinet/udp.h>
 #include <sys/socket.h>
 
 #include <plait/base.h>
 
 #define PLI_MESSAGES_MAX   64u    /* per system call */
 #define PLI_DATAGRAM_BYTES 65536u /* no UDP datagram is longer, and no run */
-#define PLI_SEGMENTS_MAX   64u    /* datagrams in a run: older kernels take no more */
+/* Headers that are older than the kernel have neither. */
+#ifndef UDP_SEGMENT
+#define UDP_SEGMENT 103
+#endif
+#ifndef UDP_GRO
+#define UDP_GRO 104
+#endif
+
+#define PLI_SEGMENTS_MAX 64u /* datagrams in a run: older kernels take no more */
 
 /* An address of this machine, as the kernel tells and takes it beside a datagram. `size` is 4, 16, or 0 for none. */
 typedef struct pli_source {

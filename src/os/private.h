@@ -17,7 +17,9 @@
 #include "os/file.h"
 #include "os/module.h"
 #include "os/notify.h"
+#include "os/socket.h"
 #include "os/starter.h"
+#include "os/thread.h"
 
 #define EXPORT(function) extern __typeof__(function) function __attribute__((visibility("default")))
 
@@ -37,12 +39,17 @@ EXPORT(pli_clock_now);
 EXPORT(pli_clock_seed);
 EXPORT(pli_clock_sleep);
 EXPORT(pli_clock_wall);
+EXPORT(pli_condition_done);
+EXPORT(pli_condition_init);
+EXPORT(pli_condition_wait);
+EXPORT(pli_condition_wake_all);
 
 EXPORT(pli_daemon_await);
 EXPORT(pli_daemon_fork);
 EXPORT(pli_daemon_tell);
 
 EXPORT(pli_environment);
+EXPORT(pli_fd_dup);
 
 EXPORT(pli_fence_allow);
 EXPORT(pli_fence_close);
@@ -90,6 +97,10 @@ EXPORT(pli_is_terminal);
 EXPORT(pli_misuse);
 
 EXPORT(pli_module_load);
+EXPORT(pli_mutex_done);
+EXPORT(pli_mutex_init);
+EXPORT(pli_mutex_lock);
+EXPORT(pli_mutex_unlock);
 
 EXPORT(pli_notify_close);
 EXPORT(pli_notify_file);
@@ -133,6 +144,8 @@ EXPORT(pli_strdup);
 
 EXPORT(pli_teller_open);
 EXPORT(pli_teller_say);
+EXPORT(pli_thread_join);
+EXPORT(pli_thread_start);
 
 EXPORT(pli_umask);
 

@@ -170,14 +170,14 @@ static void log_entry(pl_reactor *reactor, pl_log_level level, const char *ns, c
 
 void pli_log_guard(pl_reactor *reactor)
 {
-    pli_mutex_init(&reactor->logger.mutex);
-    reactor->logger.guarded = true;
+    if (reactor->logger.guards++ == 0)
+        pli_mutex_init(&reactor->logger.mutex);
 }
 
 void pli_log_unguard(pl_reactor *reactor)
 {
-    reactor->logger.guarded = false;
-    pli_mutex_done(&reactor->logger.mutex);
+    if (--reactor->logger.guards == 0)
+        pli_mutex_done(&reactor->logger.mutex);
 }
 
 /* A sink may have something to log itself. */
@@ -186,7 +186,7 @@ void pli_log_hold(pl_reactor *reactor)
     pli_logger *logger = &reactor->logger;
     uintptr_t self;
 
-    if (!logger->guarded)
+    if (!logger->guards)
         return;
     self = pli_thread_self();
     if (__atomic_load_n(&logger->holder, __ATOMIC_RELAXED) != self) {
@@ -200,7 +200,7 @@ void pli_log_release(pl_reactor *reactor)
 {
     pli_logger *logger = &reactor->logger;
 
-    if (!logger->guarded || --logger->depth > 0)
+    if (!logger->guards || --logger->depth > 0)
         return;
     __atomic_store_n(&logger->holder, 0, __ATOMIC_RELAXED);
     pli_mutex_unlock(&logger->mutex);

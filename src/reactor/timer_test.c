@@ -315,6 +315,30 @@ PL_TEST(timer_without_memory_is_none)
 
 /* ---- to the millisecond, on a clock that is advanced by hand ---- */
 
+static void ask_for_two(void *arg)
+{
+    (void) arg;
+    pli_alloc_fail_at(1, true);
+    PL_CHECK(later(1000, 'b').slot != 0);
+    PL_EQ(later(1000, 'c').slot, 0);
+    pli_alloc_fail_at(0, false);
+    ++n_fired;
+}
+
+PL_TEST(timer_that_asks_for_the_next_one_needs_no_memory)
+{
+    PL_SKIP_TORTURED();
+    start();
+    PL_CHECK(pl_call_later(scope, 0, ask_for_two, NULL).slot != 0);
+    pli_alloc_fail_at(1, true);
+    while (later(2000, 'x').slot) /* until the wheel is full */
+        continue;
+    pli_alloc_fail_at(0, false);
+    turn();
+    PL_EQ(n_fired, 1);
+    pl_reactor_free(reactor);
+}
+
 PL_TEST(timers_of_a_year_run_each_at_its_millisecond)
 {
     static const double after[] = {0.001,  0.255,    0.256, 0.257,     65.535,

@@ -269,7 +269,7 @@ PL_TEST_EACH_BACKEND(closing_names_memory_that_is_left_on_every_backend)
     PL_SKIP_ON_SIM("there it is the kit itself");
     pl_expect_handle(remember);
     pl_testing_open(&kit, &(pl_testing_options){.backend = check_backend});
-    kept = pl_buf_new(1000);
+    kept = PL_MADE(pl_buf_new(1000));
     FAILS_WITH(pl_testing_close(&kit), "bytes of memory, asked for by ");
     pl_buf_unref(kept);
 }

@@ -11,8 +11,17 @@
 #include <stdlib.h>
 
 #include "net/connection.h"
+#include "reactor/reactor.h"
 
-enum { CLIENTS = 4, LIFE_S = 40, CLOSE_S = 20, QUEUE_MAX = 40000 };
+enum {
+    CLIENTS = 4,
+    LIFE_S = 40,
+    CLOSE_S = 20,
+    QUEUE_MAX = 40000,
+    REST_S = 600,
+    REST_DESCRIPTORS = 4,
+    KEPT_BYTES = 512 << 10
+};
 
 typedef struct client {
     pl_swarm_run *run;
@@ -25,6 +34,9 @@ typedef struct client {
 
 typedef struct echo_state {
     pl_sim_process *server;
+    pl_reactor *reactor; /* the server's, while it serves */
+    unsigned timers;     /* that it has before anybody comes */
+    size_t memory;       /* the same */
     client clients[CLIENTS];
     unsigned made, lost;
     size_t most_queued;
@@ -93,6 +105,15 @@ static const pl_protocol_ops served_ops = {
 };
 static const pl_factory_ops server_ops = {PL_FACTORY(echo), .protocol = &served_ops};
 
+static void serving(pl_swarm_run *run, pl_reactor *reactor)
+{
+    echo_state *state = run->state;
+
+    state->reactor = reactor;
+    state->timers = reactor->wheel.pending;
+    state->memory = pl_sim_memory(state->server);
+}
+
 static int serve(void *arg)
 {
     static const pl_marks marks = {
@@ -108,8 +129,11 @@ static int serve(void *arg)
                   &(pl_listen_options){.factory = &factory.base,
                                        .transport = {.marks = &marks, .close_s = CLOSE_S}},
                   NULL, NULL);
-    if (r == 0)
+    if (r == 0) {
+        serving(run, reactor);
         r = pl_reactor_run(reactor);
+    }
+    ((echo_state *) run->state)->reactor = NULL;
     pl_reactor_free(reactor);
     return r < 0 ? 1 : 0;
 }
@@ -337,14 +361,27 @@ static void echo_build(pl_swarm_run *run)
     }
 }
 
-static void echo_calm(pl_swarm_run *run)
+/* All clients have had their time, and the server goes on. */
+static void echo_rests(void *arg)
 {
+    pl_swarm_run *run = arg;
     echo_state *state = run->state;
 
-    /* All connections but those that are being closed have had their time: the server ends what is left. */
-    if (state->made < state->lost)
-        pl_swarm_fail(run, "%u made, %u lost", state->made, state->lost);
+    if (state->made != state->lost)
+        pl_swarm_fail(run, "at rest: %u made, %u lost", state->made, state->lost);
+    if (state->reactor) {
+        check_at_rest(run, state->server, "the server", REST_DESCRIPTORS,
+                      state->memory + KEPT_BYTES);
+        if (state->reactor->wheel.pending != state->timers)
+            pl_swarm_fail(run, "at rest the server has %u timers, expected %u",
+                          (unsigned) state->reactor->wheel.pending, state->timers);
+    }
     pl_sim_signal(state->server, SIGTERM);
+}
+
+static void echo_calm(pl_swarm_run *run)
+{
+    pl_ignore(pl_sim_at(run->sim, REST_S, echo_rests, run));
 }
 
 static void echo_check(pl_swarm_run *run)

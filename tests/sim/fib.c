@@ -16,7 +16,14 @@
 #include "os/sim/sim.h"
 #include "services/fib/fib.h"
 
-enum { CLIENTS = 4, NUMBERS_MAX = 4000, DIGITS_MAX = 1200, ORDERLY_S = 1000 };
+enum {
+    CLIENTS = 4,
+    NUMBERS_MAX = 4000,
+    DIGITS_MAX = 1200,
+    ORDERLY_S = 1000,
+    REST_DESCRIPTORS = 6,
+    REST_BYTES = 1400 << 10
+};
 
 typedef struct fib_state {
     pl_sim_host *host;
@@ -210,6 +217,8 @@ static void fib_check(pl_swarm_run *run)
 {
     fib_state *state = run->state;
     char report[1024];
+
+    check_at_rest(run, state->server, "plaitd", REST_DESCRIPTORS, REST_BYTES);
 
     if (!state->seen_in_peace)
         pl_swarm_fail(run, "in peace nobody is given a number: %s",

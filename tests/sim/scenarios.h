@@ -5,6 +5,8 @@
 #include <plait/plait.h>
 #include <plait/swarm.h>
 
+#include <signal.h>
+
 extern const pl_scenario datagrams_scenario;
 extern const pl_scenario echo_scenario;
 extern const pl_scenario fib_scenario;
@@ -15,7 +17,7 @@ extern const pl_scenario timers_scenario;
 extern const pl_scenario trees_scenario;
 extern const pl_scenario weblog_scenario;
 
-/* A process has come to its end, with nothing left. */
+/* A process has come to its end, with nothing left, unless it was killed. */
 static inline void check_ended(pl_swarm_run *run, const pl_sim_process *process, const char *name)
 {
     int status;
@@ -25,7 +27,7 @@ static inline void check_ended(pl_swarm_run *run, const pl_sim_process *process,
         return;
     if (!pl_sim_ended(process, &status))
         pl_swarm_fail(run, "%s goes on: %s", name, pl_sim_report(run->sim, report, sizeof report));
-    else if (pl_sim_memory(process))
+    else if (status != -SIGKILL && pl_sim_memory(process))
         pl_swarm_fail(run, "%s has left %zu bytes of memory", name, pl_sim_memory(process));
 }
 
@@ -37,6 +39,20 @@ static inline void check_nothing_left(pl_swarm_run *run, const pl_sim_process *p
         pl_swarm_fail(run, "%s has left %u descriptors", name, pl_sim_descriptors(process));
     if (pl_sim_memory(process))
         pl_swarm_fail(run, "%s has left %zu bytes of memory", name, pl_sim_memory(process));
+}
+
+/* While a process goes on and nobody wants anything of it any more: it has no more descriptors than it had before, and no more memory than it keeps for the next ones. */
+static inline void check_at_rest(pl_swarm_run *run, const pl_sim_process *process, const char *name,
+                                 unsigned descriptors_max, size_t memory_max)
+{
+    if (!process || pl_sim_ended(process, NULL))
+        return;
+    if (pl_sim_descriptors(process) > descriptors_max)
+        pl_swarm_fail(run, "at rest %s has %u descriptors, expected %u at most", name,
+                      pl_sim_descriptors(process), descriptors_max);
+    if (pl_sim_memory(process) > memory_max)
+        pl_swarm_fail(run, "at rest %s has %zu bytes of memory, expected %zu at most", name,
+                      pl_sim_memory(process), memory_max);
 }
 
 /* Seconds of the world's time. */

@@ -15,7 +15,14 @@
 
 #include "services/weblog/weblog.h"
 
-enum { CLIENTS = 4, HITS_MAX = 400, PENDING = 4096 };
+enum {
+    CLIENTS = 4,
+    HITS_MAX = 400,
+    PENDING = 4096,
+    STOP_S = 2000,
+    REST_DESCRIPTORS = 6,
+    REST_BYTES = 640 << 10
+};
 
 #define LOG "/var/log/access.log"
 
@@ -273,17 +280,38 @@ static void weblog_build(pl_swarm_run *run)
     }
 }
 
+static void readers_go(void *arg)
+{
+    pl_swarm_run *run = arg;
+    weblog_state *state = run->state;
+
+    for (unsigned i = 0; i < CLIENTS; ++i)
+        pl_sim_signal(state->readers[i].process, SIGKILL);
+}
+
+static void weblog_rests(void *arg)
+{
+    pl_swarm_run *run = arg;
+    weblog_state *state = run->state;
+
+    check_at_rest(run, state->server, "plaitd", REST_DESCRIPTORS, REST_BYTES);
+}
+
 static void stop_server(void *arg)
 {
     pl_sim_signal(arg, SIGTERM);
 }
 
-/* The writer has its time to finish, and the readers to read. */
+/* The writer has its time to finish, and the readers to read. Some stay until the server stops, and in other worlds all go before. */
 static void weblog_calm(pl_swarm_run *run)
 {
     weblog_state *state = run->state;
 
-    pl_ignore(pl_sim_at(run->sim, 2000, stop_server, state->server));
+    if (roll(run, 2)) {
+        pl_ignore(pl_sim_at(run->sim, STOP_S - 200, readers_go, run));
+        pl_ignore(pl_sim_at(run->sim, STOP_S - 1, weblog_rests, run));
+    }
+    pl_ignore(pl_sim_at(run->sim, STOP_S, stop_server, state->server));
 }
 
 /* Whether something has struck that plaitd could not start with. */

@@ -294,6 +294,14 @@ static int send_one(pli_sim_socket *socket, const pli_sim_name *to, pl_slice byt
     return 0; /* nobody is there, and nobody says so */
 }
 
+/* A device without it, checksums that it would need, or a path that is too narrow. */
+static int refuse_run(pl_sim *sim)
+{
+    static const int errors[] = {-EIO, -EINVAL, -EMSGSIZE};
+
+    return errors[pli_sim_below(sim, sizeof errors / sizeof *errors)];
+}
+
 int pli_sim_datagram_send(pli_sim_socket *socket, const pli_sending *sending)
 {
     size_t segment = sending->segment ? sending->segment : sending->bytes.len;
@@ -310,6 +318,9 @@ int pli_sim_datagram_send(pli_sim_socket *socket, const pli_sending *sending)
         error = -ENOBUFS;
     if (error == 0 && pli_sim_strikes(socket->host->sim, socket->base.process, PL_SIM_SHORT_WRITE))
         error = -EAGAIN; /* what was sent before has not left yet */
+    if (error == 0 && rest.len > segment &&
+        pli_sim_strikes(socket->host->sim, socket->base.process, PL_SIM_RUN_REFUSED))
+        error = refuse_run(socket->host->sim);
     while (error == 0) {
         error = send_one(socket, &to, pl_slice_first(rest, segment), sending->source);
         if (rest.len <= segment)
@@ -370,6 +381,8 @@ ssize_t pli_sim_datagram_receive(pli_sim_socket *socket, void *bytes, size_t siz
     n = d->len < size ? d->len : size;
     memcpy(bytes, d->bytes, n);
     pli_sim_name_write(&d->from, socket->family, ret_from, ret_from_size);
+    socket->last_from = d->from;
+    socket->last_to = d->to;
     *ret_to = (pli_source){0};
     if (socket->family != AF_UNIX) {
         ret_to->size = socket->family == AF_INET ? 4 : 16;
@@ -379,6 +392,23 @@ ssize_t pli_sim_datagram_receive(pli_sim_socket *socket, void *bytes, size_t siz
     if (socket->family == AF_UNIX)
         tell_room(socket);
     return (ssize_t) n;
+}
+
+size_t pli_sim_datagram_join(pli_sim_socket *socket, void *bytes, size_t size, size_t segment)
+{
+    pl_sim *sim = socket->host->sim;
+    flying *d = pli_list_empty(&socket->inbox) ? NULL : flying_of(socket->inbox.next);
+    size_t len = d ? d->len : 0;
+
+    if (!d || !socket->joins || sim->exact || !len || len > segment || len > size ||
+        !pli_sim_name_equal(&d->from, &socket->last_from) ||
+        !pli_sim_name_equal(&d->to, &socket->last_to) || !pli_sim_chance(sim, 0.5))
+        return 0;
+    memcpy(bytes, d->bytes, len);
+    pli_list_pop_front(&socket->inbox);
+    socket->inbox_bytes -= len;
+    flying_free(d);
+    return len;
 }
 
 /* A datagram of some size can be sent; one that finds too little room is refused all the same, and told when there is more. */

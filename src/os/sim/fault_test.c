@@ -78,7 +78,9 @@ static int serves_all(void *arg)
 
 static int speak_datagrams(pl_datagram_protocol *self)
 {
-    return pl_datagram_send(self->port, pl_str("hello"));
+    int r = pl_datagram_send(self->port, pl_str("hello"));
+
+    return r < 0 ? r : pl_datagram_send(self->port, pl_str("hello"));
 }
 
 static void stop(void *arg)
@@ -164,11 +166,13 @@ static void check_strikes(pl_sim_fault fault)
 PL_TEST(each_fault_of_an_occasion_can_be_caused_and_is_counted)
 {
     static const pl_sim_fault faults[] = {
-        PL_SIM_PARTIAL_READ, PL_SIM_SHORT_WRITE,     PL_SIM_LOSS,       PL_SIM_DUPLICATE,
-        PL_SIM_REORDER,      PL_SIM_DELAY,           PL_SIM_RESET,      PL_SIM_REFUSED,
-        PL_SIM_EMFILE,       PL_SIM_CONNECT_TIMEOUT, PL_SIM_ENFILE,     PL_SIM_BACKLOG_FULL,
-        PL_SIM_ENOBUFS,      PL_SIM_ENOMEM,          PL_SIM_EINTR,      PL_SIM_ACCEPT_ABORTED,
-        PL_SIM_STARVED,      PL_SIM_LATE_CANCEL,     PL_SIM_PREEMPTION, PL_SIM_ALLOCATION,
+        PL_SIM_PARTIAL_READ, PL_SIM_SHORT_WRITE,     PL_SIM_LOSS,
+        PL_SIM_DUPLICATE,    PL_SIM_REORDER,         PL_SIM_RUN_REFUSED,
+        PL_SIM_DELAY,        PL_SIM_RESET,           PL_SIM_REFUSED,
+        PL_SIM_EMFILE,       PL_SIM_CONNECT_TIMEOUT, PL_SIM_ENFILE,
+        PL_SIM_BACKLOG_FULL, PL_SIM_ENOBUFS,         PL_SIM_ENOMEM,
+        PL_SIM_EINTR,        PL_SIM_ACCEPT_ABORTED,  PL_SIM_STARVED,
+        PL_SIM_LATE_CANCEL,  PL_SIM_PREEMPTION,      PL_SIM_ALLOCATION,
         PL_SIM_THREAD,       PL_SIM_LATE_COMPLETION};
 
     for (size_t i = 0; i < sizeof faults / sizeof *faults; ++i)
@@ -203,7 +207,7 @@ PL_TEST(rates_are_heeded)
         stage_open(&s, 1, &faults, serves_all, calls_all);
         stage_run(&s, 60);
         PL_EQ(pl_sim_injected(s.sim, PL_SIM_DUPLICATE),
-              on ? 3 : 0); /* the question, and its answers: to each of two one */
+              on ? 6 : 0); /* the two questions, and their answers: to each of four one */
         PL_EQ(pl_sim_injected(s.sim, PL_SIM_REFUSED), on ? 1 : 0);
         pl_sim_signal(s.serves, SIGTERM);
         stage_close(&s);

@@ -11,6 +11,7 @@
 #include <sys/un.h>
 
 #include "base/assert.h"
+#include "os/datagram.h"
 #include "os/sim/world.h"
 
 #define PORT_FIRST 32768
@@ -449,6 +450,9 @@ int pli_sim_socket_set(int fd, int level, int name, int value)
         return -EOPNOTSUPP;
     if (is_ttl(level, name) && (value < -1 || value > 255))
         return -EINVAL;
+    if (level == SOL_UDP && name == UDP_SEGMENT &&
+        pli_sim_strikes(socket->host->sim, socket->base.process, PL_SIM_RUN_REFUSED))
+        return -ENOPROTOOPT;
     keep_option(socket, level, name, value);
     if (level == SOL_SOCKET && name == SO_REUSEADDR)
         socket->reuse_address = value;
@@ -457,6 +461,8 @@ int pli_sim_socket_set(int fd, int level, int name, int value)
     else if ((level == IPPROTO_IP && name == IP_MULTICAST_LOOP) ||
              (level == IPPROTO_IPV6 && name == IPV6_MULTICAST_LOOP))
         socket->deaf_to_itself = !value;
+    else if (level == SOL_UDP && name == UDP_GRO)
+        socket->joins = value;
     else if (level == SOL_SOCKET && name == SO_REUSEPORT)
         socket->reuse_port = value;
     else if (level == IPPROTO_IPV6 && name == IPV6_V6ONLY)

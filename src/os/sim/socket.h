@@ -27,7 +27,9 @@ typedef struct pli_sim_socket {
     int family, type;
     int error; /* of SO_ERROR */
     bool v6_only, reuse_address, reuse_port, reset_on_close;
-    unsigned keepalive_s; /* 0: none */
+    unsigned keepalive_s;            /* 0: none */
+    bool joins;                      /* datagrams that belong to a run are handed over as one */
+    pli_sim_name last_from, last_to; /* of the datagram that was received last */
     pli_sim_name local, remote;
     /* Listening */
     bool listening;
@@ -130,6 +132,9 @@ PL_MUST int pli_sim_datagram_send(pli_sim_socket *socket, const pli_sending *sen
 PL_MUST ssize_t pli_sim_datagram_receive(pli_sim_socket *socket, void *bytes, size_t size,
                                          struct sockaddr_storage *ret_from,
                                          socklen_t *ret_from_size, pli_source *ret_to);
+/* Takes the next one as well, behind one of `segment` bytes that was taken last, when the kernel would hand over both as a run. Returns: its size; 0: it does not. */
+PL_MUST size_t pli_sim_datagram_join(pli_sim_socket *socket, void *bytes, size_t size,
+                                     size_t segment);
 unsigned pli_sim_datagram_ready(const pli_sim_socket *socket);
 void pli_sim_datagram_close(pli_sim_socket *socket);
 void pli_sim_datagrams_free(pl_sim *sim);

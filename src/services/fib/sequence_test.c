@@ -57,7 +57,7 @@ PL_TEST(hundred_thousandth_number_is_right)
 PL_TEST(what_was_not_made_durable_is_given_again)
 {
     const pl_state_table *table = &pli_sequence_state;
-    pl_state_record *record = pli_record_new();
+    pl_state_record *record = PL_MADE(pli_record_new());
     pli_sequence sequence;
 
     pli_sequence_init(&sequence);
@@ -80,7 +80,7 @@ PL_TEST(what_was_not_made_durable_is_given_again)
 PL_TEST(state_is_loaded_as_it_was_saved)
 {
     const pl_state_table *table = &pli_sequence_state;
-    pl_state_record *record = pli_record_new();
+    pl_state_record *record = PL_MADE(pli_record_new());
     pli_sequence sequence, other;
     pl_state_value value;
 

@@ -498,6 +498,7 @@ static int load_partial(void *holder, const pl_state_value *value)
         return -ENOMEM;
     file->have = value->bytes.len;
     memcpy(file->buf, value->bytes.ptr, file->have);
+    file->refused = memchr(file->buf, '\n', file->have) != NULL;
     return 0;
 }
 

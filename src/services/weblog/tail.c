@@ -178,16 +178,14 @@ static void tail_look(pli_tail *tail)
         tail->reading = pl_call_later(tail->scope, 0, tail_read, tail).slot != 0;
 }
 
+/* The timer first: a timer's function has the memory of its own for the next one. */
 static void tail_poll(void *arg)
 {
     pli_tail *tail = arg;
 
+    pl_ignore((int) pl_call_later(tail->scope, tail->poll_s, tail_poll, tail).slot);
     tail_watch_names(tail);
     tail_look(tail);
-    if (!pl_call_later(tail->scope, tail->poll_s, tail_poll, tail).slot &&
-        !pl_scope_ended(tail->scope))
-        pl_log(tail->reactor, PL_ERROR, "weblog", "out of memory: the log is polled no more",
-               PL_LOG_STR("file", tail->path));
 }
 
 void pli_tail_drain(pli_tail *tail, size_t bytes_max)
@@ -276,7 +274,10 @@ int pli_tail_new(pl_scope *scope, const pli_tail_options *options, pli_tail **re
     error = pli_follow_survey(tail->follow, pl_now(tail->reactor));
     if (error == -EISDIR || error == -EINVAL)
         return error;
-    tail_poll(tail);
+    if (!pl_call_later(scope, tail->poll_s, tail_poll, tail).slot)
+        return -ENOMEM;
+    tail_watch_names(tail);
+    tail_look(tail);
     *ret_tail = tail;
     return 0;
 }

@@ -290,14 +290,13 @@ static const pl_factory_ops pull_factory_ops = {PL_FACTORY(weblog), .protocol = 
 
 /* ---- the service ---- */
 
+/* The timer first: a timer's function has the memory of its own for the next one. */
 static void weblog_tick(void *arg)
 {
     weblog *w = arg;
 
+    pl_ignore((int) pl_call_later(w->scope, w->options->interval_s, weblog_tick, w).slot);
     pl_fanout_flush(w->fanout);
-    if (!pl_call_later(w->scope, w->options->interval_s, weblog_tick, w).slot &&
-        !pl_scope_ended(w->scope))
-        pl_log(w->reactor, PL_ERROR, "weblog", "out of memory: clients are told no more");
 }
 
 /* ---- the orderly end ---- */
@@ -324,8 +323,8 @@ static void weblog_await_clients(void *arg)
     w->rested_ms = weblog_has_unsent(w) ? 0 : w->rested_ms + CHECK_MS;
     if (w->rested_ms > LINGER_MS)
         weblog_stopped(NULL, w);
-    else
-        pl_call_later(w->scope, CHECK_MS / 1000.0, weblog_await_clients, w);
+    else if (!pl_call_later(w->scope, CHECK_MS / 1000.0, weblog_await_clients, w).slot)
+        weblog_stopped(NULL, w);
 }
 
 /* Nobody new, what is in the logs by now, and the document's end. */
@@ -501,7 +500,7 @@ static int weblog_start(pl_service *service, pl_failure **reterr_failure)
     for (size_t i = 0; error == 0 && i < sizeof metrics / sizeof *metrics; ++i)
         error = pl_metric_add(service->scope, &metrics[i], service->name, w);
     if (error == 0 && w->options->interval_s > 0)
-        weblog_tick(w);
+        error = pl_call_later(w->scope, w->options->interval_s, weblog_tick, w).slot ? 0 : -ENOMEM;
     return error;
 }
 
@@ -652,4 +651,5 @@ const pl_plugin pli_weblog_plugin = {
     .options_size = sizeof(pli_weblog_options),
     .make = weblog_make,
     .sandbox = true,
+    .threads = true,
 };
