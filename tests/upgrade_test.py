@@ -36,6 +36,10 @@ LISTEN = "tcp:0:interface=127.0.0.1"
 # --- Processes -------------------------------------------------------------------------------------------
 
 
+if hasattr(sys, "set_int_max_str_digits"):
+    sys.set_int_max_str_digits(0)  # numbers grow as they are given
+
+
 def text_of(path):
     with open(path, encoding="utf-8") as file:
         return file.read()

@@ -144,9 +144,10 @@ PL_API bool pl_timer_next(const pl_reactor *reactor, pl_timer *io_timer, pl_time
 
 /** The kind of a figure, as a static const struct. */
 typedef struct pl_metric {
-    const char *name; /**< "weblog_hits": letters, digits and '_'. It is shown as plait_weblog_hits, and with _total behind it if it only grows */
-    const char *help; /**< one sentence */
-    bool gauge;       /**< it also falls; false: it only grows */
+    const char *
+        name; /**< "weblog_hits": letters, digits and '_'. It is shown as plait_weblog_hits, and with _total behind it if it only grows */
+    const char *help;            /**< one sentence */
+    bool gauge;                  /**< it also falls; false: it only grows */
     uint64_t (*read)(void *arg); /**< what it is now */
 } pl_metric;
 

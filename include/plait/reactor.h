@@ -107,7 +107,7 @@ typedef void pl_signal_fn(int signal, void *arg);
  * Calls `fn(signal, arg)` from the loop when the process gets `signal`, until `scope` ends. The signal is blocked in this
  * thread from then on, until the reactor is freed, and in threads that this one starts; a thread that was started before and does not block it may get it instead, and
  * the reactor then does not hear of it. One reactor of a process should handle a given signal.
- * Returns: 0, -EINVAL for a signal that can't be caught, -ENOMEM, PL_E_ENDED, or a system error.
+ * Returns: 0, -EINVAL for a signal that can't be caught, -ENOMEM, PL_E_ENDED, PL_E_BUSY: SIGURG is the watchdog's (pl_reactor_options.slow_s), or a system error.
  */
 PL_API PL_MUST int pl_on_signal(pl_scope *scope, int signal, pl_signal_fn *fn, void *arg);
 

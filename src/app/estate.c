@@ -463,6 +463,16 @@ static void get_item(reader *r, pli_estate *estate)
     pli_free(name);
 }
 
+/* `n`: bytes of it that were there. Returns: 0, PL_E_DAMAGED, PL_E_NEWER. */
+static int check_head(const head *found, size_t n, uint64_t file_size)
+{
+    if (n != sizeof *found || memcmp(found->magic, MAGIC, 8) != 0)
+        return PL_E_DAMAGED;
+    if (found->version != PLI_ESTATE_VERSION)
+        return PL_E_NEWER;
+    return file_size == sizeof *found + found->size ? 0 : PL_E_DAMAGED;
+}
+
 /* All behind the head, to be freed; NULL with `*reterr_error`. */
 static char *load(int file, head *ret_head, int *reterr_error)
 {
@@ -471,12 +481,8 @@ static char *load(int file, head *ret_head, int *reterr_error)
     int error = n < 0 ? (int) n : pli_file_info_of_fd(file, &info);
     char *bytes;
 
-    if (error == 0 && (n != sizeof *ret_head || memcmp(ret_head->magic, MAGIC, 8) != 0))
-        error = PL_E_DAMAGED;
-    else if (error == 0 && ret_head->version != PLI_ESTATE_VERSION)
-        error = PL_E_NEWER;
-    else if (error == 0 && info.size != sizeof *ret_head + ret_head->size)
-        error = PL_E_DAMAGED;
+    if (error == 0)
+        error = check_head(ret_head, (size_t) n, info.size);
     bytes = error == 0 ? pli_alloc(ret_head->size + 1) : NULL;
     if (error == 0 && !bytes)
         error = -ENOMEM;

@@ -132,16 +132,18 @@ void pli_json_number(pli_json *self, uint64_t number)
 {
     char text[24];
 
+    snprintf(text, sizeof text, "%" PRIu64, number);
     divide(self);
-    add(self, text, (size_t) snprintf(text, sizeof text, "%" PRIu64, number));
+    add_str(self, text);
 }
 
 void pli_json_real(pli_json *self, double number)
 {
     char text[340];
 
+    snprintf(text, sizeof text, "%.6f", number);
     divide(self);
-    add(self, text, (size_t) snprintf(text, sizeof text, "%.6f", number));
+    add_str(self, text);
 }
 
 void pli_json_bool(pli_json *self, bool value)

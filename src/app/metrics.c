@@ -99,10 +99,16 @@ static void answer(scrape *self, int status)
 
 /* ---- requests ---- */
 
+/* Also in one that is empty, and so may be nowhere. */
+static const char *find(pl_slice slice, char c)
+{
+    return slice.len ? memchr(slice.ptr, c, slice.len) : NULL;
+}
+
 /* Takes what stands before the next space, or all. */
 static pl_slice take_word(pl_slice *io_line)
 {
-    const char *space = memchr(io_line->ptr, ' ', io_line->len);
+    const char *space = find(*io_line, ' ');
     size_t len = space ? (size_t) (space - io_line->ptr) : io_line->len;
     pl_slice word = pl_slice_first(*io_line, len);
 
@@ -112,12 +118,12 @@ static pl_slice take_word(pl_slice *io_line)
 
 static bool is(pl_slice slice, const char *text)
 {
-    return slice.len == strlen(text) && memcmp(slice.ptr, text, slice.len) == 0;
+    return slice.len && slice.len == strlen(text) && memcmp(slice.ptr, text, slice.len) == 0;
 }
 
 static bool begins(pl_slice slice, const char *text)
 {
-    return slice.len >= strlen(text) && memcmp(slice.ptr, text, strlen(text)) == 0;
+    return slice.len && slice.len >= strlen(text) && memcmp(slice.ptr, text, strlen(text)) == 0;
 }
 
 static bool is_visible(pl_slice slice)
@@ -135,11 +141,11 @@ static pl_slice path_of(pl_slice target)
 
     if (begins(target, "http://")) {
         pl_slice rest = pl_slice_from(target, strlen("http://"));
-        const char *slash = memchr(rest.ptr, '/', rest.len);
+        const char *slash = find(rest, '/');
 
         target = slash ? pl_slice_from(rest, (size_t) (slash - rest.ptr)) : pl_str("/");
     }
-    query = memchr(target.ptr, '?', target.len);
+    query = find(target, '?');
     return query ? pl_slice_first(target, (size_t) (query - target.ptr)) : target;
 }
 
@@ -171,7 +177,7 @@ static bool is_host(pl_slice name)
 
 static void header_line(scrape *self, pl_slice line)
 {
-    const char *colon = memchr(line.ptr, ':', line.len);
+    const char *colon = find(line, ':');
     pl_slice name = colon ? pl_slice_first(line, (size_t) (colon - line.ptr)) : line;
 
     if (!colon || !is_visible(name) || (is_host(name) && self->has_host))

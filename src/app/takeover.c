@@ -14,7 +14,8 @@
 
 #define SEND_MS 5000
 #define FDS_MS  10000 /* between two messages that follow each other */
-#define REFUSED 1     /* the exit status, which nobody looks at when there was a word */
+#define FDS_MAX (1u << 24)
+#define REFUSED 1 /* the exit status, which nobody looks at when there was a word */
 
 void pli_takeover_open(pli_takeover *self)
 {
@@ -78,7 +79,7 @@ static int hear_fds(pli_takeover *self, int *fds, size_t n)
 
 int pli_takeover_hear(pli_takeover *self, const char *program)
 {
-    pli_upgrade_message message;
+    pli_upgrade_message message = {.word = 0};
     pli_channel_got got;
     int *fds, error;
 
@@ -88,10 +89,10 @@ int pli_takeover_hear(pli_takeover *self, const char *program)
         error = pli_upgrade_hear(self->old.fd, -1, &message, &got);
     if (error == PL_E_CLOSED || error == -EPIPE)
         pli_process_leave(REFUSED);
-    if (error == 0 && (message.word != PLI_ESTATE || got.n_fds != 1))
-        error = PL_E_PROTOCOL;
     if (error < 0)
         return error;
+    if (message.word != PLI_ESTATE || got.n_fds != 1 || message.a > FDS_MAX)
+        return PL_E_PROTOCOL;
     fds = pli_alloc((message.a + 1) * sizeof *fds);
     error = fds ? hear_fds(self, fds, message.a) : -ENOMEM;
     if (error == 0)

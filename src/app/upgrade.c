@@ -163,7 +163,7 @@ static pl_failure *failure_of_word(pli_upgrade *self, int error, const pli_upgra
         return failure_of_end(self);
     if (error < 0)
         return failure_of(error, "hearing of the new process");
-    if (message->word == PLI_REFUSED)
+    if (message && message->word == PLI_REFUSED)
         return pl_failure_new(PL_E_REFUSED, NULL, NULL, "the new process: %s", message->text);
     return failure_of(PL_E_PROTOCOL, "the new process said something out of turn");
 }

@@ -552,7 +552,8 @@ int pl_fanout_save(const pl_fanout *fanout, uint64_t replay, pl_buf **ret_bytes)
     saved_head head = {.version = SAVED_VERSION,
                        .n = (uint32_t) (fanout->end.record - from.record),
                        .first = from.record,
-                       .visible = fanout->visible.record,
+                       .visible = fanout->visible.record > from.record ? fanout->visible.record
+                                                                       : from.record,
                        .skipped = fanout->skipped};
     uint32_t *sizes;
 
@@ -591,15 +592,17 @@ static int saved_check(pl_slice bytes, saved_head *ret_head)
 
 int pl_fanout_restore(pl_fanout *fanout, pl_slice bytes)
 {
-    saved_head head;
+    saved_head head = {.n = 0};
     int error = saved_check(bytes, &head);
-    const char *sizes = bytes.ptr + sizeof head, *at = sizes + head.n * sizeof(uint32_t);
+    const char *sizes, *at;
 
     pli_check_thread(fanout->reactor);
     if (error < 0)
         return error;
     if (fanout->end.record || fanout->n_chunks || fanout->members)
         return PL_E_STATE;
+    sizes = bytes.ptr + sizeof head;
+    at = sizes + head.n * sizeof(uint32_t);
     fanout->first_chunk =
         1; /* so that there is a place before the first: of those who missed something */
     fanout->end = fanout->visible = (place){1, 0, head.first};

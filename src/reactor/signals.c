@@ -107,6 +107,12 @@ static void watch_end(pli_owned *owned)
     pli_task_queue(&watch->reactor->graves, &watch->task);
 }
 
+/* The watchdog asks by it. */
+static bool is_taken(const pl_reactor *reactor, int signal)
+{
+    return signal == SIGURG && reactor->slow_s > 0;
+}
+
 int pl_on_signal(pl_scope *scope, int signal, pl_signal_fn *fn, void *arg)
 {
     pl_reactor *reactor = scope->reactor;
@@ -116,7 +122,7 @@ int pl_on_signal(pl_scope *scope, int signal, pl_signal_fn *fn, void *arg)
     pli_check_thread(reactor);
     if (scope->ended)
         return PL_E_ENDED;
-    error = signals_open(reactor, signal);
+    error = is_taken(reactor, signal) ? PL_E_BUSY : signals_open(reactor, signal);
     if (error < 0)
         return error;
     watch = pli_alloc_zero(sizeof *watch);

@@ -50,7 +50,7 @@ static void run_until_named(void *arg)
 
     (void) arg;
     while (!__atomic_load_n(&named, __ATOMIC_ACQUIRE))
-        PL_CHECK(pli_clock_now() - began < 30000000000);
+        PL_CHECK(pli_clock_now() - began < 8000000000);
 }
 
 PL_TEST(callback_is_named_while_it_runs_by_another_thread)
@@ -176,6 +176,22 @@ PL_TEST(program_that_has_the_signal_for_itself_keeps_it_and_has_no_backtraces)
     PL_CHECK(after.sa_handler == handle_it);
 }
 
+static void signalled(int signal, void *arg)
+{
+    (void) signal;
+    (void) arg;
+}
+
+PL_TEST(signal_of_the_watchdog_is_refused_to_others_while_there_is_one)
+{
+    start(SLOW_S);
+    PL_EQ(pl_on_signal(pl_reactor_scope(reactor), SIGURG, signalled, NULL), PL_E_BUSY);
+    pl_reactor_free(reactor);
+    start(0);
+    PL_EQ(pl_on_signal(pl_reactor_scope(reactor), SIGURG, signalled, NULL), 0);
+    pl_reactor_free(reactor);
+}
+
 PL_TEST(signal_is_as_before_when_the_last_watchdog_has_ended)
 {
     struct sigaction after;
@@ -191,17 +207,20 @@ PL_TEST(signal_is_as_before_when_the_last_watchdog_has_ended)
 
 PL_TEST(lines_are_few_however_many_callbacks_are_slow)
 {
+    int64_t began = pli_clock_now();
     unsigned lines = 0;
 
     start(0.0005);
-    for (int i = 0; i < 200; ++i) {
+    for (int i = 0; i < 40; ++i) {
         later(take_1_ms);
         turn();
     }
-    PL_CHECK(slow_callbacks() >= 200);
+    PL_CHECK(slow_callbacks() >= 40);
     for (const char *c = text; (c = strstr(c, "the reactor")); ++c)
         ++lines;
-    PL_CHECK(lines >= 2 && lines <= 11); /* ten, and one more if the machine takes its time */
+    PL_CHECK(lines >= 2);
+    PL_CHECK(lines <=
+             11 + (pli_clock_now() - began) / 6000000000); /* ten, and one in six seconds */
     pl_reactor_free(reactor);
 }
 
@@ -232,7 +251,7 @@ PL_TEST(thread_that_is_busy_is_asked_and_goes_on)
     pthread_t other;
 
     PL_EQ(pli_probe_open(&self.probe, note, &self), 0);
-    for (unsigned i = 1; i <= 100; ++i) {
+    for (unsigned i = 1; i <= 20; ++i) {
         PL_EQ(pthread_create(&other, NULL, ask, &self), 0);
         while (__atomic_load_n(&self.notes, __ATOMIC_RELAXED) < i)
             continue;
