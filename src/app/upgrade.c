@@ -150,8 +150,9 @@ static pl_failure *failure_of_end(pli_upgrade *self)
         return pl_failure_new(PL_E_GONE, NULL, NULL, "the new process was ended by signal %d",
                               ended.signal);
     if (ended.status == 126 || ended.status == 127)
-        return pl_failure_new(PL_E_GONE, NULL, NULL, "%s could not be started (status %d)",
-                              self->options.path, ended.status);
+        return pl_failure_new(ended.status == 127 ? -ENOENT : -EACCES, NULL, NULL,
+                              "%s could not be started (status %d)", self->options.path,
+                              ended.status);
     return pl_failure_new(PL_E_GONE, NULL, NULL, "the new process has ended with status %d",
                           ended.status);
 }
@@ -164,7 +165,7 @@ static pl_failure *failure_of_word(pli_upgrade *self, int error, const pli_upgra
     if (error < 0)
         return failure_of(error, "hearing of the new process");
     if (message && message->word == PLI_REFUSED)
-        return pl_failure_new(PL_E_REFUSED, NULL, NULL, "the new process: %s", message->text);
+        return pl_failure_new(PL_E_CANCELLED, NULL, NULL, "the new process: %s", message->text);
     return failure_of(PL_E_PROTOCOL, "the new process said something out of turn");
 }
 
