@@ -760,6 +760,18 @@ def complete_in_bash(*words):
     return sorted(done.stdout.split())
 
 
+def profile_tells_what_the_time_went_to(folder):
+    for _ in range(2):
+        with Server(folder, "-p", "profile", "fib", "--listen", LISTEN) as server:
+            assert ask(server.port()) >= 2
+            server.stop()
+    lines = text_of(f"{folder}/profile").splitlines()
+    assert sum(line.startswith("process ") for line in lines) == 2, "each run appends its own"
+    asked = [line for line in lines if line.endswith("  fib_client.data_received")]
+    assert [line.split()[2] for line in asked] == ["1", "1"], asked
+    assert run("-n", "-p", "/nowhere/profile", "fib", "--listen", LISTEN, folder=folder)[::2] == (1, "plaitd: --profile: /nowhere/profile: No such file or directory\n")
+
+
 def bash_completes_what_the_tables_have(folder):
     del folder
     assert complete_in_bash("") == sorted(options_in(run("--help")[1]) + ["fib", "procmon", "weblog"])

@@ -22,6 +22,7 @@
 #include "app/logfile.h"
 #include "app/metrics.h"
 #include "app/pidfile.h"
+#include "app/profile.h"
 #include "app/sandbox.h"
 #include "app/state.h"
 #include "app/supervisor.h"
@@ -65,6 +66,7 @@ typedef struct program {
     pli_pidfile pidfile;
     pli_supervisor supervisor;
     pli_sandbox sandbox;
+    int profile_fd; /* 0: nothing is to be told */
     pl_reactor *reactor;
     pl_scope *scope; /* of the services */
     pl_service *root;
@@ -384,6 +386,33 @@ static void reactor_end(program *self)
 {
     self->logfile.reactor = self->syslog.reactor = NULL;
     self->reactor = pl_reactor_free(self->reactor);
+}
+
+/* ---- what its time went to ---- */
+
+/* Now, since the sandbox has no place for it at the end. */
+static int profile_open(program *self, pl_failure **reterr_failure)
+{
+    const char *path = self->args->options->profile;
+    int fd = path ? pli_file_open_append(path) : 0;
+
+    if (fd < 0)
+        *reterr_failure = pl_failure_new(fd, NULL, NULL, "--profile: %s", path);
+    else
+        self->profile_fd = fd;
+    return fd < 0 ? fd : 0;
+}
+
+static void profile_write(program *self)
+{
+    int error = self->profile_fd ? pli_profile_write(self->profile_fd, self->reactor) : 0;
+
+    if (error < 0)
+        pl_log(self->reactor, PL_WARNING, "program", "the profile could not be written",
+               PL_LOG_STR("file", self->args->options->profile),
+               PL_LOG_STR("why", pl_error_text(error)));
+    if (self->profile_fd)
+        pli_file_close(self->profile_fd);
 }
 
 /* ---- the application, and its state ---- */
@@ -1011,6 +1040,7 @@ static const phase phases[] = {
     {application_load, NULL},
     {NULL, state_keep_for_later},
     {reactor_make, reactor_end},
+    {profile_open, profile_write},
     {takeover_begin, NULL},
     {services_make, NULL},
     {services_bind, NULL},
