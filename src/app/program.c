@@ -51,6 +51,7 @@ typedef struct program {
     pli_starter starter;
     pli_upgrade *upgrade;
     pl_application *application; /* of the command line; or NULL until its file is loaded */
+    pli_file_info kept_file;     /* which it was when it was opened */
     char *kept_in;               /* the file that has the state; NULL: there is no state */
     bool orderly;                /* it has run to its end */
     bool given;                  /* to a successor */
@@ -469,10 +470,14 @@ static int application_load(program *self, pl_failure **reterr_failure)
 static int state_open(void *arg, pl_store **ret_store, pl_failure **reterr_failure)
 {
     program *self = arg;
+    int error =
+        self->kept_in
+            ? pli_keep_open_again(self->application, self->kept_in, ret_store, reterr_failure)
+            : pli_keep_open(self->application, &self->kept_in, ret_store, reterr_failure);
 
-    if (self->kept_in)
-        return pli_keep_open_again(self->application, self->kept_in, ret_store, reterr_failure);
-    return pli_keep_open(self->application, &self->kept_in, ret_store, reterr_failure);
+    if (error == 0)
+        pl_ignore(pli_file_info_of(self->kept_in, &self->kept_file));
+    return error;
 }
 
 /* Somebody else, or a new start, may find the disk in order; this process would refuse whoever asks, for ever. */
@@ -847,11 +852,24 @@ static int leave_fd(pl_handover *item, const char *name, int fd)
     return fd < 0 ? 0 : pl_handover_put_fd(item, name, fd);
 }
 
+/* What was moved from under this process could be opened by neither, once it is closed. */
+static int check_state_file(const program *self)
+{
+    pli_file_info now;
+    int error = self->kept_in ? pli_file_info_of(self->kept_in, &now) : 0;
+
+    if (!self->kept_in || error < 0)
+        return error;
+    return now.device == self->kept_file.device && now.inode == self->kept_file.inode
+               ? 0
+               : PL_E_FOREIGN;
+}
+
 static int leave_own(void *arg, pli_estate *estate)
 {
     program *self = arg;
     pl_handover *item = pli_estate_add(estate, "program", self->application->name);
-    int error = item ? 0 : -ENOMEM;
+    int error = item ? check_state_file(self) : -ENOMEM;
 
     if (error == 0 && !self->args->options->syslog)
         error = leave_fd(item, "log", self->logfile.fd);
