@@ -18,6 +18,7 @@
 #include "app/takeover.h"
 #include "app/upgrade.h"
 #include "os/daemon.h"
+#include "os/file.h"
 #include "os/starter.h"
 
 enum { EXIT_OK, EXIT_FAILED, EXIT_USAGE };
@@ -35,6 +36,7 @@ typedef struct pli_program {
     pli_starter starter;
     pli_upgrade *upgrade;
     pl_application *application; /* of the command line; or NULL until its file is loaded */
+    pli_file_info kept_file;     /* which it was when it was opened */
     char *kept_in;               /* the file that has the state; NULL: there is no state */
     bool orderly;                /* it has run to its end */
     bool given;                  /* to a successor */

@@ -153,10 +153,14 @@ int pli_program_application_load(pli_program *self, pl_failure **reterr_failure)
 static int state_open(void *arg, pl_store **ret_store, pl_failure **reterr_failure)
 {
     pli_program *self = arg;
+    int error =
+        self->kept_in
+            ? pli_keep_open_again(self->application, self->kept_in, ret_store, reterr_failure)
+            : pli_keep_open(self->application, &self->kept_in, ret_store, reterr_failure);
 
-    if (self->kept_in)
-        return pli_keep_open_again(self->application, self->kept_in, ret_store, reterr_failure);
-    return pli_keep_open(self->application, &self->kept_in, ret_store, reterr_failure);
+    if (error == 0)
+        pl_ignore(pli_file_info_of(self->kept_in, &self->kept_file));
+    return error;
 }
 
 /* Somebody else, or a new start, may find the disk in order; this process would refuse whoever asks, for ever. */

@@ -39,11 +39,24 @@ static int leave_fd(pl_handover *item, const char *name, int fd)
     return fd < 0 ? 0 : pl_handover_put_fd(item, name, fd);
 }
 
+/* What was moved from under this process could be opened by neither, once it is closed. */
+static int check_state_file(const pli_program *self)
+{
+    pli_file_info now;
+    int error = self->kept_in ? pli_file_info_of(self->kept_in, &now) : 0;
+
+    if (!self->kept_in || error < 0)
+        return error;
+    return now.device == self->kept_file.device && now.inode == self->kept_file.inode
+               ? 0
+               : PL_E_FOREIGN;
+}
+
 static int leave_own(void *arg, pli_estate *estate)
 {
     pli_program *self = arg;
     pl_handover *item = pli_estate_add(estate, "program", self->application->name);
-    int error = item ? 0 : -ENOMEM;
+    int error = item ? check_state_file(self) : -ENOMEM;
 
     if (error == 0 && !self->args->options->syslog)
         error = leave_fd(item, "log", self->logfile.fd);
