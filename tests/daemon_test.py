@@ -718,7 +718,7 @@ def mistake_in_the_file_of_options_is_told_with_its_line(folder):
 
 def options_that_contradict_each_other_are_refused(folder):
     for arguments, said in ((["--syslog", "-l", "x"], "one of"), (["--prefix", "x"], "--syslog"), (["-q", "-b"], "one of"), (["-l-"], "background"),
-                            (["-p"], "perf record"), (["--log-keep", "1001"], "1000"), (["--ready-fd", "99999999999"], "descriptor")):
+                            (["--log-keep", "1001"], "1000"), (["--ready-fd", "99999999999"], "descriptor")):
         status, out, err = run(*(["-n"] if "-l-" not in arguments else []), *arguments, "fib", "--listen", LISTEN, folder=folder)
         assert (status, out) == (2, "") and said in err and err.count("\n") == 1, (arguments, status, err)
 
@@ -758,6 +758,18 @@ def complete_in_bash(*words):
     script = '''eval "$("$1" --completion bash)"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _plaitd; printf '%s\\n' "${COMPREPLY[@]}"'''
     done = subprocess.run(["bash", "-c", script, "bash", PLAITD, "plaitd", *words], capture_output=True, text=True, timeout=PATIENCE_S, check=True)
     return sorted(done.stdout.split())
+
+
+def profile_tells_what_the_time_went_to(folder):
+    for _ in range(2):
+        with Server(folder, "-p", "profile", "fib", "--listen", LISTEN) as server:
+            assert ask(server.port()) >= 2
+            server.stop()
+    lines = text_of(f"{folder}/profile").splitlines()
+    assert sum(line.startswith("process ") for line in lines) == 2, "each run appends its own"
+    asked = [line for line in lines if line.endswith("  fib_client.data_received")]
+    assert [line.split()[2] for line in asked] == ["1", "1"], asked
+    assert run("-n", "-p", "/nowhere/profile", "fib", "--listen", LISTEN, folder=folder)[::2] == (1, "plaitd: --profile: /nowhere/profile: No such file or directory\n")
 
 
 def bash_completes_what_the_tables_have(folder):

@@ -5,10 +5,12 @@
 
 PL_TEST_SEED=N repeats a run, PLAIT_KILLS=N kills so many times (40).
 """
+import contextlib
 import json
 import os
 import queue
 import random
+import select
 import shutil
 import signal
 import socket
@@ -82,9 +84,9 @@ class Server:
         self.process.stderr.close()
 
 
-def run(program, *arguments, folder=None):
+def run(program, *arguments, folder=None, environment=None):
     """(exit status, standard output, standard error)"""
-    done = subprocess.run([program, *arguments], cwd=folder, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    done = subprocess.run([program, *arguments], cwd=folder, env=environment, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     print(f"# {os.path.basename(program)} {' '.join(arguments)} -> {done.returncode}: {done.stderr!r}")
     return done.returncode, done.stdout, done.stderr
 
@@ -512,10 +514,46 @@ class Asker(threading.Thread):
         self.client.close()
 
 
-def live_and_die(folder, dice, backend, askers_max):
+class Daemon:
+    """plaitd in the background, under a supervisor's socket, which says when it serves."""
+
+    def __init__(self, folder, *arguments, backend):
+        self.folder = folder
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+            notify.bind(f"{folder}/notify")
+            notify.settimeout(PATIENCE_S)
+            status, _, err = run(PLAITD, "-r", backend, "--log-format", "json", "--logfile", "daemon.log", *arguments, folder=folder,
+                                 environment={**os.environ, "NOTIFY_SOCKET": f"{folder}/notify"})
+            assert status == 0, err
+            with open(f"{folder}/plaitd.pid", encoding="ascii") as file:
+                self.pid = int(file.read())
+            assert notify.recv(1000) == f"MAINPID={self.pid}\nREADY=1".encode()
+        os.remove(f"{folder}/notify")
+        self.end = os.pidfd_open(self.pid)
+
+    def port(self):
+        """Of the last life: the log has all of them."""
+        with open(f"{self.folder}/daemon.log", encoding="utf-8") as file:
+            entries = [json.loads(line) for line in file if line.startswith("{") and line.endswith("}\n")]
+        return int([entry for entry in entries if entry["message"] == "listening"][-1]["address"].rsplit(":", 1)[1])
+
+    def stop(self, signum):
+        signal.pidfd_send_signal(self.end, signum)
+        assert select.select([self.end], [], [], PATIENCE_S)[0], "it does not end"
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        with contextlib.suppress(ProcessLookupError):
+            self.stop(signal.SIGKILL)
+        os.close(self.end)
+
+
+def live_and_die(folder, dice, backend, askers_max, kind):
     """Numbers that were acknowledged before the kill, and how many may have been on their way."""
     acknowledged = threading.Semaphore(0)
-    with Server(folder, "-f", "Fibonacci.tap", backend=backend) as server:
+    with kind(folder, "-f", "Fibonacci.tap", backend=backend) as server:
         port = server.port()
         askers = [Asker(port, acknowledged) for _ in range(dice.randint(1, askers_max))]
         for _ in range(dice.choice((0, 1, dice.randint(1, 400)))):
@@ -530,12 +568,20 @@ def live_and_die(folder, dice, backend, askers_max):
 
 
 def each_number_is_given_once_however_often_the_server_is_killed(folder, backend):
+    kill_again_and_again(folder, backend, Server)
+
+
+def each_number_is_given_once_however_often_the_daemon_is_killed(folder, backend):
+    kill_again_and_again(folder, backend, Daemon)
+
+
+def kill_again_and_again(folder, backend, kind):
     dice = random.Random(seed())
     make_tap(folder)
     index = {}
     seen, on_the_way, last = set(), 0, 0
     for life in range(KILLS):
-        got, askers = live_and_die(folder, dice, backend, 8)
+        got, askers = live_and_die(folder, dice, backend, 8, kind)
         on_the_way += askers
         for number in got:
             assert number not in seen, f"life {life}: {number} was given twice"

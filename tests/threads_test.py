@@ -135,9 +135,10 @@ def service_that_keeps_state_has_one_thread(folder):
 
 
 def what_shows_one_reactor_is_refused(folder):
-    said = "--control and --metrics show one reactor: not with --threads"
+    said = "--control, --metrics and --profile show one reactor: not with --threads"
     equal(refused(said, "--threads", "2", "--metrics", LISTEN, "weblog", "--log", "x", folder=folder), 2)
     equal(refused(said, "--threads", "2", "--control", "c", "weblog", "--log", "x", folder=folder), 2)
+    equal(refused(said, "--threads", "2", "--profile", "p", "weblog", "--log", "x", folder=folder), 2)
     equal(refused("--threads: expected at most 256", "--threads", "257", "weblog", "--log", "x", folder=folder), 2)
     equal(refused("--threads: expected at least 1, not '0'", "--threads", "0", "weblog", "--log", "x", folder=folder), 2)
 

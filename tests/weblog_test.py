@@ -534,6 +534,20 @@ def line_that_is_too_long_is_passed_over(folder):
         assert plaitd.wait_for("passed over lines that are too long")["count"] == 1
 
 
+def hit_that_is_larger_than_the_backlog_is_told_as_lost_in_its_place(folder):
+    append(folder, "")
+    with Plaitd(folder, "--backlog", "64K") as plaitd:
+        client = Client(plaitd.port()).connected()
+        append_numbers(folder, [1])
+        client.wait_for(1)
+        append(folder, f'1.2.3.4 - - [01/Jan/2026:00:00:00 +0000] "GET /{"x" * 100000} HTTP/1.1" 200 1\n')
+        append_numbers(folder, [2])
+        client.wait_for(3)
+        assert [event[0] for event in client.events] == ["hit", "lost", "hit"] and client.events[1][1] == 1, client.events
+        client.close()
+        assert plaitd.wait_for("hits are larger than the backlog")["count"] == 1
+
+
 def line_of_nearly_a_mebibyte_is_a_hit_even_in_a_small_backlog(folder):
     append(folder, "")
     with Plaitd(folder, "--backlog", "8M") as plaitd:
@@ -718,6 +732,12 @@ def busy_port_is_named_with_status_1(folder):
 def folder_as_log_is_refused_with_status_1(folder):
     status, _, err = run_plaitd("-n", "weblog", "--log", folder, "--listen", "tcp:0")
     assert status == 1 and err.count("\n") == 1 and folder in err and "directory" in err, err
+
+
+def pipe_as_log_is_refused_with_status_1(folder):
+    os.mkfifo(f"{folder}/pipe")
+    status, _, err = run_plaitd("-n", "weblog", "--log", f"{folder}/pipe", "--listen", "tcp:0")
+    assert status == 1 and err.count("\n") == 1 and f"{folder}/pipe, which is no regular file" in err, err
 
 
 def logfile_that_cannot_be_written_is_named_with_status_1(folder):

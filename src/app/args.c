@@ -136,8 +136,8 @@ static const pl_option own_options[] = {
      .help = "Do not give the process the name of the application"},
     {"plugin-dir", .kind = PL_OPTION_TEXTS, .value = "FOLDER",
      PL_OPTION(pli_run_options, plugin_dirs), .help = "Also offer the services of FOLDER/*.so"},
-    {"profile", 'p', .kind = PL_OPTION_FLAG, PL_OPTION(pli_run_options, profile),
-     .help = "Says how to profile: it is done from outside"},
+    {"profile", 'p', .kind = PL_OPTION_TEXT, .value = "FILE", PL_OPTION(pli_run_options, profile),
+     .help = "At the end, append to FILE which kinds of callbacks took how much time"},
     {"reactor", 'r', .kind = PL_OPTION_TEXT, .value = "NAME", PL_OPTION(pli_run_options, reactor),
      .wrong = wrong_reactor,
      .help = "Which reactor to use (default: $PLAIT_REACTOR, or the best there is)"},
@@ -346,9 +346,6 @@ static const char *contradiction(const pli_run_options *o)
         return "--upgrade is of one that runs already: --file, --save and --append are not for it";
     if (o->upgrade && o->no_control)
         return "--upgrade asks through the control socket; without it, send SIGUSR2";
-    if (o->profile)
-        return "--profile: not from within; perf record -g -p NUMBER, or valgrind "
-               "--tool=callgrind, show where the time goes";
     if (o->syslog && o->logfile)
         return "one of --logfile and --syslog at a time";
     if (o->prefix && !o->syslog)
@@ -368,8 +365,8 @@ static const char *contradiction(const pli_run_options *o)
         return "--log-keep: expected at most 1000";
     if (o->threads > PLI_THREADS_MAX)
         return "--threads: expected at most 256";
-    if (o->threads > 1 && (o->control || o->metrics))
-        return "--control and --metrics show one reactor: not with --threads";
+    if (o->threads > 1 && (o->control || o->metrics || o->profile))
+        return "--control, --metrics and --profile show one reactor: not with --threads";
     if (o->has_ready_fd && o->ready_fd > INT_MAX)
         return "--ready-fd: there is no such descriptor";
     return NULL;

@@ -17,9 +17,10 @@
 /* The program's own options. */
 typedef struct pli_run_options {
     bool nodaemon, no_save, upgrade, help, version, help_reactors, syslog, quiet, debug,
-        originalname, euid, no_sandbox, profile, has_ready_fd, no_control;
+        originalname, euid, no_sandbox, has_ready_fd, no_control;
     const char *file, *save, *append, *logfile, *log_format, *reactor, *pidfile, *rundir, *chroot,
-        *umask, *prefix, *user, *group, *config, *completion, *control, *control_mode, *metrics;
+        *umask, *prefix, *user, *group, *config, *completion, *control, *control_mode, *metrics,
+        *profile;
     uint64_t log_bytes, log_keep, ready_fd, threads;
     double log_every_s, slow_s;
     pl_texts plugin_dirs;

@@ -228,6 +228,14 @@ static pl_failure *failure_of(const pli_state_home *home, int error)
     return pl_failure_new(error, "committing the state", NULL, *why ? "(%s)" : "%s", why);
 }
 
+static void tell_if_broken(pli_state_home *home)
+{
+    if (home->broken && home->when_broken)
+        home->when_broken(home->arg);
+    if (home->broken)
+        home->when_broken = NULL;
+}
+
 /* `batch` has failed, and with it what has gathered since. */
 static void home_fail(pli_state_home *home, pli_batch *batch, int error, bool is_store)
 {
@@ -250,10 +258,7 @@ static void home_fail(pli_state_home *home, pli_batch *batch, int error, bool is
         batch_tell_failed(gathering, failure);
     batch_unref(gathering);
     pl_failure_unref(failure);
-    if (home->broken && home->when_broken) {
-        home->when_broken(home->arg);
-        home->when_broken = NULL;
-    }
+    tell_if_broken(home);
 }
 
 /* ---- writing ---- */
@@ -554,6 +559,8 @@ int pli_state_home_return(pl_service *root, pl_failure **reterr_failure)
         home->left = false;
     if (error < 0)
         home->broken = error;
+    if (home)
+        tell_if_broken(home);
     return error;
 }
 

@@ -45,8 +45,7 @@ static const pl_option *find(const config *self, const char *name)
 /* What only makes sense on a command line. */
 static bool is_for_people(const char *name)
 {
-    static const char *const names[] = {"config",        "help",       "version",
-                                        "help-reactors", "completion", "profile"};
+    static const char *const names[] = {"config", "help", "version", "help-reactors", "completion"};
 
     for (size_t i = 0; i < sizeof names / sizeof *names; ++i)
         if (strcmp(name, names[i]) == 0)

@@ -552,7 +552,8 @@ int pl_fanout_save(const pl_fanout *fanout, uint64_t replay, pl_buf **ret_bytes)
     saved_head head = {.version = SAVED_VERSION,
                        .n = (uint32_t) (fanout->end.record - from.record),
                        .first = from.record,
-                       .visible = fanout->visible.record,
+                       .visible = fanout->visible.record > from.record ? fanout->visible.record
+                                                                       : from.record,
                        .skipped = fanout->skipped};
     uint32_t *sizes;
 

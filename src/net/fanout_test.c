@@ -226,6 +226,7 @@ PL_TEST_EACH_BACKEND(member_that_does_not_read_has_no_more_queued_than_makes_it_
         PL_EQ(publish(500), 0);
         if (i % 1000 == 0)
             turns(1);
+        PL_EQ(n_lost, 0);
         PL_CHECK(pl_queued(last_made) <= 2 * 65536);
     }
     stop();
@@ -272,6 +273,7 @@ PL_TEST_EACH_BACKEND(member_that_is_behind_is_not_dropped_before_its_place_is_go
 PL_TEST_EACH_BACKEND(publisher_is_refused_where_the_policy_is_to_wait)
 {
     pl_fanout_options options = {.backlog_bytes_max = 200000, .slow = PL_SLOW_WAIT};
+    unsigned many = (unsigned) check_times(50000, 5000);
     peer *slow;
     int r = 0;
 
@@ -282,12 +284,12 @@ PL_TEST_EACH_BACKEND(publisher_is_refused_where_the_policy_is_to_wait)
         turns(i % 50 == 0);
     }
     PL_EQ(r, PL_E_LIMIT);
-    while (published < 50000) {
+    while (published < many) {
         if (publish(500) == PL_E_LIMIT)
             take_until(slow, slow->n + 1);
     }
-    take_until(slow, 50000 * 500);
-    PL_EQ(check_sequence(slow, 0), 50000);
+    take_until(slow, many * 500);
+    PL_EQ(check_sequence(slow, 0), many);
     stop();
 }
 
@@ -324,6 +326,139 @@ PL_TEST_EACH_BACKEND(held_records_go_out_with_the_flush)
     pl_fanout_flush(fanout);
     take_until(p, 50);
     PL_EQ(check_sequence(p, 0), 1);
+    stop();
+}
+
+/* ---- handing over: a second fan-out stands for that of the next process ---- */
+
+/* The connection goes on as a member of a new fan-out, with the backlog of the one before. */
+static void move_on(pl_transport *member, uint64_t keep, const pl_fanout_options *options)
+{
+    pl_buf *bytes = NULL;
+    uint64_t next = 0;
+
+    PL_EQ(pl_fanout_next(fanout, member, &next), 0);
+    PL_EQ(pl_fanout_save(fanout, keep, &bytes), 0);
+    pl_fanout_leave(fanout, member);
+    PL_EQ(pl_fanout_next(fanout, member, &next), PL_E_STATE);
+    PL_EQ(pl_fanout_new(scope, options, &fanout), 0);
+    PL_EQ(pl_fanout_restore(fanout, pl_buf_slice(bytes)), 0);
+    PL_EQ(pl_fanout_restore(fanout, pl_buf_slice(bytes)), PL_E_STATE);
+    PL_EQ(pl_fanout_rejoin(fanout, member, next, pulls), 0);
+    pl_buf_unref(bytes);
+}
+
+PL_TEST_EACH_BACKEND(member_goes_on_in_a_restored_fanout_where_it_was)
+{
+    pl_fanout_stats stats;
+    peer *p;
+
+    start(NULL);
+    for (int i = 0; i < 1000; ++i)
+        PL_EQ(publish(100), 0);
+    p = dial(0);
+    for (int round = 0; round < 5; ++round) {
+        for (int i = 0; i < 3000; ++i) /* more than its queue and the kernel take at once */
+            PL_EQ(publish(500), 0);
+        turns((unsigned) round);
+        move_on(last_made, 10, NULL);
+        pl_fanout_get_stats(fanout, &stats);
+        PL_EQ(stats.published, published);
+        PL_EQ(publish(100), 0);
+    }
+    take_until(p, 5 * (3000 * 500 + 100));
+    PL_EQ(check_sequence(p, 1000), published);
+    replay = 10;
+    p = dial(1);
+    take_until(p, 1);
+    turns(10);
+    take(p);
+    PL_EQ(check_sequence(p, published - 10), published);
+    stop();
+}
+
+PL_TEST_EACH_BACKEND(held_records_stay_held_in_a_restored_fanout)
+{
+    pl_fanout_options options = {.hold = true};
+    peer *p;
+
+    start(&options);
+    p = dial(0);
+    PL_EQ(publish(50), 0);
+    pl_fanout_flush(fanout);
+    PL_EQ(publish(50), 0);
+    move_on(last_made, 0, &options);
+    take_until(p, 50);
+    turns(10);
+    take(p);
+    PL_EQ(p->n, 50);
+    pl_fanout_flush(fanout);
+    take_until(p, 100);
+    PL_EQ(check_sequence(p, 0), 2);
+    stop();
+}
+
+PL_TEST_EACH_BACKEND(member_that_asks_goes_on_asking_in_a_restored_fanout)
+{
+    peer *p;
+
+    start(NULL);
+    pulls = true;
+    p = dial(0);
+    PL_EQ(publish(50), 0);
+    move_on(last_made, 0, NULL);
+    PL_EQ(publish(50), 0);
+    turns(10);
+    take(p);
+    PL_EQ(p->n, 0);
+    PL_EQ(peer_send(p->fd, "x", 1, 0), 1);
+    take_until(p, 100);
+    PL_EQ(check_sequence(p, 0), 2);
+    stop();
+}
+
+PL_TEST_EACH_BACKEND(member_whose_place_was_gone_is_told_so_by_the_restored_fanout)
+{
+    pl_fanout_options options = {.backlog_bytes_max = 65536, .skipped = write_skipped};
+    peer *p;
+
+    start(&options);
+    pulls = true;
+    p = dial(0);
+    for (int i = 0; i < 1000; ++i)
+        PL_EQ(publish(500), 0);
+    move_on(last_made, 0, &options);
+    PL_EQ(peer_send(p->fd, "x", 1, 0), 1);
+    take_until(p, 100);
+    PL_CHECK(strncmp(p->got, "lost ", 5) == 0);
+    while (check_sequence(p, 0) < published)
+        take_until(p, p->n + 1);
+    stop();
+}
+
+PL_TEST(backlog_that_is_damaged_is_refused)
+{
+    pl_fanout *other;
+    pl_buf *bytes = NULL;
+    char wrong[512];
+    size_t size;
+
+    start(NULL);
+    PL_EQ(publish(20), 0);
+    PL_EQ(publish(30), 0);
+    PL_EQ(pl_fanout_save(fanout, 2, &bytes), 0);
+    size = pl_buf_size(bytes);
+    PL_CHECK(size < sizeof wrong);
+    PL_EQ(pl_fanout_new(scope, NULL, &other), 0);
+    for (size_t len = 0; len < size; ++len) {
+        memcpy(wrong, pl_buf_data(bytes), size);
+        PL_EQ(pl_fanout_restore(other, pl_slice_of(wrong, len)), PL_E_DAMAGED);
+    }
+    memcpy(wrong, pl_buf_data(bytes), size);
+    wrong[4] ^= 1; /* how many */
+    PL_EQ(pl_fanout_restore(other, pl_slice_of(wrong, size)), PL_E_DAMAGED);
+    PL_EQ(pl_fanout_restore(other, pl_buf_slice(bytes)), 0);
+    pl_buf_unref(bytes);
     stop();
 }
 
@@ -458,13 +593,13 @@ PL_TEST_EACH_BACKEND(crowd_that_does_not_read_is_survived)
 {
     static int fds[CROWD];
     struct sockaddr_in to = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    int small = 4096;
+    int small = 4096, crowd = (int) check_times(CROWD, 20);
 
     if (strcmp(check_backend, "select") == 0)
         PL_SKIP("select has no room for so many descriptors");
     start(NULL);
     to.sin_port = htons(pl_port_address(port)->port);
-    for (int i = 0; i < CROWD; ++i) {
+    for (int i = 0; i < crowd; ++i) {
         fds[i] = peer_socket(AF_INET, SOCK_STREAM, 0);
         peer_setsockopt(fds[i], SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
         PL_EQ(peer_connect(fds[i], (struct sockaddr *) &to, sizeof to), 0);
@@ -477,7 +612,7 @@ PL_TEST_EACH_BACKEND(crowd_that_does_not_read_is_survived)
         turns(3);
     }
     PL_EQ(n_lost, 0);
-    for (int i = 0; i < CROWD; ++i)
+    for (int i = 0; i < crowd; ++i)
         peer_close(fds[i]);
     stop();
 }

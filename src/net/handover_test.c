@@ -11,6 +11,7 @@
 #include <plait/impl/transport.h>
 
 #include "net/connection.h"
+#include "net/receiver/handover.h"
 #include "os/socket.h"
 #include "tests/net_kit.h"
 
@@ -191,7 +192,7 @@ static void both_go(both *b)
 
     for (uint32_t at = 0; (transport = pli_connection_next(b->k.reactor, &at));) {
         PL_EQ(transport->protocol->ops->save(transport->protocol, NULL), 0);
-        PL_EQ(both_move(b, transport, "scribe"), 0);
+        PL_EQ(both_move(b, transport, transport->protocol->ops->name), 0);
         moved[n++] = transport;
     }
     for (size_t i = 0; i < n; ++i)
@@ -411,6 +412,120 @@ PL_TEST_EACH_BACKEND(connections_that_come_meanwhile_are_all_served)
         PL_EQ(peer_hear(peers[i], (char[1]){0}, 1), -EAGAIN);
         peer_close(peers[i]);
     }
+    both_done(&b);
+}
+
+/* ---- receivers ---- */
+
+typedef struct reader {
+    pl_line_receiver base;
+} reader;
+
+static pl_buf *aside;
+
+static int reader_made(pl_protocol *self)
+{
+    return scribe_made(self);
+}
+
+static void reader_line(pl_line_receiver *self, pl_slice line)
+{
+    note(&self->protocol, "line(%.*s)", (int) line.len, line.ptr);
+    if (pl_slice_equal(line, pl_str("pause")))
+        pl_line_pause(self);
+    if (pl_slice_equal(line, pl_str("raw")))
+        PL_EQ(pl_line_set_raw_mode(self), 0);
+}
+
+static void reader_raw(pl_line_receiver *self, pl_slice in)
+{
+    note(&self->protocol, "raw(%.*s)", (int) in.len, in.ptr);
+}
+
+static int reader_save(pl_protocol *self, pl_handover *to)
+{
+    (void) to;
+    return pli_receiver_save(self, &aside);
+}
+
+static int reader_restore(pl_protocol *self, const pl_handover *from)
+{
+    pl_slice bytes = pl_buf_slice(aside);
+    int error;
+
+    (void) from;
+    for (size_t len = 0; len < bytes.len; ++len)
+        PL_EQ(pli_receiver_restore(self, pl_slice_first(bytes, len)), PL_E_DAMAGED);
+    error = pli_receiver_restore(self, bytes);
+    last = self->transport;
+    aside = pl_buf_unref(aside);
+    return error;
+}
+
+static const pl_line_ops reader_ops = {
+    PL_LINE_RECEIVER(reader),
+    .bare_newline = true,
+    .line_received = reader_line,
+    .raw_data_received = reader_raw,
+    .protocol.connection_made = reader_made,
+    .protocol.save = reader_save,
+    .protocol.restore = reader_restore,
+};
+
+/* The peer says `before`, the connection is handed over, and the peer says `after`. */
+static int reader_moves(both *b, const char *before, const char *until, const char *after)
+{
+    int peer;
+
+    both_open_with(b, LOOPBACK, &reader_ops.protocol);
+    peer = both_dial(b);
+    peer_say(peer, before);
+    BOTH_UNTIL(b, strstr(story[0], until));
+    for (int i = 0; i < 3; ++i)
+        both_turn(b);
+    both_freeze(b);
+    both_begin(b, LOOPBACK, &reader_ops.protocol);
+    both_go(b);
+    peer_say(peer, after);
+    return peer;
+}
+
+PL_TEST_EACH_BACKEND(line_that_is_not_complete_is_completed_on_the_new_side)
+{
+    both b;
+    int peer = reader_moves(&b, "one\ntw", "one", "o\nthree\n");
+
+    BOTH_UNTIL(&b, strstr(story[1], "three"));
+    PL_STR_EQ(story[1], "line(two) line(three)");
+    PL_STR_EQ(story[0], "made line(one)");
+    peer_close(peer);
+    both_done(&b);
+}
+
+PL_TEST_EACH_BACKEND(lines_behind_a_pause_wait_on_the_new_side)
+{
+    both b;
+    int peer = reader_moves(&b, "pause\nheld\nmo", "pause", "re\n");
+
+    for (int i = 0; i < 10; ++i)
+        both_turn(&b);
+    PL_STR_EQ(story[1], "");
+    PL_EQ(pl_port_connections(b.port), 1);
+    pl_line_resume((pl_line_receiver *) last->protocol);
+    BOTH_UNTIL(&b, strstr(story[1], "more"));
+    PL_STR_EQ(story[1], "line(held) line(more)");
+    peer_close(peer);
+    both_done(&b);
+}
+
+PL_TEST_EACH_BACKEND(raw_mode_is_kept_on_the_new_side)
+{
+    both b;
+    int peer = reader_moves(&b, "raw\n", "raw", "a\nb");
+
+    BOTH_UNTIL(&b, strstr(story[1], "b"));
+    PL_CHECK(!strstr(story[1], "line"));
+    peer_close(peer);
     both_done(&b);
 }
 

@@ -365,7 +365,9 @@ static int weblog_open_logs(weblog *w, pl_failure **reterr_failure)
         if (error == 0)
             error = pli_tail_new(w->scope, &options, &w->tails[i]);
         if (error < 0)
-            *reterr_failure = pl_failure_new(error, "following", NULL, "%s", logs->at[i]);
+            *reterr_failure = pl_failure_new(
+                error, "following", NULL, error == -EINVAL ? "%s, which is no regular file" : "%s",
+                logs->at[i]);
         else
             ++w->n_tails;
     }
