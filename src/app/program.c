@@ -51,6 +51,7 @@ typedef struct program {
     pli_starter starter;
     pli_upgrade *upgrade;
     pl_application *application; /* of the command line; or NULL until its file is loaded */
+    bool holds_file;             /* that the application was loaded from */
     pli_file_info kept_file;     /* which it was when it was opened */
     char *kept_in;               /* the file that has the state; NULL: there is no state */
     bool orderly;                /* it has run to its end */
@@ -880,6 +881,28 @@ static int leave_own(void *arg, pli_estate *estate)
     return error == 0 ? leave_fd(item, "leash", pli_takeover_leash(&self->takeover)) : error;
 }
 
+/* The file that the application was loaded from, if its state is not in there: then that is held as well. */
+static void let_go_of_file(void *arg)
+{
+    program *self = arg;
+
+    self->holds_file = self->application->tap != NULL;
+    self->application->tap = pli_tap_close(self->application->tap);
+}
+
+static void take_file_back(void *arg)
+{
+    program *self = arg;
+    pl_failure *failure = NULL;
+    char why[512];
+
+    if (self->holds_file &&
+        pli_tap_open(self->args->options->file, NULL, &self->application->tap, &failure) < 0)
+        pl_log(self->reactor, PL_WARNING, "upgrade", "the application's file can't be held again",
+               PL_LOG_STR("why", pl_failure_format(failure, why, sizeof why)));
+    pl_failure_unref(failure);
+}
+
 /* In the foreground, without anybody who can be told, whoever started this process knows no other: so it stays. */
 static void announce_successor(void *arg, uint32_t pid, bool *ret_stands_in)
 {
@@ -917,6 +940,8 @@ static int upgrade_begin(program *self, pl_failure **reterr_failure)
         .impossible = self->crew ? "with --threads, connections can't be handed over" : NULL,
         .arg = self,
         .leave = leave_own,
+        .let_go = let_go_of_file,
+        .take_back = take_file_back,
         .announce = announce_successor,
         .given = give_own,
         .over = all_given,
