@@ -213,8 +213,19 @@ static void run_in_world(const check_test *test)
     pl_sim_free(sim);
 }
 
+/* In programs that use the test kit: what it does not find as expected is a failure as any other. */
+extern void pl_expect_handle(void (*handler)(const char *file, int line, const char *message))
+    __attribute__((weak));
+
+static void expect_failed(const char *file, int line, const char *message)
+{
+    check_fail(file, line, "%s", message);
+}
+
 static void run_body(const check_test *test)
 {
+    if (pl_expect_handle)
+        pl_expect_handle(expect_failed);
     if (test->backend && strcmp(test->backend, "sim") == 0) {
         check_backend = test->backend;
         setenv("PLAIT_REACTOR", test->backend, 1);

@@ -545,7 +545,7 @@ def hit_that_is_larger_than_the_backlog_is_told_as_lost_in_its_place(folder):
         client.wait_for(3)
         assert [event[0] for event in client.events] == ["hit", "lost", "hit"] and client.events[1][1] == 1, client.events
         client.close()
-        assert plaitd.wait_for("larger than the backlog")["count"] == 1
+        assert plaitd.wait_for("hits are larger than the backlog")["count"] == 1
 
 
 def line_of_nearly_a_mebibyte_is_a_hit_even_in_a_small_backlog(folder):

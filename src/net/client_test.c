@@ -505,6 +505,7 @@ PL_TEST(client_that_cannot_work_tells_why)
 
 PL_TEST(client_survives_the_failing_of_any_allocation)
 {
+    PL_SKIP_TORTURED();
     for (uint64_t n = 1; n <= 40; ++n) {
         pl_connect_options connect = {.protocol = &client_ops};
         pl_client *made_client = NULL;

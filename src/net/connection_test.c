@@ -526,7 +526,7 @@ PL_TEST_EACH_BACKEND(drained_is_told_once_for_each_time_that_the_queue_was_full)
     peer = kit_dial_made(&k);
     KIT_UNTIL(&k, strstr(k.server.trace, "drained"));
     for (int i = 0; i < 3; ++i) {
-        PL_EQ(pl_write_str(k.server.transport, "a little"), 0);
+        PL_EQ(pl_write_str(PL_MADE(k.server.transport), "a little"), 0);
         PL_CHECK(kit_rests(&k));
     }
     PL_STR_EQ(k.server.trace, "made drained");
@@ -839,7 +839,7 @@ PL_TEST_EACH_BACKEND(many_separate_buffers_arrive_in_order)
 
         for (size_t j = 0; j < 10; ++j)
             bytes[j] = pattern(i * 10 + j);
-        PL_EQ(pl_write_buf(k.server.transport, pl_buf_copy(pl_slice_of(bytes, 10))), 0);
+        PL_EQ(pl_write_buf(k.server.transport, PL_MADE(pl_buf_copy(pl_slice_of(bytes, 10)))), 0);
     }
     /* Nobody waits for the end of the sending, which would look after it as well. */
     for (size_t at = 0; at < 3000; ++at) {
@@ -899,7 +899,8 @@ PL_TEST_EACH_BACKEND(a_slow_reader_gets_every_byte)
             if (dice & 0x4000000)
                 r = pl_write(k.server.transport, pl_slice_of(chunk, size));
             else
-                r = pl_write_buf(k.server.transport, pl_buf_copy(pl_slice_of(chunk, size)));
+                r = pl_write_buf(k.server.transport,
+                                 PL_MADE(pl_buf_copy(pl_slice_of(chunk, size))));
             PL_SUCCEEDS(r);
             sent += size;
         }
@@ -950,7 +951,7 @@ static void try_everything(kit_side *side)
     pl_address address;
 
     PL_EQ(pl_write_str(side->transport, "x"), PL_E_CLOSED);
-    PL_EQ(pl_write_buf(side->transport, pl_buf_copy(pl_str("x"))), PL_E_CLOSED);
+    PL_EQ(pl_write_buf(side->transport, PL_MADE(pl_buf_copy(pl_str("x")))), PL_E_CLOSED);
     PL_EQ(pl_close_write(side->transport), PL_E_CLOSED);
     pl_close(side->transport);
     pl_abort(side->transport);

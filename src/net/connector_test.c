@@ -141,7 +141,7 @@ PL_TEST_EACH_BACKEND(unix_clients_connect)
     k.server.echo = true;
     connect_to(&k, k.endpoint, &o);
     KIT_UNTIL(&k, o.fired);
-    PL_EQ(pl_write_str(k.client.transport, "x"), 0);
+    PL_EQ(pl_write_str(PL_MADE(k.client.transport), "x"), 0);
     KIT_UNTIL(&k, k.client.bytes);
     kit_done(&k);
 }

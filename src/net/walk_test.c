@@ -46,7 +46,7 @@ static const char *rest_of(pl_walk *walk)
 
 static const char *all_of(pl_scope *scope)
 {
-    pl_walk *walk = pl_walk_new(scope);
+    pl_walk *walk = PL_MADE(pl_walk_new(scope));
     const char *text = rest_of(walk);
 
     pl_walk_free(walk);
@@ -92,7 +92,7 @@ PL_TEST(scope_that_ends_while_a_walk_is_in_it_is_left)
     b = scope_in(a, "b");
     deferred_in(b, "d3");
     deferred_in(b, "d4");
-    walk = pl_walk_new(root);
+    walk = PL_MADE(pl_walk_new(root));
     for (int i = 0; i < 3; ++i)
         PL_CHECK(pl_walk_next(walk, &thing));
     PL_STR_EQ(thing.name, "d4");
@@ -113,7 +113,7 @@ PL_TEST(scope_that_was_met_last_may_end_before_the_next_step)
     deferred_in(root, "d1");
     a = scope_in(root, "a");
     deferred_in(a, "d2");
-    walk = pl_walk_new(root);
+    walk = PL_MADE(pl_walk_new(root));
     PL_CHECK(pl_walk_next(walk, &thing));
     PL_STR_EQ(thing.name, "a");
     pl_scope_end(a);
@@ -131,7 +131,7 @@ PL_TEST(walk_is_over_when_what_it_walks_through_has_ended)
     start();
     deferred_in(root, "d1");
     deferred_in(root, "d2");
-    walk = pl_walk_new(root);
+    walk = PL_MADE(pl_walk_new(root));
     PL_CHECK(pl_walk_next(walk, &thing));
     pl_reactor_free(reactor);
     PL_CHECK(!pl_walk_next(walk, &thing));
@@ -147,9 +147,9 @@ PL_TEST(walks_do_not_meet_each_other)
     start();
     deferred_in(root, "d1");
     deferred_in(scope_in(root, "a"), "d2");
-    one = pl_walk_new(root);
+    one = PL_MADE(pl_walk_new(root));
     PL_CHECK(pl_walk_next(one, &thing));
-    other = pl_walk_new(root);
+    other = PL_MADE(pl_walk_new(root));
     PL_STR_EQ(rest_of(other), ":a a:d2 :d1");
     PL_STR_EQ(rest_of(one), "a:d2 :d1");
     pl_walk_free(other);
@@ -164,7 +164,7 @@ PL_TEST(walk_that_is_given_up_leaves_nothing)
 
     start();
     deferred_in(scope_in(root, "a"), "d1");
-    walk = pl_walk_new(root);
+    walk = PL_MADE(pl_walk_new(root));
     PL_CHECK(pl_walk_next(walk, &thing) && pl_walk_next(walk, &thing));
     pl_walk_free(walk);
     PL_STR_EQ(all_of(root), ":a a:d1");
@@ -182,7 +182,7 @@ PL_TEST(scopes_that_are_very_deep_are_passed_over)
     at = root;
     for (int i = 0; i < 40; ++i)
         at = scope_in(at, "s");
-    walk = pl_walk_new(root);
+    walk = PL_MADE(pl_walk_new(root));
     while (pl_walk_next(walk, &thing))
         ++n;
     PL_EQ(n, 32);
@@ -270,7 +270,7 @@ static void walk_at_random(uint64_t seed)
         add_random(&rand);
     for (int i = 0; i < n_things; ++i)
         things[i].all_along = true;
-    walk = pl_walk_new(root);
+    walk = PL_MADE(pl_walk_new(root));
     while (pl_walk_next(walk, &thing)) {
         ++things[atoi(thing.name)].met;
         if (pli_rand_next(&rand) % 4 == 0)
@@ -304,7 +304,7 @@ static int wait_for_it(void *arg)
 static const pl_thing *find_kind(pl_scope *scope, pl_thing_kind kind)
 {
     static pl_thing thing;
-    pl_walk *walk = pl_walk_new(scope);
+    pl_walk *walk = PL_MADE(pl_walk_new(scope));
     bool found = false;
 
     while (!found && pl_walk_next(walk, &thing))

@@ -192,6 +192,7 @@ PL_TEST(expectation_that_fails_aborts_when_nobody_handles_it)
 
     if (pid == 0) {
         fclose(stderr);
+        pl_expect_handle(NULL);
         PL_EXPECT_EQ(1, 2);
         _exit(0);
     }
