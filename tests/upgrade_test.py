@@ -422,6 +422,26 @@ def one_upgrade_at_a_time_and_none_while_stopping(folder):
         assert not lives(started)
 
 
+def file_of_an_application_without_state_goes_with_it(folder):
+    for service in ("a", "b"):
+        with open(f"{folder}/{service}.log", "w", encoding="ascii"):
+            pass
+    subprocess.run([PLAITD, "--save", f"{folder}/a.tap", "weblog", "--log", "a.log", "--listen", LISTEN], check=True, timeout=PATIENCE_S)
+    subprocess.run([PLAITD, "--save", f"{folder}/b.tap", "fib", "--listen", LISTEN], check=True, timeout=PATIENCE_S)
+    with Server(folder, "-o", "-f", "a.tap") as server:
+        server.port()
+        server.wait_for("running")
+        server.upgrade()
+        os.rename(f"{folder}/a.tap", f"{folder}/mine.tap")
+        os.rename(f"{folder}/b.tap", f"{folder}/a.tap")
+        assert "'fib' now, not 'weblog'" in server.fail_to_upgrade()
+        os.rename(f"{folder}/mine.tap", f"{folder}/a.tap")
+        server.upgrade()
+        done = subprocess.run([PLAITD, "-n", "-f", "a.tap"], cwd=folder, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+        assert done.returncode == 1 and "busy" in done.stderr, done
+        assert server.stop() == -signal.SIGTERM
+
+
 # --- Who is the main process -------------------------------------------------------------------------------
 
 

@@ -289,6 +289,7 @@ static void hand_over(pli_upgrade *self)
         give_up(self, failure_of(error, "making all states durable"));
         return;
     }
+    self->options.let_go(self->options.arg);
     failure = offer(self);
     if (!failure) {
         self->options.announce(self->options.arg, self->pid, &self->stands_in);
@@ -305,6 +306,7 @@ static void hand_over(pli_upgrade *self)
         end_successor(
             self,
             false); /* whoever has the files open has to be gone before they are opened again */
+    self->options.take_back(self->options.arg);
     if (pli_state_home_return(self->options.root, &worse) < 0) {
         char why[256];
 

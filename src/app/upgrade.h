@@ -66,6 +66,9 @@ typedef struct pli_upgrade_options {
     void *arg;
     /* Adds what the program itself leaves. Returns: 0 or a code. */
     int (*leave)(void *arg, pli_estate *estate);
+    /* Closes what the successor has to open and only one process can have; opens it again, since it has not. */
+    void (*let_go)(void *arg);
+    void (*take_back)(void *arg);
     /* The successor is about to be told: whoever looks after this process has to know first. `ret_stands_in`: this process stays, and stands in for it. */
     void (*announce)(void *arg, uint32_t pid, bool *ret_stands_in);
     /* It has been told. What was the program's is the successor's. */
