@@ -718,7 +718,7 @@ def mistake_in_the_file_of_options_is_told_with_its_line(folder):
 
 def options_that_contradict_each_other_are_refused(folder):
     for arguments, said in ((["--syslog", "-l", "x"], "one of"), (["--prefix", "x"], "--syslog"), (["-q", "-b"], "one of"), (["-l-"], "background"),
-                            (["-p"], "perf record"), (["--log-keep", "1001"], "1000"), (["--ready-fd", "99999999999"], "descriptor")):
+                            (["--log-keep", "1001"], "1000"), (["--ready-fd", "99999999999"], "descriptor")):
         status, out, err = run(*(["-n"] if "-l-" not in arguments else []), *arguments, "fib", "--listen", LISTEN, folder=folder)
         assert (status, out) == (2, "") and said in err and err.count("\n") == 1, (arguments, status, err)
 

@@ -391,7 +391,7 @@ def successor_that_does_not_start_says_why(folder):
             os.rename(f"{folder}/a.tap", f"{folder}/mine.tap")
             assert "No such file" in server.fail_to_upgrade()
             os.rename(f"{folder}/b.tap", f"{folder}/a.tap")
-            assert "'weblog' now, not 'fib'" in server.fail_to_upgrade()
+            assert "belongs to something else" in server.fail_to_upgrade()
             os.rename(f"{folder}/mine.tap", f"{folder}/a.tap")
             server.upgrade()
             assert client.ask() == 3

@@ -37,6 +37,8 @@ typedef struct pl_application_kind {
 /**
  * All of a program: reads the command line, goes into the background (without -n), makes the reactor and the services, starts them, runs until SIGINT or SIGTERM, and stops in good order.
  *
+ * SIGHUP opens the log anew. SIGUSR2 starts the program once more and lets that take over (see handover.h): what then stays of this process ends when its last connection has, or stands in for the new one.
+ *
  * After an orderly stop the process ends by the signal that it got, with its default action, and so this does not return. Where: before the program has threads.
  * Returns: the exit status: 0 after what only shows something, and where the background was reached; 1 when something failed at run time; 2 when the command line is wrong. Either is told in one line on standard error. Since: 0.1
  */

@@ -59,6 +59,9 @@ pl_handover *pli_estate_find(const pli_estate *self, const char *kind, const cha
 /* The item of that kind and owner; NULL: there is none. */
 pl_handover *pli_estate_find_owner(const pli_estate *self, const char *kind, const void *owner);
 
+/* estate_gather.c: adds the ports and all that is saved of a reactor that rests. Returns: 0; -EAGAIN: somebody is not ready for it; another code, whose reason is the last item. */
+PL_MUST int pli_estate_gather(pli_estate *self, pl_service *root);
+
 /* Values of which there is one kind each. Set: 0, -ENOMEM. Get: what stands there, or what means that nothing does. */
 PL_MUST int pli_item_set_uint64(pl_handover *item, const char *name, uint64_t value);
 PL_MUST int pli_item_set_bytes(pl_handover *item, const char *name, pl_slice bytes);

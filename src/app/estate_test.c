@@ -31,10 +31,13 @@ static void make(pli_estate *estate, const int fds[2])
 
     pli_estate_init(estate);
     item = pli_estate_add(estate, "service", "a");
+    PL_CHECK(item);
     PL_EQ(pl_handover_save(item, note_fields, &first), 0);
     part = pl_handover_add_part(item, "log0");
+    PL_CHECK(part);
     PL_EQ(pli_item_set_bytes(part, "bytes", pl_slice_of("\0x\0", 3)), 0);
     item = pli_estate_add(estate, "connection", "b");
+    PL_CHECK(item);
     PL_EQ(pl_handover_put_fd(item, "first", fds[0]), 0);
     PL_EQ(pl_handover_put_fd(item, "second", fds[1]), 0);
     PL_EQ(pl_handover_put_fd(item, "second", fds[1]), -EEXIST);
@@ -115,6 +118,7 @@ PL_TEST(a_field_that_is_not_there_stays_and_one_of_another_type_is_refused)
 
     pli_estate_init(&estate);
     item = pli_estate_add(&estate, "service", "a");
+    PL_CHECK(item);
     PL_EQ(pli_item_set_uint64(item, "number", 5), 0);
     PL_EQ(pl_handover_load(item, more, &got), 0);
     PL_CHECK(got.number == 5 && got.truth);
@@ -172,13 +176,16 @@ PL_TEST(large_values_go_through)
     char *bytes = pli_alloc(large);
     int file = pli_file_open_nameless();
 
+    PL_CHECK(bytes && file >= 0);
     pli_estate_init(&one);
     for (size_t i = 0; i < large; ++i)
         bytes[i] = (char) (i * 31 + (i >> 8));
     item = pli_estate_add(&one, "service", "a");
+    PL_CHECK(item);
     PL_EQ(pli_item_set_bytes(item, "large", pl_slice_of(bytes, large)), 0);
     for (unsigned i = 0; i < 3000; ++i) {
         item = pli_estate_add(&one, "connection", "c");
+        PL_CHECK(item);
         PL_EQ(pli_item_set_uint64(item, "n", i), 0);
         PL_EQ(pli_item_set_bytes(item, "some", pl_slice_of(bytes, i)), 0);
     }

@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #include <plait/log.h>
 #include <plait/reactor.h>
@@ -150,8 +149,9 @@ static pl_failure *failure_of_end(pli_upgrade *self)
         return pl_failure_new(PL_E_GONE, NULL, NULL, "the new process was ended by signal %d",
                               ended.signal);
     if (ended.status == 126 || ended.status == 127)
-        return pl_failure_new(PL_E_GONE, NULL, NULL, "%s could not be started (status %d)",
-                              self->options.path, ended.status);
+        return pl_failure_new(ended.status == 127 ? -ENOENT : -EACCES, NULL, NULL,
+                              "%s could not be started (status %d)", self->options.path,
+                              ended.status);
     return pl_failure_new(PL_E_GONE, NULL, NULL, "the new process has ended with status %d",
                           ended.status);
 }
@@ -164,182 +164,20 @@ static pl_failure *failure_of_word(pli_upgrade *self, int error, const pli_upgra
     if (error < 0)
         return failure_of(error, "hearing of the new process");
     if (message && message->word == PLI_REFUSED)
-        return pl_failure_new(PL_E_REFUSED, NULL, NULL, "the new process: %s", message->text);
+        return pl_failure_new(PL_E_CANCELLED, NULL, NULL, "the new process: %s", message->text);
     return failure_of(PL_E_PROTOCOL, "the new process said something out of turn");
 }
 
 /* ---- what is left ---- */
 
-/* The ports of a reactor, in the order of making. */
-typedef struct port_list {
-    pli_port_image *images;
-    size_t n;
-} port_list;
-
-static int by_number(const void *a, const void *b)
-{
-    uint32_t x = ((const pli_port_image *) a)->number, y = ((const pli_port_image *) b)->number;
-
-    return x < y ? -1 : x > y;
-}
-
-static int find_ports(pl_reactor *reactor, port_list *ret_ports)
-{
-    pli_port_image image;
-    size_t n = 0;
-
-    for (uint32_t at = 0; pli_port_next(reactor, &at, &image);)
-        ++n;
-    *ret_ports = (port_list){pli_alloc((n + 1) * sizeof image), 0};
-    if (!ret_ports->images)
-        return -ENOMEM;
-    for (uint32_t at = 0; pli_port_next(reactor, &at, &image);)
-        ret_ports->images[ret_ports->n++] = image;
-    qsort(ret_ports->images, ret_ports->n, sizeof image, by_number);
-    return 0;
-}
-
-static int save_port(pli_upgrade *self, const pli_port_image *image)
-{
-    pl_handover *item = pli_estate_add(&self->estate, "port", image->endpoint);
-    int error = item ? pl_handover_put_fd(item, "socket", image->fd) : -ENOMEM;
-
-    if (error == 0)
-        error = pli_item_set_uint64(item, "datagrams", image->datagrams);
-    if (error == 0)
-        error = pli_item_set_uint64(item, "reactor", 0);
-    return error;
-}
-
-static int save_ports(pli_upgrade *self, const port_list *ports)
-{
-    int error = 0;
-
-    for (size_t i = 0; error == 0 && i < ports->n; ++i)
-        error = save_port(self, &ports->images[i]);
-    return error;
-}
-
-static size_t place_of(const port_list *ports, const pl_port *port)
-{
-    size_t i = 0;
-
-    while (i < ports->n && ports->images[i].port != port)
-        ++i;
-    return i;
-}
-
-static int save_transport(pl_handover *item, const pli_connection_image *image, size_t port)
-{
-    int error = pl_handover_put_fd(item, "pl.socket", image->fd);
-
-    if (error == 0)
-        error = pli_item_set_uint64(item, "pl.port", port);
-    if (error == 0)
-        error = pli_item_set_uint64(item, "pl.flags", image->flags);
-    if (error == 0)
-        error = pli_item_set_bytes(item, "pl.peer", pl_slice_of(&image->peer, sizeof image->peer));
-    if (error == 0 && image->out)
-        error = pli_item_set_bytes(item, "pl.out", pl_buf_slice(image->out));
-    if (error == 0 && image->in)
-        error = pli_item_set_bytes(item, "pl.in", pl_buf_slice(image->in));
-    return error;
-}
-
-static int save_connection(pli_upgrade *self, pl_transport *transport, const port_list *ports)
-{
-    pl_protocol *protocol = transport->protocol;
-    pl_handover *item = pli_estate_add(&self->estate, "connection", protocol->ops->name);
-    pli_connection_image image = {.fd = -1};
-    int error = item ? protocol->ops->save(protocol, item) : -ENOMEM;
-
-    if (error == PL_E_UNSUPPORTED) { /* it stays */
-        pli_estate_drop(&self->estate, item);
-        return 0;
-    }
-    if (error == 0)
-        error = pli_connection_save(transport, &image);
-    if (error == 0)
-        error = save_transport(item, &image, place_of(ports, image.port));
-    if (error == 0)
-        item->of = pl_transport_get_id(transport);
-    pl_buf_unref(image.out);
-    pl_buf_unref(image.in);
-    return error;
-}
-
-static int save_service(pli_upgrade *self, pl_service *service)
-{
-    pl_service *child = NULL;
-    char path[512];
-    int error = 0;
-
-    if (pli_service_saves(service)) {
-        pl_handover *item =
-            pli_estate_add(&self->estate, "service", pl_service_path(service, path, sizeof path));
-
-        error = item ? service->ops->save(service, item) : -ENOMEM;
-    }
-    while (error == 0 && (child = pl_service_next(service, child)))
-        error = save_service(self, child);
-    return error;
-}
-
-static int save_connections(pli_upgrade *self, const port_list *ports)
-{
-    pl_transport *transport;
-    int error = 0;
-
-    for (uint32_t at = 0; error == 0 && (transport = pli_connection_next(self->reactor, &at));)
-        error = save_connection(self, transport, ports);
-    return error;
-}
-
-static int save_factory(pli_upgrade *self, const pli_port_image *image)
-{
-    pl_factory *factory = image->port ? pli_port_factory(image->port) : NULL;
-    pl_handover *item;
-
-    if (!factory || !pli_factory_saves(factory) ||
-        pli_estate_find_owner(&self->estate, "factory", factory))
-        return 0;
-    item = pli_estate_add(&self->estate, "factory", image->endpoint);
-    if (!item)
-        return -ENOMEM;
-    item->owner = factory;
-    return factory->ops->save(factory, item);
-}
-
-/* Factories are known by the first of their ports. */
-static int save_factories(pli_upgrade *self, const port_list *ports)
-{
-    int error = 0;
-
-    for (size_t i = 0; error == 0 && i < ports->n; ++i)
-        error = save_factory(self, &ports->images[i]);
-    return error;
-}
-
 /* Returns: 0; -EAGAIN: somebody is not ready for it; another code. */
 static int save_all(pli_upgrade *self)
 {
-    port_list ports = {NULL, 0};
     int error;
 
     pli_estate_done(&self->estate);
     error = self->options.leave(self->options.arg, &self->estate);
-    if (error == 0)
-        error = find_ports(self->reactor, &ports);
-    if (error == 0)
-        error = save_ports(self, &ports);
-    if (error == 0)
-        error = save_connections(self, &ports);
-    if (error == 0)
-        error = save_service(self, self->options.root);
-    if (error == 0)
-        error = save_factories(self, &ports);
-    pli_free(ports.images);
-    return error;
+    return error < 0 ? error : pli_estate_gather(&self->estate, self->options.root);
 }
 
 /* ---- sending it ---- */

@@ -510,6 +510,7 @@ PL_TEST_EACH_BACKEND(lines_behind_a_pause_wait_on_the_new_side)
     for (int i = 0; i < 10; ++i)
         both_turn(&b);
     PL_STR_EQ(story[1], "");
+    PL_EQ(pl_port_connections(b.port), 1);
     pl_line_resume((pl_line_receiver *) last->protocol);
     BOTH_UNTIL(&b, strstr(story[1], "more"));
     PL_STR_EQ(story[1], "line(held) line(more)");

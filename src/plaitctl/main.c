@@ -235,7 +235,7 @@ static int show_answer(const pli_order *order, const ctl_options *options, const
 
 static int ask(char **words, const ctl_options *options)
 {
-    pli_order order = {0};
+    pli_order order = {.command = ""};
     char why[1024], room[NAME_MAX + 1], *line = NULL;
     int status;
 

@@ -21,6 +21,8 @@ typedef struct text {
 
 static void add(text *self, const char *bytes, size_t len)
 {
+    if (!len)
+        return;
     if (self->len + len > self->size) {
         size_t size = (self->size + len) * 2;
         char *grown = self->failed ? NULL : pli_realloc(self->bytes, size);

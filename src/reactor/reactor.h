@@ -37,7 +37,7 @@ typedef struct pli_tasks {
 typedef struct pli_logger {
     pl_log_options options;
     pl_log_level threshold; /* the lowest of all */
-    unsigned guards;           /* another thread may log */
+    unsigned guards;        /* another thread may log */
     pli_mutex mutex;
     uintptr_t holder; /* the thread that has it; 0: none */
     unsigned depth;
@@ -78,9 +78,9 @@ struct pl_reactor {
     pl_buf *receiving;               /* the buffer that data_received() is looking at */
     struct pli_datagrams *datagrams; /* what the datagram ports share; NULL when there is none */
     bool shares_ports; /* other reactors of this process will listen where this one does */
-    struct pli_heritage *heritage;   /* sockets from the process before this one; NULL: none */
-    bool frozen;                     /* nothing is accepted, nor delivered (net/handover.h) */
-    uint32_t ports_made;             /* listening ports, of all kinds */
+    struct pli_heritage *heritage; /* sockets from the process before this one; NULL: none */
+    bool frozen;                   /* nothing is accepted, nor delivered (net/handover.h) */
+    uint32_t ports_made;           /* listening ports, of all kinds */
     pli_rand rand;
     pli_logger logger;
     pli_running running_now;

@@ -164,10 +164,14 @@ double pl_lag_bound_s(unsigned range)
     return range < PL_LAG_BUCKETS - 1 ? lag_bounds_s[range] : (double) INFINITY;
 }
 
+/* One of those that are sorted. */
+typedef struct ranked {
+    const pli_callback *callback;
+} ranked;
+
 static int compare(const void *a, const void *b)
 {
-    int64_t x = (*(const pli_callback *const *) a)->ticks,
-            y = (*(const pli_callback *const *) b)->ticks;
+    int64_t x = ((const ranked *) a)->callback->ticks, y = ((const ranked *) b)->callback->ticks;
 
     return (x < y) - (x > y);
 }
@@ -175,18 +179,18 @@ static int compare(const void *a, const void *b)
 size_t pl_reactor_top(const pl_reactor *reactor, pl_callback_time *ret_times, size_t max)
 {
     const pli_running *running = &reactor->running_now;
-    const pli_callback *sorted[PLI_CALLBACKS + 1];
+    ranked sorted[PLI_CALLBACKS + 1];
     size_t n = 0;
 
     pli_check_thread(reactor);
     for (size_t i = 0; i < PLI_CALLBACKS; ++i)
         if (running->callbacks[i].calls)
-            sorted[n++] = &running->callbacks[i];
+            sorted[n++].callback = &running->callbacks[i];
     if (running->others.calls)
-        sorted[n++] = &running->others;
+        sorted[n++].callback = &running->others;
     qsort(sorted, n, sizeof *sorted, compare);
     for (size_t i = 0; i < n && i < max; ++i) {
-        const pli_callback *callback = sorted[i];
+        const pli_callback *callback = sorted[i].callback;
 
         pli_callback_name(callback->kind, callback->about, ret_times[i].name,
                           sizeof ret_times[i].name);
