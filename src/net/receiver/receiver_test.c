@@ -137,7 +137,7 @@ static const pl_line_ops strict_ops = {
 static void start(const pl_line_ops *ops)
 {
     begin(&ops->protocol);
-    talk = (chat *) pl_string_transport_protocol(peer);
+    talk = (chat *) PL_MADE(pl_string_transport_protocol(peer));
 }
 
 PL_TEST(lines_reach_the_protocol_that_embeds_the_receiver)
@@ -272,7 +272,7 @@ PL_TEST(a_pause_before_the_loop_comes_to_the_resume_wins)
 {
     start(&chat_ops);
     feed("pause\r\none\r\n");
-    noted();
+    PL_STR_EQ(noted(), "[pause]");
     pl_line_resume(&talk->base);
     pl_line_pause(&talk->base);
     pl_line_resume(&talk->base);
@@ -492,7 +492,7 @@ static void send_one(const pl_prefixed_ops *ops, size_t len, int expected)
     static char long_string[256];
 
     begin(&ops->protocol);
-    PL_EQ(pl_prefixed_send((pl_prefixed_receiver *) pl_string_transport_protocol(peer),
+    PL_EQ(pl_prefixed_send((pl_prefixed_receiver *) PL_MADE(pl_string_transport_protocol(peer)),
                            pl_slice_of(long_string, len)),
           expected);
     settle();
