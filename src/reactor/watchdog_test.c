@@ -3,6 +3,7 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <stdlib.h>
 
 #include "os/clock.h"
 #include "os/probe.h"
@@ -136,6 +137,74 @@ PL_TEST(fiber_is_named)
     PL_CHECK(pl_spawn(pl_reactor_scope(reactor), loop_until_named, NULL));
     turn();
     PL_CHECK(strstr(text, "callback=fiber of "));
+    pl_reactor_free(reactor);
+}
+
+/* It has hardly room for what a handler needs. */
+static int loop_with_little_stack(void *arg)
+{
+    volatile char room[11 * 1024];
+
+    room[0] = room[sizeof room - 1] = 1;
+    run_until_named(arg);
+    return room[0] - 1;
+}
+
+PL_TEST(fiber_with_a_small_stack_is_named)
+{
+    const pl_log_options log = {.level = PL_WARNING, .sink = take_line};
+
+    PL_EQ(pl_reactor_new(
+              &(pl_reactor_options){.log = &log, .slow_s = SLOW_S, .fiber_stack_bytes = 16384},
+              &reactor),
+          0);
+    PL_CHECK(pl_spawn(pl_reactor_scope(reactor), loop_with_little_stack, NULL));
+    turn();
+    PL_CHECK(strstr(text, "callback=fiber of "));
+    pl_reactor_free(reactor);
+}
+
+static unsigned count(const char *part)
+{
+    unsigned n = 0;
+
+    for (const char *c = text; (c = strstr(c, part)); ++c)
+        ++n;
+    return n;
+}
+
+static void go_on_when_named(void *arg)
+{
+    run_until_named(arg);
+    pli_clock_sleep((int64_t) (SLOW_S * 6e9));
+}
+
+PL_TEST(callback_that_goes_on_is_named_once)
+{
+    start(SLOW_S);
+    later(go_on_when_named);
+    turn();
+    PL_EQ(count("a callback holds the reactor callback=timer"), 1);
+    PL_EQ(count("a callback held the reactor callback=timer"), 1);
+    pl_reactor_free(reactor);
+}
+
+static void take_most_of_it(void *arg)
+{
+    (void) arg;
+    pli_clock_sleep((int64_t) (SLOW_S * 0.8e9));
+}
+
+/* On a machine that has much to do some take longer; none is named that has not. */
+PL_TEST(callback_is_not_named_before_its_time)
+{
+    start(SLOW_S);
+    for (int i = 0; i < 40; ++i) {
+        later(take_most_of_it);
+        turn();
+    }
+    for (const char *c = text; (c = strstr(c, "holds the reactor")); ++c)
+        PL_CHECK(atoi(strstr(c, " ms=") + 4) >= (int) (SLOW_S * 1e3) - 1);
     pl_reactor_free(reactor);
 }
 
