@@ -83,17 +83,24 @@ static size_t utf8_length(const unsigned char *c)
     return len;
 }
 
+static void add_control(pli_json *self, unsigned char c)
+{
+    char escaped[8];
+
+    snprintf(escaped, sizeof escaped, "\\u%04x", c);
+    add_str(self, escaped);
+}
+
 static void add_escaped(pli_json *self, const char *text)
 {
     while (*text) {
         unsigned char c = (unsigned char) *text;
         size_t len = utf8_length((const unsigned char *) text);
-        char escaped[8];
 
         if (c == '"' || c == '\\')
             add(self, (char[]){'\\', (char) c}, 2);
         else if (c < 0x20 || c == 0x7f)
-            add(self, escaped, (size_t) snprintf(escaped, sizeof escaped, "\\u%04x", c));
+            add_control(self, c);
         else if (len)
             add(self, text, len);
         else
