@@ -5,18 +5,7 @@
  */
 #include "services/weblog/hit.h"
 
-#include <stdio.h>
-#include <stdlib.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define MUST(cond)                                                                                 \
-    do {                                                                                           \
-        if (!(cond)) {                                                                             \
-            fprintf(stderr, "not so: %s\n", #cond);                                                \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
+#include "fuzz/must.h"
 
 /* The bytes of the character at `p`, by the ranges of code points: decoded first and judged then. */
 static size_t character(const unsigned char *p, size_t left)

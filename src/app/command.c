@@ -234,10 +234,36 @@ static const pli_command commands[] = {
     {.name = NULL},
 };
 
-const pli_command *pli_command_find(const char *name)
+static const pli_command *command_find(const char *name)
 {
     for (const pli_command *command = commands; command->name; ++command)
         if (strcmp(command->name, name) == 0)
             return command;
     return NULL;
+}
+
+/* ---- requests ---- */
+
+json_t *pli_request_read(pl_slice line, const char **reterr_why)
+{
+    json_error_t error;
+    json_t *request = json_loadb(line.ptr, line.len, JSON_REJECT_DUPLICATES, &error);
+
+    if (json_is_object(request))
+        return request;
+    *reterr_why = request ? "a request is a JSON object" : "a request is JSON, in one line";
+    json_decref(request);
+    return NULL;
+}
+
+const pli_command *pli_request_command(const json_t *request, char *reterr_why, size_t size)
+{
+    const char *name = json_string_value(json_object_get(request, "command"));
+    const pli_command *command = name ? command_find(name) : NULL;
+
+    if (!name)
+        snprintf(reterr_why, size, "a request has a \"command\", which is a text");
+    else if (!command)
+        snprintf(reterr_why, size, "there is no command '%.40s'", name);
+    return command;
 }

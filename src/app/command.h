@@ -41,8 +41,10 @@ typedef struct pli_command {
     bool (*more)(pli_answer *answer);
 } pli_command;
 
-/* The command of that name, or NULL. */
-const pli_command *pli_command_find(const char *name);
+/* The request that is a line, an object; NULL: it is none, `*reterr_why` says why. Or memory is out. */
+json_t *pli_request_read(pl_slice line, const char **reterr_why);
+/* The command that it asks for, or NULL with what is wrong, in one line. */
+const pli_command *pli_request_command(const json_t *request, char *reterr_why, size_t size);
 
 /* listing.c */
 int pli_connections_begin(pli_answer *answer);

@@ -131,22 +131,8 @@ static int read_lines(config *self, char *text)
     return error;
 }
 
-static int read_file(const char *path, char *text)
-{
-    int fd = pli_file_open(path);
-    ssize_t n = fd < 0 ? fd : pli_file_read_at(fd, 0, text, FILE_BYTES, NULL, 0);
-
-    pli_file_close(fd);
-    if (n == FILE_BYTES)
-        n = -EFBIG;
-    if (n < 0)
-        return (int) n;
-    text[n] = '\0';
-    return 0;
-}
-
-int pli_config_read(const char *path, const pl_option *table, size_t values_size,
-                    char ***ret_arguments, char *reterr_text, size_t size)
+int pli_config_parse(const char *path, char *text, size_t len, const pl_option *table,
+                     size_t values_size, char ***ret_arguments, char *reterr_text, size_t size)
 {
     config self = {.path = path,
                    .table = table,
@@ -155,20 +141,50 @@ int pli_config_read(const char *path, const pl_option *table, size_t values_size
                    .arguments = pli_alloc_zero(sizeof *self.arguments),
                    .text = reterr_text,
                    .size = size};
+    int error = self.values && self.arguments ? 0 : -ENOMEM;
+
+    if (error == 0 && strlen(text) != len) {
+        snprintf(reterr_text, size, "%s: it has a NUL, and so is no text", path);
+        error = -EINVAL;
+    }
+    if (error == 0)
+        error = read_lines(&self, text);
+    pli_free(self.values);
+    if (error < 0)
+        pli_arguments_free(self.arguments);
+    else
+        *ret_arguments = self.arguments;
+    return error;
+}
+
+/* Returns: how long the text is, or a code. */
+static ssize_t read_file(const char *path, char *text)
+{
+    int fd = pli_file_open(path);
+    ssize_t n = fd < 0 ? fd : pli_file_read_at(fd, 0, text, FILE_BYTES, NULL, 0);
+
+    pli_file_close(fd);
+    if (n == FILE_BYTES)
+        n = -EFBIG;
+    if (n >= 0)
+        text[n] = '\0';
+    return n;
+}
+
+int pli_config_read(const char *path, const pl_option *table, size_t values_size,
+                    char ***ret_arguments, char *reterr_text, size_t size)
+{
     char *text = pli_alloc(FILE_BYTES + 1);
-    int error = self.values && self.arguments && text ? read_file(path, text) : -ENOMEM;
+    ssize_t n = text ? read_file(path, text) : -ENOMEM;
+    int error = n < 0 ? (int) n : 0;
 
     if (error < 0 && error != -ENOMEM) {
         snprintf(reterr_text, size, "--config: %s: %s", path, pl_error_text(error));
         error = -EINVAL;
     }
     if (error == 0)
-        error = read_lines(&self, text);
+        error = pli_config_parse(path, text, (size_t) n, table, values_size, ret_arguments,
+                                 reterr_text, size);
     pli_free(text);
-    pli_free(self.values);
-    if (error < 0)
-        pli_arguments_free(self.arguments);
-    else
-        *ret_arguments = self.arguments;
     return error;
 }

@@ -13,4 +13,9 @@
 PL_MUST int pli_config_read(const char *path, const pl_option *table, size_t values_size,
                             char ***ret_arguments, char *reterr_text, size_t size);
 
+/* The same of a text of `len` bytes and a NUL, which is written to; `path` is for messages. */
+PL_MUST int pli_config_parse(const char *path, char *text, size_t len, const pl_option *table,
+                             size_t values_size, char ***ret_arguments, char *reterr_text,
+                             size_t size);
+
 #endif

@@ -185,34 +185,28 @@ static void refuse_and_close(control_client *self, const char *why)
 
 static void handle(control_client *self, const json_t *request)
 {
-    const char *name = json_string_value(json_object_get(request, "command"));
-    const pli_command *command = name ? pli_command_find(name) : NULL;
     char why[128];
+    const pli_command *command = pli_request_command(request, why, sizeof why);
 
-    if (!name) {
-        answer_error(self, "a request has a \"command\", which is a text");
-    } else if (!command) {
-        snprintf(why, sizeof why, "there is no command '%.40s'", name);
-        answer_error(self, why);
-    } else {
+    if (command)
         run_command(self, command, request);
-    }
+    else
+        answer_error(self, why);
 }
 
 /* The next line waits until this one is answered. */
 static void client_line_received(pl_line_receiver *receiver, pl_slice line)
 {
     control_client *self = pl_container_of(receiver, control_client, base);
-    json_error_t error;
-    json_t *request = json_loadb(line.ptr, line.len, JSON_REJECT_DUPLICATES, &error);
+    const char *why = NULL;
+    json_t *request = pli_request_read(line, &why);
 
     client_stir(self);
     pl_line_pause(receiver);
-    if (json_is_object(request))
+    if (request)
         handle(self, request);
     else
-        refuse_and_close(self,
-                         request ? "a request is a JSON object" : "a request is JSON, in one line");
+        refuse_and_close(self, why);
     json_decref(request);
 }
 

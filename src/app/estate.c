@@ -284,18 +284,13 @@ static void put_bytes(writer *w, pl_slice bytes)
     put(w, bytes.ptr, bytes.len);
 }
 
-static bool is_bytes(pl_state_type type)
-{
-    return type == PL_STATE_TEXT || type == PL_STATE_BYTES || type == PL_STATE_NUMBER;
-}
-
 static void put_value(writer *w, const char *name, const pl_state_value *value)
 {
     uint8_t type = (uint8_t) value->type;
 
     put_bytes(w, pl_str(name));
     put(w, &type, 1);
-    if (is_bytes(value->type))
+    if (pli_state_has_bytes(value->type))
         put_bytes(w, value->bytes);
     else
         put(w, &value->as, sizeof value->as);
@@ -363,106 +358,6 @@ size_t pli_estate_count_fds(const pli_estate *self)
 
 /* ---- reading ---- */
 
-typedef struct reader {
-    pl_slice rest;
-    int error;
-    const int *fds;
-    size_t n_fds;
-} reader;
-
-static pl_slice get(reader *r, uint64_t size)
-{
-    pl_slice got;
-
-    if (r->error == 0 && size > r->rest.len)
-        r->error = PL_E_DAMAGED;
-    if (r->error < 0)
-        return pl_slice_of("", 0);
-    got = pl_slice_first(r->rest, (size_t) size);
-    r->rest = pl_slice_from(r->rest, (size_t) size);
-    return got;
-}
-
-static uint64_t get_number(reader *r)
-{
-    uint64_t number = 0;
-    pl_slice got = get(r, sizeof number);
-
-    if (got.len)
-        memcpy(&number, got.ptr, sizeof number);
-    return number;
-}
-
-static pl_slice get_bytes(reader *r)
-{
-    return get(r, get_number(r));
-}
-
-/* To be freed; NULL when there is none, or no memory. */
-static char *get_text(reader *r)
-{
-    pl_slice got = get_bytes(r);
-    char *text = r->error < 0 ? NULL : pli_alloc(got.len + 1);
-
-    if (!text) {
-        r->error = r->error < 0 ? r->error : -ENOMEM;
-        return NULL;
-    }
-    if (got.len)
-        memcpy(text, got.ptr, got.len);
-    text[got.len] = '\0';
-    return text;
-}
-
-static void get_value(reader *r, pl_handover *item)
-{
-    char *name = get_text(r);
-    pl_slice type = get(r, 1), plain;
-    pl_state_value value = {.type = type.len ? (pl_state_type) (uint8_t) *type.ptr : 0};
-
-    if (r->error == 0 && is_bytes(value.type)) {
-        value.bytes = get_bytes(r);
-    } else {
-        plain = get(r, sizeof value.as);
-        if (plain.len)
-            memcpy(&value.as, plain.ptr, sizeof value.as);
-    }
-    if (r->error == 0)
-        r->error = pl_state_set(item->record, name, &value);
-    if (r->error == -EINVAL)
-        r->error = PL_E_DAMAGED;
-    pli_free(name);
-}
-
-static void get_fd(reader *r, pl_handover *item)
-{
-    char *name = get_text(r);
-    uint64_t place = get_number(r);
-
-    if (r->error == 0 && place >= r->n_fds)
-        r->error = PL_E_DAMAGED;
-    if (r->error == 0)
-        r->error = pl_handover_put_fd(item, name, r->fds[place]);
-    pli_free(name);
-}
-
-static void get_item(reader *r, pli_estate *estate)
-{
-    char *kind = get_text(r), *name = get_text(r);
-    pl_handover *item = kind && name ? pli_estate_add(estate, kind, name) : NULL;
-
-    if (!item && r->error == 0)
-        r->error = -ENOMEM;
-    if (item)
-        for (uint64_t n = get_number(r); r->error == 0 && n; --n)
-            get_value(r, item);
-    if (item)
-        for (uint64_t n = get_number(r); r->error == 0 && n; --n)
-            get_fd(r, item);
-    pli_free(kind);
-    pli_free(name);
-}
-
 /* `n`: bytes of it that were there. Returns: 0, PL_E_DAMAGED, PL_E_NEWER. */
 static int check_head(const head *found, size_t n, uint64_t file_size)
 {
@@ -510,23 +405,14 @@ int pli_estate_read(pli_estate *self, int file, const int *take_fds, size_t n_fd
     head begin;
     int error;
     char *bytes = load(file, &begin, &error);
-    reader r = {.error = error, .fds = take_fds, .n_fds = n_fds};
 
-    if (bytes)
-        r.rest = pl_slice_of(bytes, begin.size);
-    if (r.error == 0 && begin.n_fds != n_fds)
-        r.error = PL_E_DAMAGED;
-    for (uint64_t n = r.error == 0 ? begin.n_items : 0; r.error == 0 && n; --n)
-        get_item(&r, self);
-    if (r.error == 0 && r.rest.len)
-        r.error = PL_E_DAMAGED;
+    if (error == 0 && begin.n_fds != n_fds)
+        error = PL_E_DAMAGED;
+    if (error == 0)
+        error =
+            pli_estate_parse(self, pl_slice_of(bytes, begin.size), begin.n_items, take_fds, n_fds);
     pli_free(bytes);
-    if (r.error < 0) {
-        pli_estate_done(self);
+    if (error < 0)
         close_all(take_fds, n_fds);
-        return r.error;
-    }
-    for (pli_link *link = self->items.next; link != &self->items; link = link->next)
-        pl_container_of(link, pl_handover, link)->owns = true;
-    return 0;
+    return error;
 }

@@ -75,4 +75,10 @@ PL_MUST int pli_estate_write(const pli_estate *self, int file, int *ret_fds);
 /* Reads it from the file, and takes the descriptors whatever is returned. Into one that is initialised. Returns: 0; PL_E_DAMAGED, PL_E_NEWER, -ENOMEM, a negative errno. */
 PL_MUST int pli_estate_read(pli_estate *self, int file, const int *take_fds, size_t n_fds);
 
+/*
+ * estate_parse.c: the same of the bytes behind the head, which do not say how many items there are. Its descriptors are the estate's when it returns 0. Returns: 0; PL_E_DAMAGED, PL_E_LIMIT, -ENOMEM: it is empty.
+ */
+PL_MUST int pli_estate_parse(pli_estate *self, pl_slice items, uint64_t n_items, const int *fds,
+                             size_t n_fds);
+
 #endif

@@ -167,6 +167,103 @@ PL_TEST(an_estate_that_is_not_whole_is_refused)
     pli_estate_done(&one);
 }
 
+/* Bytes as pli_estate_parse() takes them. */
+typedef struct made {
+    char at[512];
+    size_t len;
+} made;
+
+static void add_bytes(made *to, const void *bytes, size_t len)
+{
+    PL_CHECK(to->len + len <= sizeof to->at);
+    memcpy(to->at + to->len, bytes, len);
+    to->len += len;
+}
+
+static void add_number(made *to, uint64_t number)
+{
+    add_bytes(to, &number, sizeof number);
+}
+
+static void add_text(made *to, const char *text, size_t len)
+{
+    add_number(to, len);
+    add_bytes(to, text, len);
+}
+
+/* An item with one value of eight bytes, or none when `type` is 0, and with the descriptors. */
+static void add_item(made *to, const char *name, size_t name_len, uint8_t type, uint64_t value,
+                     const uint64_t *places, size_t n_places)
+{
+    add_text(to, "kind", 4);
+    add_text(to, name, name_len);
+    add_number(to, type != 0);
+    if (type) {
+        add_text(to, "v", 1);
+        add_bytes(to, &type, 1);
+        add_number(to, value);
+    }
+    add_number(to, n_places);
+    for (size_t i = 0; i < n_places; ++i) {
+        add_text(to, i ? "g" : "f", 1);
+        add_number(to, places[i]);
+    }
+}
+
+static int parse(const made *from, uint64_t n_items, size_t n_fds)
+{
+    static const int fds[] = {1000001, 1000002, 1000003}; /* that nobody has */
+    pli_estate estate;
+    int error;
+
+    pli_estate_init(&estate);
+    error = pli_estate_parse(&estate, pl_slice_of(from->at, from->len), n_items, fds, n_fds);
+    PL_CHECK(error == 0 || estate.n_items == 0);
+    pli_estate_done(&estate);
+    return error;
+}
+
+/* Else it would be closed twice, and the second time as somebody else's. */
+PL_TEST(a_descriptor_that_two_items_have_is_refused)
+{
+    made items = {.len = 0};
+
+    add_item(&items, "a", 1, 0, 0, (uint64_t[]){0}, 1);
+    PL_EQ(parse(&items, 1, 1), 0);
+    add_item(&items, "b", 1, 0, 0, (uint64_t[]){0}, 1);
+    PL_EQ(parse(&items, 2, 1), PL_E_DAMAGED);
+    PL_EQ(parse(&items, 2, 2), PL_E_DAMAGED);
+}
+
+/* Else nobody would close it. */
+PL_TEST(a_descriptor_that_no_item_has_is_refused)
+{
+    made items = {.len = 0};
+
+    add_item(&items, "a", 1, 0, 0, (uint64_t[]){0, 1}, 2);
+    PL_EQ(parse(&items, 1, 2), 0);
+    PL_EQ(parse(&items, 1, 3), PL_E_DAMAGED);
+    PL_EQ(parse(&items, 1, 1), PL_E_DAMAGED);
+}
+
+PL_TEST(a_truth_that_is_neither_0_nor_1_is_refused)
+{
+    for (uint64_t value = 0; value < 3; ++value) {
+        made items = {.len = 0};
+
+        add_item(&items, "a", 1, PL_STATE_BOOL, value, NULL, 0);
+        PL_EQ(parse(&items, 1, 0), value < 2 ? 0 : PL_E_DAMAGED);
+    }
+}
+
+PL_TEST(a_name_with_a_nul_is_refused)
+{
+    made items = {.len = 0};
+
+    add_item(&items, "a\0b", 3, 0, 0, NULL, 0);
+    PL_EQ(parse(&items, 1, 0), PL_E_DAMAGED);
+}
+
 /* More than the writer's room, at once and in sum. */
 PL_TEST(large_values_go_through)
 {

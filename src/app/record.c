@@ -84,11 +84,6 @@ static named_value *find_or_add(pl_state_record *record, const char *name)
     return found;
 }
 
-static bool has_bytes(pl_state_type type)
-{
-    return type == PL_STATE_TEXT || type == PL_STATE_BYTES || type == PL_STATE_NUMBER;
-}
-
 int pl_state_get(const pl_state_record *record, const char *name, pl_state_type type,
                  pl_state_value *ret_value)
 {
@@ -105,7 +100,7 @@ int pl_state_get(const pl_state_record *record, const char *name, pl_state_type 
 /* Returns: 0, -ENOMEM. Room for the bytes of `value`, which are not copied. */
 static int set_with_room(pl_state_record *record, const char *name, const pl_state_value *value)
 {
-    bool room = has_bytes(value->type);
+    bool room = pli_state_has_bytes(value->type);
     char *bytes = room ? pli_alloc(value->bytes.len + 1) : NULL;
     named_value *found = room && !bytes ? NULL : find_or_add(record, name);
 
@@ -122,7 +117,7 @@ static int set_with_room(pl_state_record *record, const char *name, const pl_sta
 
 int pl_state_set(pl_state_record *record, const char *name, const pl_state_value *value)
 {
-    bool room = has_bytes(value->type);
+    bool room = pli_state_has_bytes(value->type);
     int error;
 
     if (value->type < PL_STATE_INT64 || value->type >= N_TYPES)
@@ -142,7 +137,8 @@ void *pl_state_set_room(pl_state_record *record, const char *name, pl_state_type
 {
     pl_state_value value = {.type = type, .bytes = {NULL, size}};
 
-    if (!has_bytes(type) || size > PL_STATE_BYTES_MAX || set_with_room(record, name, &value) < 0)
+    if (!pli_state_has_bytes(type) || size > PL_STATE_BYTES_MAX ||
+        set_with_room(record, name, &value) < 0)
         return NULL;
     return memset(find(record, name)->bytes, 0, size + 1);
 }
