@@ -81,10 +81,10 @@ typedef struct pli_upgrade_options {
 PL_MUST int pli_upgrade_new(const pli_upgrade_options *options, pli_upgrade **ret_upgrade);
 
 /*
- * Asks for it; `told` is called once, from the loop, and may be NULL. That it can't be is told so, too, and so is that it is under way already (PL_E_BUSY), or over (PL_E_HANDED_OVER).
+ * Asks for it; `told` is called once, from the loop, and may be NULL. That it can't be is told so, too, and so is that it is under way already (PL_E_BUSY), over (PL_E_HANDED_OVER), or too late for it (PL_E_STATE).
  */
 void pli_upgrade_ask(pli_upgrade *self, pli_upgrade_told_fn *told, void *told_arg);
-/* The program stops: one that is under way is given up. */
+/* The program stops: one that is under way is given up, and none is begun any more. */
 void pli_upgrade_stop(pli_upgrade *self);
 /* Whether all is given away. */
 bool pli_upgrade_given(const pli_upgrade *self);
