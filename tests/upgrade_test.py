@@ -456,6 +456,9 @@ def upgrade_of_what_is_stopping_is_refused(folder):
             server.wait_for("connected")
             server.process.send_signal(signal.SIGTERM)
             server.wait_for("stopping")
+            server.ask_for_upgrade()  # it may come in the turn of the stop, and is given up then
+            entry = server.wait_for("refused", "failed; this process goes on", "handed over")
+            assert entry.get("why") == "the program is stopping: not possible in this state", entry
             server.ask_for_upgrade()
             entry = server.wait_for("refused", "starting the new process")
             assert entry.get("why") == "the program is stopping: not possible in this state", entry
