@@ -78,9 +78,13 @@ void pli_program_reactor_end(pli_program *self)
 int pli_program_profile_open(pli_program *self, pl_failure **reterr_failure)
 {
     const char *path = self->args->options->profile;
-    int fd = path ? pli_file_open_append(path) : 0;
+    pli_file_info info;
+    bool is_other = path && pli_file_info_of(path, &info) == 0 && !info.regular;
+    int fd = is_other ? -EINVAL : path ? pli_file_open_append(path) : 0;
 
-    if (fd < 0)
+    if (is_other) /* opening a pipe would wait for who reads it */
+        *reterr_failure = pl_failure_new(fd, NULL, NULL, "--profile: %s is no file", path);
+    else if (fd < 0)
         *reterr_failure = pl_failure_new(fd, NULL, NULL, "--profile: %s", path);
     else
         self->profile_fd = fd;
