@@ -770,7 +770,7 @@ def profile_tells_what_the_time_went_to(folder):
     asked = [line for line in lines if line.endswith("  fib_client.data_received")]
     assert [line.split()[2] for line in asked] == ["1", "1"], asked
     os.mkfifo(f"{folder}/fifo")
-    assert run("-n", "-p", "fifo", "fib", "--listen", LISTEN, folder=folder)[::2] == (1, "plaitd: --profile: fifo is no file: invalid argument\n")
+    assert run("-n", "-p", "fifo", "fib", "--listen", LISTEN, folder=folder)[::2] == (1, "plaitd: --profile: fifo is no file: Invalid argument\n")
     assert run("-n", "-p", "/nowhere/profile", "fib", "--listen", LISTEN, folder=folder)[::2] == (1, "plaitd: --profile: /nowhere/profile: No such file or directory\n")
 
 
