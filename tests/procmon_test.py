@@ -104,6 +104,12 @@ def test_lines_that_are_long_or_no_text_are_said_as_far_as_they_fit():
         procmon.await_line(r"says service=head line=then$")
 
 
+def test_last_words_need_no_newline():
+    with Procmon("--min-delay", "60", "--max-delay", "60", "--also", "printf 'one\\ntwo'; printf 'the reason' >&2; exit 3") as procmon:
+        said = {procmon.await_line(r"(info|warning) process: says service=printf line=(.*)$").groups() for _ in range(3)}
+        equal(said, {("info", "one"), ("info", "two"), ("warning", "the reason")})
+
+
 def test_several_programs_each_have_a_name():
     with Procmon("--also", "exec sleep 1000", "--also", "sleep 1000 & wait", "--", "/bin/sleep", "1000") as procmon:
         numbers = [procmon.started("sleep"), procmon.started("exec"), procmon.started("sleep-2")]

@@ -108,6 +108,9 @@ struct pl_line_receiver {
 /** What the macro puts into data_received. A program that defines data_received itself may hand on to it. */
 PL_API void pl_line_data_received(pl_protocol *self, pl_slice in);
 
+/** What has arrived of a line that is not complete: in connection_lost, the last words of who did not end them. Empty within a line that was too long. Valid until the callback returns. Since: 0.1 */
+PL_API pl_slice pl_line_partial(const pl_line_receiver *self);
+
 /** Sends a line and the delimiter ("\n" with bare_newline), both or nothing. Returns: as pl_write(). */
 PL_API int pl_line_send(pl_line_receiver *self, pl_slice line);
 

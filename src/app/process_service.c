@@ -67,17 +67,38 @@ static void err_line(pl_line_receiver *self, pl_slice line)
     log_line(self->protocol.factory, PL_WARNING, line);
 }
 
+/* Also its last words, which need no newline. */
+static void speaker_lost(pl_protocol *self, pl_log_level level)
+{
+    pl_slice rest = pl_line_partial(pl_container_of(self, pl_line_receiver, protocol));
+
+    if (rest.len)
+        log_line(self->factory, level, rest);
+}
+
+static void out_lost(pl_protocol *self, const pl_failure *reason)
+{
+    (void) reason;
+    speaker_lost(self, PL_INFO);
+}
+
+static void err_lost(pl_protocol *self, const pl_failure *reason)
+{
+    (void) reason;
+    speaker_lost(self, PL_WARNING);
+}
+
 /* Of a line that is too long the beginning is said. */
 static const pl_line_ops out_ops = {
-    PL_LINE_RECEIVER(speaker),        .bare_newline = true,
-    .line_bytes_max = LINE_BYTES,     .line_received = out_line,
-    .line_length_exceeded = out_line,
+    PL_LINE_RECEIVER(speaker), .protocol.connection_lost = out_lost,
+    .bare_newline = true,      .line_bytes_max = LINE_BYTES,
+    .line_received = out_line, .line_length_exceeded = out_line,
 };
 
 static const pl_line_ops err_ops = {
-    PL_LINE_RECEIVER(speaker),        .bare_newline = true,
-    .line_bytes_max = LINE_BYTES,     .line_received = err_line,
-    .line_length_exceeded = err_line,
+    PL_LINE_RECEIVER(speaker), .protocol.connection_lost = err_lost,
+    .bare_newline = true,      .line_bytes_max = LINE_BYTES,
+    .line_received = err_line, .line_length_exceeded = err_line,
 };
 
 static const pl_factory_ops out_factory_ops = {PL_FACTORY(out), .protocol = &out_ops.protocol};

@@ -120,6 +120,7 @@ static void fails_again_and_again(void)
     PL_EQ(pl_process_service_restarts(service), 7);
     PL_CHECK(strstr(logged, "ended service=worker status=1 signal=0 ran_ms=500 again_in_ms=2000"));
     PL_CHECK(strstr(logged, "says service=worker line=at work"));
+    PL_CHECK(strstr(logged, "says service=worker line=no newline"));
     pl_reactor_free(reactor);
 }
 

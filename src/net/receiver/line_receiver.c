@@ -87,6 +87,11 @@ void pl_line_data_received(pl_protocol *self, pl_slice in)
     pli_receiver_feed(self, in, line_step);
 }
 
+pl_slice pl_line_partial(const pl_line_receiver *self)
+{
+    return pli_line_kept(&self->receiver.parser);
+}
+
 int pl_line_send(pl_line_receiver *self, pl_slice line)
 {
     return pli_receiver_write(&self->protocol, pl_str(""), line, delimiter_of(line_ops_of(self)));
