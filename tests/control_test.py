@@ -11,6 +11,7 @@ import socket
 import stat
 import subprocess
 import sys
+import time
 
 import tap
 from daemon_test import BUILD, LISTEN, PATIENCE_S, Server, ask, background, needs_root, port_in, run, stop, text_of, wait_for_end
@@ -320,6 +321,17 @@ def plaitctl_says_what_is_wrong_in_one_line(folder):
         status, out, err = ctl(*words, folder=folder)
         assert (status, out) == (wanted, "") and err.startswith("plaitctl: ") and err.count("\n") == 1, (words, status, out, err)
     assert ctl("--help", folder=folder)[0] == ctl("--version", folder=folder)[0] == 0
+
+
+def plaitctl_waits_ten_seconds_for_one_that_hangs(folder):
+    with background(folder, "--plugin-dir", f"{BUILD}/tests/plugins", "block", "--listen", LISTEN) as pid:
+        with socket.create_connection(("127.0.0.1", port_in(f"{folder}/plaitd.log"))) as client:
+            client.sendall(b"sleep 60000\r\n")
+            while "a callback holds the reactor" not in text_of(f"{folder}/plaitd.log"):
+                time.sleep(0.01)
+            assert ctl("status", folder=folder) == (
+                1, "", "plaitctl: plaitd.control: no answer for 10 seconds: a callback may hold the program, see its log\n")
+        stop(pid, signal.SIGKILL)
 
 
 def plaitctl_completes_its_commands(folder):

@@ -810,7 +810,8 @@ def what_is_installed_completes_and_names_options_that_there_are(folder):
     for name, shell in (("plaitd", "bash"), ("_plaitd", "zsh")):
         installed = [os.path.join(where, name) for where, _, names in os.walk(folder) if name in names and "share" in where]
         assert [text_of(path) for path in installed] == [run("--completion", shell)[1]], installed
-    words = re.search(r"^ExecStart=\S+ (.*)$", text_of(found["plaitd.service"]), re.M)[1].split()
+    program, *words = re.search(r"^ExecStart=(.*)$", text_of(found["plaitd.service"]), re.M)[1].split()
+    assert os.path.samefile(folder + program, os.path.join(os.path.dirname(found["plaitctl"]), "plaitd")), program
     status, _, err = run(*words, "--listen", "tcp:nonsense", folder=folder)
     assert status == 2 and "nonsense" in err, "all but the last is right"
 

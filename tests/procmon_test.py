@@ -96,6 +96,14 @@ def test_arguments_go_to_the_program_and_its_words_to_the_log():
         procmon.await_line(r"says service=printf line=--help\|a b$")
 
 
+def test_lines_that_are_long_or_no_text_are_said_as_far_as_they_fit():
+    with Procmon("--min-delay", "60", "--also", r"head -c 3000 /dev/zero | tr '\0' A; echo; printf 'a\377b\n'; head -c 9000 /dev/zero | tr '\0' '\001'; echo; echo then") as procmon:
+        assert len(procmon.await_line(r"says service=head line=(A+)$")[1]) > 1900
+        procmon.await_line(r"says service=head line=a\\xffb$")
+        assert len(procmon.await_line(r"says service=head line=((\\x01)+)$")[1]) > 1900
+        procmon.await_line(r"says service=head line=then$")
+
+
 def test_several_programs_each_have_a_name():
     with Procmon("--also", "exec sleep 1000", "--also", "sleep 1000 & wait", "--", "/bin/sleep", "1000") as procmon:
         numbers = [procmon.started("sleep"), procmon.started("exec"), procmon.started("sleep-2")]
@@ -140,6 +148,7 @@ def test_mistakes_are_told():
     equal(one(), (2, "plaitd: procmon: what is to be kept running? procmon -- COMMAND, or --also COMMAND\n"))
     equal(one("--output", "nowhere", "--", "true"), (2, "plaitd: procmon: --output: expected log or inherit, not 'nowhere'\n"))
     equal(one("--min-delay", "0", "--", "true"), (2, "plaitd: procmon: --min-delay: expected more than 0 seconds\n"))
+    equal(one("--min-delay", "9", "--max-delay", "1.5", "--", "true"), (2, "plaitd: procmon: --max-delay 1.5 is less than --min-delay 9\n"))
     equal(one("--", "/nowhere/at-all"), (1, "plaitd: procmon/at-all: running /nowhere/at-all: No such file or directory\n"))
     equal(one("--folder", "/nowhere", "--", "true"), (1, "plaitd: procmon/true: going into the folder /nowhere: No such file or directory\n"))
 

@@ -408,7 +408,7 @@ def one_upgrade_at_a_time_and_none_while_stopping(folder):
         server.ask_for_upgrade()
         server.wait_for("starting the new process")
         server.ask_for_upgrade()
-        server.wait_for("asked for while one is under way")
+        assert server.wait_for("refused")["why"] == "an upgrade is under way: busy"
         done = subprocess.run([PLAITD, "--upgrade", "-d", folder], capture_output=True, text=True, timeout=PATIENCE_S, check=False)
         assert (done.returncode, done.stderr) == (1, "plaitd: an upgrade is under way: busy\n"), done
         os.kill(server.process.pid, signal.SIGHUP)
@@ -420,6 +420,51 @@ def one_upgrade_at_a_time_and_none_while_stopping(folder):
         started = int(text_of(f"{folder}/started"))
         assert server.stop() == -signal.SIGTERM
         assert not lives(started)
+
+
+def file_of_an_application_without_state_goes_with_it(folder):
+    for service in ("a", "b"):
+        with open(f"{folder}/{service}.log", "w", encoding="ascii"):
+            pass
+    subprocess.run([PLAITD, "--save", f"{folder}/a.tap", "weblog", "--log", "a.log", "--listen", LISTEN], check=True, timeout=PATIENCE_S)
+    subprocess.run([PLAITD, "--save", f"{folder}/b.tap", "fib", "--listen", LISTEN], check=True, timeout=PATIENCE_S)
+    with Server(folder, "-o", "-f", "a.tap") as server:
+        server.port()
+        server.wait_for("running")
+        server.upgrade()
+        os.rename(f"{folder}/a.tap", f"{folder}/mine.tap")
+        os.rename(f"{folder}/b.tap", f"{folder}/a.tap")
+        assert "'fib' now, not 'weblog'" in server.fail_to_upgrade()
+        os.rename(f"{folder}/mine.tap", f"{folder}/a.tap")
+        server.upgrade()
+        done = subprocess.run([PLAITD, "-n", "-f", "a.tap"], cwd=folder, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+        assert done.returncode == 1 and "busy" in done.stderr, done
+        assert server.stop() == -signal.SIGTERM
+
+
+def upgrade_of_what_is_stopping_is_refused(folder):
+    """Else what was told to stop would go on in a new process."""
+    log = f"{folder}/access.log"
+    with open(log, "wb") as file:
+        for _ in range(10000):
+            file.write(b'1.2.3.4 - - [17/May/2015:10:05:03 +0000] "GET / HTTP/1.1" 200 1 "-" "' + b"x" * 1000 + b'"\n')
+    with Server(folder, "--pidfile", "plaitd.pid", "weblog", "--log", log, "--from-start", "--listen", LISTEN, "--interval", "0") as server:
+        with socket.socket() as client:  # it does not read, so it is waited for
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.settimeout(PATIENCE_S)
+            client.connect(("127.0.0.1", server.port()))
+            server.wait_for("connected")
+            server.process.send_signal(signal.SIGTERM)
+            server.wait_for("stopping")
+            server.ask_for_upgrade()  # it may come in the turn of the stop, and is given up then
+            entry = server.wait_for("refused", "failed; this process goes on", "handed over")
+            assert entry.get("why") == "the program is stopping: not possible in this state", entry
+            server.ask_for_upgrade()
+            entry = server.wait_for("refused", "starting the new process")
+            assert entry.get("why") == "the program is stopping: not possible in this state", entry
+            done = subprocess.run([PLAITD, "--upgrade", "-d", folder], capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+            assert (done.returncode, done.stderr) == (1, "plaitd: the program is stopping: not possible in this state\n"), done
+        assert server.process.wait(PATIENCE_S) == -signal.SIGTERM
 
 
 # --- Who is the main process -------------------------------------------------------------------------------

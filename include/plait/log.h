@@ -27,7 +27,7 @@ typedef enum pl_log_level {
 
 /** What the lines of the log look like. */
 typedef enum pl_log_format {
-    PL_LOG_TEXT, /**< one line of text per entry; control bytes are escaped as \xHH */
+    PL_LOG_TEXT, /**< one line of text per entry; control bytes, and what is no UTF-8, are escaped as \xHH */
     PL_LOG_JSON, /**< one JSON object per line: time, level, ns, message, and the fields */
 } pl_log_format;
 
@@ -63,7 +63,7 @@ typedef struct pl_log_options {
     void *sink_arg;
 } pl_log_options;
 
-/** Changes how the reactor logs, from the next entry on. Levels of namespaces stay. A line is cut at 2 KiB. */
+/** Changes how the reactor logs, from the next entry on. Levels of namespaces stay. A line has at most 2 KiB: a field that does not fit is left out, and the first text of them stands at the end, cut. */
 PL_API void pl_log_configure(pl_reactor *reactor, const pl_log_options *options);
 
 /**

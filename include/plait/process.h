@@ -9,7 +9,7 @@
  *         .argv = argv,
  *         .in = {.connection = {.protocol = &numbers_ops}},
  *         .out = {.connection = {.factory = &sorted.base}},
- *         .err = {PL_STDIO_INHERIT},
+ *         .err = {.kind = PL_STDIO_INHERIT},
  *     };
  *
  *     error = pl_process_start(scope, &options, &process, &failure);

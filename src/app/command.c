@@ -220,17 +220,17 @@ static int upgrade_begin(pli_answer *answer)
 /* ---- the table ---- */
 
 static const pli_command commands[] = {
-    {"status", status_begin},
+    {.name = "status", .begin = status_begin},
     {"connections", pli_connections_begin, pli_connections_more},
     {"timers", pli_timers_begin, pli_timers_more},
     {"fibers", pli_fibers_begin, pli_fibers_more},
     {"deferreds", pli_deferreds_begin, pli_deferreds_more},
-    {"lag", lag_begin},
-    {"top", top_begin},
-    {"log", log_begin},
-    {"stop", stop_begin},
-    {"reload", reload_begin},
-    {"upgrade", upgrade_begin},
+    {.name = "lag", .begin = lag_begin},
+    {.name = "top", .begin = top_begin},
+    {.name = "log", .begin = log_begin},
+    {.name = "stop", .begin = stop_begin},
+    {.name = "reload", .begin = reload_begin},
+    {.name = "upgrade", .begin = upgrade_begin},
     {.name = NULL},
 };
 

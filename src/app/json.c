@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "base/memory.h"
+#include "base/utf8.h"
 
 static bool make_room(pli_json *self, size_t more)
 {
@@ -69,31 +70,24 @@ void pli_json_close(pli_json *self, char bracket)
 
 /* ---- texts ---- */
 
-/* The length of the character that begins there; 0: it is no UTF-8 (RFC 3629: neither overlong, nor a surrogate, nor beyond U+10FFFF). */
-static size_t utf8_length(const unsigned char *c)
+static void add_control(pli_json *self, unsigned char c)
 {
-    size_t len = *c < 0x80 ? 1 : *c < 0xc2 ? 0 : *c < 0xe0 ? 2 : *c < 0xf0 ? 3 : *c < 0xf5 ? 4 : 0;
+    char escaped[8];
 
-    for (size_t i = 1; i < len; ++i)
-        if ((c[i] & 0xc0) != 0x80) /* also the NUL at the end */
-            return 0;
-    if ((*c == 0xe0 && c[1] < 0xa0) || (*c == 0xed && c[1] > 0x9f) || (*c == 0xf0 && c[1] < 0x90) ||
-        (*c == 0xf4 && c[1] > 0x8f))
-        return 0;
-    return len;
+    snprintf(escaped, sizeof escaped, "\\u%04x", c);
+    add_str(self, escaped);
 }
 
 static void add_escaped(pli_json *self, const char *text)
 {
     while (*text) {
         unsigned char c = (unsigned char) *text;
-        size_t len = utf8_length((const unsigned char *) text);
-        char escaped[8];
+        size_t len = pli_utf8_length(text);
 
         if (c == '"' || c == '\\')
             add(self, (char[]){'\\', (char) c}, 2);
         else if (c < 0x20 || c == 0x7f)
-            add(self, escaped, (size_t) snprintf(escaped, sizeof escaped, "\\u%04x", c));
+            add_control(self, c);
         else if (len)
             add(self, text, len);
         else

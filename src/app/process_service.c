@@ -14,7 +14,7 @@
 
 #include "base/memory.h"
 
-#define LINE_BYTES 4096
+#define LINE_BYTES 2048 /* as much as a line of the log has, with what stands before it */
 
 #define THRESHOLD_S 10.0
 #define FIRST_S     1.0

@@ -4,11 +4,15 @@
 #include <stdio.h>
 
 #include <plait/fiber_io.h>
+#include <plait/timer.h>
 
 #include "base/memory.h"
 
 #define REQUEST_BYTES_MAX 4096
 #define ANSWER_BYTES_MAX  (256u << 20)
+#define ANSWER_S          10.0 /* for an answer: whoever takes longer does not turn its loop */
+#define UPGRADE_S                                                                                  \
+    60.0 /* for one that is told when an upgrade is over, each step of which has a deadline of its own */
 
 typedef struct talk {
     const pli_order *order;
@@ -21,6 +25,8 @@ typedef struct talk {
 
 static int fail(talk *self, int error, const char *what)
 {
+    if (self->result == PL_E_TIMED_OUT) /* that is why this failed */
+        return self->result;
     snprintf(self->error, self->error_size, "%s: %s%s%s", self->order->path, what,
              error < 0 ? ": " : "", error < 0 ? pl_error_text(error) : "");
     return error < 0 ? error : PL_E_CLOSED;
@@ -85,11 +91,28 @@ static int talk_fiber(void *arg)
     return 0;
 }
 
+static double patience(const talk *self)
+{
+    return strcmp(self->order->command, "upgrade") == 0 ? UPGRADE_S : ANSWER_S;
+}
+
+static void late(void *arg)
+{
+    talk *self = arg;
+
+    snprintf(self->error, self->error_size,
+             "%s: no answer for %g seconds: a callback may hold the program, see its log",
+             self->order->path, patience(self));
+    self->result = PL_E_TIMED_OUT;
+    pl_ignore(pl_reactor_stop(self->reactor));
+}
+
 static void begin(void *arg)
 {
     talk *self = arg;
 
-    if (!pl_spawn(pl_reactor_scope(self->reactor), talk_fiber, self))
+    if (!pl_call_later(pl_reactor_scope(self->reactor), patience(self), late, self).slot ||
+        !pl_spawn(pl_reactor_scope(self->reactor), talk_fiber, self))
         pl_ignore(pl_reactor_stop(self->reactor));
 }
 

@@ -45,7 +45,8 @@ struct pli_upgrade {
     waiter waiter;  /* told: somebody waits */
     int64_t frozen; /* since when; afterwards: for how long */
     int64_t left_until;
-    bool done; /* the successor has said so */
+    bool done;     /* the successor has said so */
+    bool stopping; /* the program: there is nothing to be followed any more */
     bool stands_in;
     bool ended; /* the successor, and how: */
     int ended_signal, ended_status;
@@ -289,6 +290,7 @@ static void hand_over(pli_upgrade *self)
         give_up(self, failure_of(error, "making all states durable"));
         return;
     }
+    self->options.let_go(self->options.arg);
     failure = offer(self);
     if (!failure) {
         self->options.announce(self->options.arg, self->pid, &self->stands_in);
@@ -305,6 +307,7 @@ static void hand_over(pli_upgrade *self)
         end_successor(
             self,
             false); /* whoever has the files open has to be gone before they are opened again */
+    self->options.take_back(self->options.arg);
     if (pli_state_home_return(self->options.root, &worse) < 0) {
         char why[256];
 
@@ -460,17 +463,30 @@ static int start(pli_upgrade *self)
 
 /* ---- what is asked ---- */
 
+/* What can be said before anything is begun. Returns: NULL when there is nothing against it. */
+static pl_failure *refusal(const pli_upgrade *self)
+{
+    if (self->stage == GIVEN)
+        return failure_of(PL_E_HANDED_OVER, "it is done");
+    if (self->stage != IDLE)
+        return failure_of(PL_E_BUSY, "an upgrade is under way");
+    if (self->stopping)
+        return failure_of(PL_E_STATE, "the program is stopping");
+    if (self->options.impossible)
+        return failure_of(PL_E_UNSUPPORTED, self->options.impossible);
+    return NULL;
+}
+
 void pli_upgrade_ask(pli_upgrade *self, pli_upgrade_told_fn *told, void *told_arg)
 {
-    static const char *const busy = "an upgrade is under way";
+    pl_failure *failure = refusal(self);
+    char why[256];
     int error;
 
-    if (self->stage != IDLE) {
-        pl_failure *failure = self->stage == GIVEN ? failure_of(PL_E_HANDED_OVER, "it is done")
-                                                   : failure_of(PL_E_BUSY, busy);
-
+    if (failure) {
         if (self->stage != GIVEN)
-            pl_log(self->reactor, PL_WARNING, "upgrade", "asked for while one is under way");
+            pl_log(self->reactor, PL_WARNING, "upgrade", "refused",
+                   PL_LOG_STR("why", pl_failure_format(failure, why, sizeof why)));
         if (told)
             told(told_arg, failure, 0);
         pl_failure_unref(failure);
@@ -479,16 +495,16 @@ void pli_upgrade_ask(pli_upgrade *self, pli_upgrade_told_fn *told, void *told_ar
     pl_log(self->reactor, PL_INFO, "upgrade", "starting the new process");
     self->waiter = (waiter){told, told_arg};
     self->stage = STARTING;
-    error = self->options.impossible ? PL_E_UNSUPPORTED : start(self);
+    error = start(self);
     if (error < 0)
-        give_up(self, failure_of(error, self->options.impossible ? self->options.impossible
-                                        : error == PL_E_GONE
+        give_up(self, failure_of(error, error == PL_E_GONE
                                             ? "there is nothing that could start the new process"
                                             : "starting the new process"));
 }
 
 void pli_upgrade_stop(pli_upgrade *self)
 {
+    self->stopping = true;
     if (self->stage == STARTING || self->stage == FREEZING)
         give_up(self, failure_of(PL_E_STATE, "the program is stopping"));
 }

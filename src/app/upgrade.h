@@ -66,6 +66,9 @@ typedef struct pli_upgrade_options {
     void *arg;
     /* Adds what the program itself leaves. Returns: 0 or a code. */
     int (*leave)(void *arg, pli_estate *estate);
+    /* Closes what the successor has to open and only one process can have; opens it again, since it has not. */
+    void (*let_go)(void *arg);
+    void (*take_back)(void *arg);
     /* The successor is about to be told: whoever looks after this process has to know first. `ret_stands_in`: this process stays, and stands in for it. */
     void (*announce)(void *arg, uint32_t pid, bool *ret_stands_in);
     /* It has been told. What was the program's is the successor's. */
@@ -78,10 +81,10 @@ typedef struct pli_upgrade_options {
 PL_MUST int pli_upgrade_new(const pli_upgrade_options *options, pli_upgrade **ret_upgrade);
 
 /*
- * Asks for it; `told` is called once, from the loop, and may be NULL. That it can't be is told so, too, and so is that it is under way already (PL_E_BUSY), or over (PL_E_HANDED_OVER).
+ * Asks for it; `told` is called once, from the loop, and may be NULL. That it can't be is told so, too, and so is that it is under way already (PL_E_BUSY), over (PL_E_HANDED_OVER), or too late for it (PL_E_STATE).
  */
 void pli_upgrade_ask(pli_upgrade *self, pli_upgrade_told_fn *told, void *told_arg);
-/* The program stops: one that is under way is given up. */
+/* The program stops: one that is under way is given up, and none is begun any more. */
 void pli_upgrade_stop(pli_upgrade *self);
 /* Whether all is given away. */
 bool pli_upgrade_given(const pli_upgrade *self);

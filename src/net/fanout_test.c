@@ -440,7 +440,7 @@ PL_TEST(backlog_that_is_damaged_is_refused)
 {
     pl_fanout *other;
     pl_buf *bytes = NULL;
-    char wrong[512];
+    char wrong[512] = {0};
     size_t size;
 
     start(NULL);

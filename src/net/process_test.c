@@ -210,7 +210,7 @@ PL_TEST_EACH_BACKEND(one_connection_can_be_input_and_output)
     process = start_watched(&(pl_process_options){
         .argv = cat,
         .in = {.connection = {.protocol = &both_ops}},
-        .out = {PL_STDIO_SAME},
+        .out = {.kind = PL_STDIO_SAME},
     });
     turn_until(&n_made, 1);
     PL_CHECK(pl_process_transport(process, 1) == talk_to);
@@ -318,8 +318,8 @@ PL_TEST_EACH_BACKEND(program_that_can_not_be_run_is_named)
               "running /nowhere/at-all: No such file or directory");
     failure = pl_failure_unref(failure);
     PL_EQ(pl_process_start(scope, &(pl_process_options){.argv = NULL}, NULL, NULL), -EINVAL);
-    PL_EQ(pl_process_start(scope, &(pl_process_options){.argv = cat, .in = {PL_STDIO_SAME}}, NULL,
-                           NULL),
+    PL_EQ(pl_process_start(scope, &(pl_process_options){.argv = cat, .in = {.kind = PL_STDIO_SAME}},
+                           NULL, NULL),
           -EINVAL);
     PL_OK_(pl_reactor_turn(reactor, 0));
     PL_EQ(reactor->backend->ios.used, ios);
@@ -542,8 +542,9 @@ PL_TEST(orphan_gets_its_signal)
     child = fork();
     if (child == 0) {
         start();
-        start_watched(&(pl_process_options){
-            .argv = sleeper, .out = {PL_STDIO_FD, .fd = ends[1]}, .orphan_signal = SIGKILL});
+        start_watched(&(pl_process_options){.argv = sleeper,
+                                            .out = {.kind = PL_STDIO_FD, .fd = ends[1]},
+                                            .orphan_signal = SIGKILL});
         raise(SIGKILL);
     }
     close(ends[1]);

@@ -1,4 +1,5 @@
 #include <plait/impl/transport.h>
+#include <plait/inspect.h>
 
 pl_transport_id pl_transport_get_id(const pl_transport *transport)
 {

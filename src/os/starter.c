@@ -214,7 +214,7 @@ static char **environment_of(char *variable)
 static void serve(const pli_starter_plan *plan, char **environment, int fd, int folder)
 {
     pli_channel_got got;
-    request asked;
+    request asked = {0};
     reply said;
 
     while (pli_channel_receive(fd, &asked, sizeof asked, -1, &got) == 0) {

@@ -6,13 +6,19 @@
 
 #include <plait/error.h>
 
+#include "base/utf8.h"
 #include "os/clock.h"
 #include "os/wake.h"
 #include "reactor/reactor.h"
 
 #define LINE_BYTES 2048
 
-/* A line as it grows. What does not fit is cut; the newline always fits. */
+#define ROOM_BYTES                                                                                 \
+    (LINE_BYTES - 8)      /* the end always fits: quotes, the bracket, the newline, a NUL */
+#define CUT_ROOM_BYTES 64 /* worth showing the beginning of a text in, with what stands around it */
+#define TEXT_BYTES     (ROOM_BYTES - 2) /* where texts end, so that their quotes fit, too */
+
+/* A line as it grows. What does not fit is cut. */
 typedef struct line {
     char text[LINE_BYTES];
     size_t len;
@@ -21,7 +27,7 @@ typedef struct line {
 
 static void add_char(line *l, char c)
 {
-    if (l->len < LINE_BYTES - 8)
+    if (l->len < ROOM_BYTES)
         l->text[l->len++] = c;
 }
 
@@ -42,19 +48,39 @@ __attribute__((format(printf, 2, 3))) static void add_format(line *l, const char
     add_str(l, text);
 }
 
-/* Text from anywhere: nothing in it may end the line or drive a terminal. */
-static void add_text(line *l, const char *text)
+/* Writes the character that `text` begins with as it can stand in a line. Returns: how many bytes of `text` that was. */
+static size_t show_character(const char *text, bool json, char shown[12])
 {
-    for (; *text; ++text) {
-        unsigned char c = (unsigned char) *text;
+    unsigned char c = (unsigned char) *text;
+    size_t len = pli_utf8_length(text);
 
-        if (l->json && (c == '"' || c == '\\'))
-            add_format(l, "\\%c", c);
-        else if (c >= 0x20 && c != 0x7f)
-            add_char(l, (char) c);
-        else
-            add_format(l, l->json ? "\\u%04x" : "\\x%02x", c);
+    if (json && (c == '"' || c == '\\'))
+        snprintf(shown, 12, "\\%c", c);
+    else if (c < 0x20 || c == 0x7f || (!len && !json))
+        snprintf(shown, 12, json ? "\\u%04x" : "\\x%02x", c);
+    else if (!len)
+        snprintf(shown, 12, "\\ufffd");
+    else if (c == 0xc2 && (unsigned char) text[1] < 0xa0) /* terminals take these for controls */
+        snprintf(shown, 12, json ? "\\u%04x" : "\\xc2\\x%02x", (unsigned char) text[1]);
+    else
+        snprintf(shown, 12, "%.*s", (int) len, text);
+    return len ? len : 1;
+}
+
+/* Text from anywhere: nothing in it may end the line or drive a terminal, and JSON is UTF-8. No character is cut in two. Returns: whether all of it is there. */
+static bool add_text(line *l, const char *text)
+{
+    char shown[12];
+
+    while (*text) {
+        size_t taken = show_character(text, l->json, shown);
+
+        if (l->len + strlen(shown) > TEXT_BYTES)
+            return false;
+        add_str(l, shown);
+        text += taken;
     }
+    return true;
 }
 
 static void add_time(line *l, int64_t wall_ns)
@@ -69,28 +95,32 @@ static void add_time(line *l, int64_t wall_ns)
 
 static const char *const level_names[] = {"", "debug", "info", "warning", "error"};
 
-static void add_json_field(line *l, const char *name, const char *text)
+static bool add_json_field(line *l, const char *name, const char *text)
 {
+    bool whole;
+
     add_str(l, l->len > 1 ? ",\"" : "\"");
-    add_text(l, name);
+    whole = add_text(l, name);
     add_str(l, "\":\"");
-    add_text(l, text);
+    whole = add_text(l, text) && whole;
     add_char(l, '"');
+    return whole;
 }
 
-static void add_field(line *l, const pl_log_field *field)
+/* Returns: whether all of it is there. */
+static bool add_field(line *l, const pl_log_field *field)
 {
-    if (l->json && field->text) {
-        add_json_field(l, field->name, field->text);
-        return;
-    }
+    bool whole;
+
+    if (l->json && field->text)
+        return add_json_field(l, field->name, field->text);
     add_str(l, l->json ? ",\"" : " ");
-    add_text(l, field->name);
+    whole = add_text(l, field->name);
     add_str(l, l->json ? "\":" : "=");
     if (field->text)
-        add_text(l, field->text);
-    else
-        add_format(l, "%lld", (long long) field->number);
+        return add_text(l, field->text) && whole;
+    add_format(l, "%lld", (long long) field->number);
+    return whole && l->len < ROOM_BYTES;
 }
 
 static void add_head(line *l, pl_log_level level, const char *ns, const char *message)
@@ -98,7 +128,7 @@ static void add_head(line *l, pl_log_level level, const char *ns, const char *me
     if (!l->json) {
         add_time(l, pli_clock_wall());
         add_format(l, " %s %s: ", level_names[level], ns);
-        add_text(l, message);
+        pl_ignore(add_text(l, message));
         return;
     }
     add_str(l, "{\"time\":\"");
@@ -109,16 +139,22 @@ static void add_head(line *l, pl_log_level level, const char *ns, const char *me
     add_json_field(l, "message", message);
 }
 
-/* A field that does not fit is left out whole, so that JSON stays JSON. */
+/* A field that does not fit is left out whole, so that JSON stays JSON; but the first text of them has what room is left behind the others. */
 static void add_fields(line *l, const pl_log_field *fields, size_t n)
 {
+    const pl_log_field *cut = NULL;
+
     for (size_t i = 0; i < n; ++i) {
         size_t before = l->len;
 
-        add_field(l, &fields[i]);
-        if (l->len >= LINE_BYTES - 8)
+        if (!add_field(l, &fields[i])) {
             l->len = before;
+            if (!cut && fields[i].text)
+                cut = &fields[i];
+        }
     }
+    if (cut && l->len + strlen(cut->name) + CUT_ROOM_BYTES < ROOM_BYTES)
+        add_field(l, cut);
 }
 
 /* "net" is the namespace of "net" and "net.tcp", but not of "network". */
@@ -160,7 +196,6 @@ static void log_entry(pl_reactor *reactor, pl_log_level level, const char *ns, c
 
     add_head(&l, level, ns, message);
     add_fields(&l, fields, n_fields);
-    /* The message may have filled the line: a JSON string is closed by then, since its quote is cut last. */
     memcpy(l.text + l.len, l.json ? "}\n" : "\n", l.json ? 3 : 2);
     l.len += l.json ? 2 : 1;
     options->sink(options->sink_arg, level, pl_slice_of(l.text, l.len));

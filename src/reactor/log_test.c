@@ -69,7 +69,7 @@ PL_TEST(log_json_is_one_object_with_its_strings_escaped)
     pl_reactor_free(reactor);
 }
 
-PL_TEST(log_line_that_is_too_long_leaves_out_whole_fields)
+PL_TEST(log_text_that_does_not_fit_is_cut_behind_all_that_does)
 {
     char text[1500];
 
@@ -78,26 +78,49 @@ PL_TEST(log_line_that_is_too_long_leaves_out_whole_fields)
     for (int format = PL_LOG_TEXT; format <= PL_LOG_JSON; ++format) {
         start(PL_INFO, (pl_log_format) format);
         pl_log(reactor, PL_INFO, "x", "long", PL_LOG_STR("a", text), PL_LOG_STR("b", text),
-               PL_LOG_INT("c", 1));
-        PL_CHECK(!strstr(last, format ? "\"b\"" : " b="));
-        PL_CHECK(strstr(last, format ? ",\"c\":1}" : " c=1"));
+               PL_LOG_STR("c", text), PL_LOG_INT("d", 1));
+        PL_CHECK(strstr(last, format ? ",\"d\":1,\"b\":\"xxx" : " d=1 b=xxx"));
+        PL_STR_EQ(last + strlen(last) - 3, format ? "x\"}" : "xxx");
+        PL_CHECK(!strstr(last, format ? "\"c\"" : " c="));
+        PL_CHECK(strlen(last) > 2000 && strlen(last) < 2048);
         pl_reactor_free(reactor);
     }
 }
 
-/* Every length of a message around the end of the line: JSON stays JSON. */
+/* Every length of a message around the end of the line: JSON stays JSON, and no escape is cut in two. */
 PL_TEST(log_message_that_fills_the_line_leaves_json_whole)
 {
-    static char text[2300];
+    static const char *const characters[] = {"x", "\"", "\x1b", "\xc3\xa9", "\xf0\x9f\x8d\x8e"};
+    static const char *const shown[] = {"x", "\\\"", "\\u001b", "\xc3\xa9", "\xf0\x9f\x8d\x8e"};
+    static char text[2300], end[16];
 
     start(PL_INFO, PL_LOG_JSON);
-    for (size_t len = 1900; len < sizeof text; ++len) {
-        memset(text, '"', len);
-        text[len] = '\0';
-        pl_log(reactor, PL_INFO, "x", text + (len % 2), PL_LOG_INT("n", 1));
-        PL_STR_EQ(last + strlen(last) - 2, last[strlen(last) - 2] == '1' ? "1}" : "\"}");
-        PL_CHECK(strlen(last) < 2048);
-    }
+    for (size_t i = 0; i < sizeof characters / sizeof *characters; ++i)
+        for (size_t before = 1900; before < 2100; ++before) {
+            memset(text, 'y', before);
+            text[before] = '\0';
+            for (int n = 0; n < 40; ++n)
+                strcat(text, characters[i]);
+            pl_log(reactor, PL_INFO, "a", text, PL_LOG_INT("n", 1));
+            PL_CHECK(strlen(last) < 2048);
+            snprintf(end, sizeof end, "%s\"}", strstr(last, shown[i]) ? shown[i] : "y");
+            if (!strstr(last, "\"n\":1}"))
+                PL_STR_EQ(last + strlen(last) - strlen(end), end);
+        }
+    pl_reactor_free(reactor);
+}
+
+PL_TEST(log_shows_what_is_no_utf8_and_what_terminals_obey)
+{
+    static const char odd[] = "\xff|\xc2\x9b|\xc3\xa9|\xe2\x82";
+
+    start(PL_INFO, PL_LOG_TEXT);
+    pl_log(reactor, PL_INFO, "x", "odd", PL_LOG_STR("f", odd));
+    PL_STR_EQ(after_time(), "info x: odd f=\\xff|\\xc2\\x9b|\xc3\xa9|\\xe2\\x82");
+    pl_reactor_free(reactor);
+    start(PL_INFO, PL_LOG_JSON);
+    pl_log(reactor, PL_INFO, "x", "odd", PL_LOG_STR("f", odd));
+    PL_STR_EQ(strstr(last, ",\"f\""), ",\"f\":\"\\ufffd|\\u009b|\xc3\xa9|\\ufffd\\ufffd\"}");
     pl_reactor_free(reactor);
 }
 

@@ -36,6 +36,7 @@ typedef struct pli_program {
     pli_starter starter;
     pli_upgrade *upgrade;
     pl_application *application; /* of the command line; or NULL until its file is loaded */
+    bool holds_file;             /* that the application was loaded from */
     pli_file_info kept_file;     /* which it was when it was opened */
     char *kept_in;               /* the file that has the state; NULL: there is no state */
     bool orderly;                /* it has run to its end */

@@ -7,6 +7,7 @@
 
 #include <plait/reactor.h>
 
+#include "app/tap.h"
 #include "os/file.h"
 
 int pli_program_starter_begin(pli_program *self, pl_failure **reterr_failure)
@@ -67,6 +68,28 @@ static int leave_own(void *arg, pli_estate *estate)
     return error == 0 ? leave_fd(item, "leash", pli_takeover_leash(&self->takeover)) : error;
 }
 
+/* The file that the application was loaded from, if its state is not in there: then that is held as well. */
+static void let_go_of_file(void *arg)
+{
+    pli_program *self = arg;
+
+    self->holds_file = self->application->tap != NULL;
+    self->application->tap = pli_tap_close(self->application->tap);
+}
+
+static void take_file_back(void *arg)
+{
+    pli_program *self = arg;
+    pl_failure *failure = NULL;
+    char why[512];
+
+    if (self->holds_file &&
+        pli_tap_open(self->args->options->file, NULL, &self->application->tap, &failure) < 0)
+        pl_log(self->reactor, PL_WARNING, "upgrade", "the application's file can't be held again",
+               PL_LOG_STR("why", pl_failure_format(failure, why, sizeof why)));
+    pl_failure_unref(failure);
+}
+
 /* In the foreground, without anybody who can be told, whoever started this process knows no other: so it stays. */
 static void announce_successor(void *arg, uint32_t pid, bool *ret_stands_in)
 {
@@ -104,6 +127,8 @@ int pli_program_upgrade_begin(pli_program *self, pl_failure **reterr_failure)
         .impossible = self->crew ? "with --threads, connections can't be handed over" : NULL,
         .arg = self,
         .leave = leave_own,
+        .let_go = let_go_of_file,
+        .take_back = take_file_back,
         .announce = announce_successor,
         .given = give_own,
         .over = all_given,

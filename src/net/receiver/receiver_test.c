@@ -137,7 +137,13 @@ static const pl_line_ops strict_ops = {
 static void start(const pl_line_ops *ops)
 {
     begin(&ops->protocol);
-    talk = (chat *) pl_string_transport_protocol(peer);
+    talk = (chat *) PL_MADE(pl_string_transport_protocol(peer));
+}
+
+/* The connection is there still. */
+static void lives(void)
+{
+    PL_CHECK(pl_string_transport_protocol(peer));
 }
 
 PL_TEST(lines_reach_the_protocol_that_embeds_the_receiver)
@@ -239,8 +245,10 @@ PL_TEST(a_pause_stops_at_once_and_a_resume_goes_on_from_the_loop)
 {
     start(&chat_ops);
     feed("one\r\npause\r\ntwo\r\npause\r\nthree\r\nfo");
+    lives();
     PL_STR_EQ(noted(), "[one][pause]");
     feed("ur\r\n");
+    lives();
     PL_STR_EQ(noted(), "");
     pl_line_resume(&talk->base);
     PL_STR_EQ(noted(), "");
@@ -257,13 +265,16 @@ PL_TEST(a_resume_within_the_callback_that_paused_goes_on_at_once)
 {
     start(&chat_ops);
     feed("pause and resume\r\none\r\n");
+    lives();
     PL_STR_EQ(noted(), "[pause and resume][one]");
     feed("pause\r\npause and resume\r\ntwo\r\n");
+    lives();
     pl_line_resume(&talk->base);
     settle();
     PL_STR_EQ(noted(), "[pause][pause and resume][two]");
     PL_CHECK(!talk->base.receiver.held);
     feed("three\r\n");
+    lives();
     PL_STR_EQ(noted(), "[three]");
     finish();
 }
@@ -272,7 +283,8 @@ PL_TEST(a_pause_before_the_loop_comes_to_the_resume_wins)
 {
     start(&chat_ops);
     feed("pause\r\none\r\n");
-    noted();
+    lives();
+    PL_STR_EQ(noted(), "[pause]");
     pl_line_resume(&talk->base);
     pl_line_pause(&talk->base);
     pl_line_resume(&talk->base);
@@ -289,8 +301,10 @@ PL_TEST(a_pause_at_the_end_of_a_slice_holds_nothing)
 {
     start(&chat_ops);
     feed("pause\r\n");
+    lives();
     PL_CHECK(!talk->base.receiver.held);
     feed("one\r\n");
+    lives();
     PL_STR_EQ(noted(), "[pause]");
     pl_line_resume(&talk->base);
     settle();
@@ -314,6 +328,7 @@ PL_TEST(a_close_while_paused_delivers_nothing_afterwards)
 {
     start(&chat_ops);
     feed("pause\r\none\r\n");
+    lives();
     pl_close(talk->base.protocol.transport);
     pl_line_resume(&talk->base);
     settle();
@@ -438,6 +453,7 @@ PL_TEST(netstrings_are_received_paused_and_sent)
     begin(&strings_ops.protocol);
     s = (pl_netstring_receiver *) pl_string_transport_protocol(peer);
     feed("3:one,5:pause,3:two,");
+    lives();
     PL_STR_EQ(noted(), "[one][pause]");
     pl_netstring_resume(s);
     settle();
@@ -479,6 +495,7 @@ PL_TEST(prefixed_strings_are_received_and_paused)
     begin(&packets_ops.protocol);
     pl_string_transport_feed(peer, pl_slice_of("\0\5pause\0\1x", 10));
     PL_STR_EQ(noted(), "[pause]");
+    lives();
     pl_prefixed_resume((pl_prefixed_receiver *) pl_string_transport_protocol(peer));
     settle();
     PL_STR_EQ(noted(), "[x]");
@@ -492,7 +509,7 @@ static void send_one(const pl_prefixed_ops *ops, size_t len, int expected)
     static char long_string[256];
 
     begin(&ops->protocol);
-    PL_EQ(pl_prefixed_send((pl_prefixed_receiver *) pl_string_transport_protocol(peer),
+    PL_EQ(pl_prefixed_send((pl_prefixed_receiver *) PL_MADE(pl_string_transport_protocol(peer)),
                            pl_slice_of(long_string, len)),
           expected);
     settle();

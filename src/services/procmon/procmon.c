@@ -113,10 +113,14 @@ static int procmon_check(const void *options, char *reterr_text, size_t size)
 {
     const procmon_options *o = options;
 
-    if (o->command.n || o->also.n)
+    if (!o->command.n && !o->also.n)
+        snprintf(reterr_text, size,
+                 "what is to be kept running? procmon -- COMMAND, or --also COMMAND");
+    else if (o->max_s < o->first_s)
+        snprintf(reterr_text, size, "--max-delay %g is less than --min-delay %g", o->max_s,
+                 o->first_s);
+    else
         return 0;
-    snprintf(reterr_text, size,
-             "what is to be kept running? procmon -- COMMAND, or --also COMMAND");
     return -EINVAL;
 }
 

@@ -321,9 +321,8 @@ static void weblog_await_clients(void *arg)
     weblog *w = arg;
 
     w->rested_ms = weblog_has_unsent(w) ? 0 : w->rested_ms + CHECK_MS;
-    if (w->rested_ms > LINGER_MS)
-        weblog_stopped(NULL, w);
-    else if (!pl_call_later(w->scope, CHECK_MS / 1000.0, weblog_await_clients, w).slot)
+    if (w->rested_ms > LINGER_MS ||
+        !pl_call_later(w->scope, CHECK_MS / 1000.0, weblog_await_clients, w).slot)
         weblog_stopped(NULL, w);
 }
 
