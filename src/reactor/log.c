@@ -203,15 +203,27 @@ static void log_entry(pl_reactor *reactor, pl_log_level level, const char *ns, c
 
 /* ---- two threads ---- */
 
+/* Of the reactor's thread, which alone changes it; others are there only while it is not 0. */
+static unsigned guards_of(const pli_logger *logger)
+{
+    return __atomic_load_n(&logger->guards, __ATOMIC_RELAXED);
+}
+
 void pli_log_guard(pl_reactor *reactor)
 {
-    if (reactor->logger.guards++ == 0)
+    unsigned guards = guards_of(&reactor->logger);
+
+    if (guards == 0)
         pli_mutex_init(&reactor->logger.mutex);
+    __atomic_store_n(&reactor->logger.guards, guards + 1, __ATOMIC_RELAXED);
 }
 
 void pli_log_unguard(pl_reactor *reactor)
 {
-    if (--reactor->logger.guards == 0)
+    unsigned guards = guards_of(&reactor->logger);
+
+    __atomic_store_n(&reactor->logger.guards, guards - 1, __ATOMIC_RELAXED);
+    if (guards == 1)
         pli_mutex_done(&reactor->logger.mutex);
 }
 
@@ -221,7 +233,7 @@ void pli_log_hold(pl_reactor *reactor)
     pli_logger *logger = &reactor->logger;
     uintptr_t self;
 
-    if (!logger->guards)
+    if (!guards_of(logger))
         return;
     self = pli_thread_self();
     if (__atomic_load_n(&logger->holder, __ATOMIC_RELAXED) != self) {
@@ -235,7 +247,7 @@ void pli_log_release(pl_reactor *reactor)
 {
     pli_logger *logger = &reactor->logger;
 
-    if (!logger->guards || --logger->depth > 0)
+    if (!guards_of(logger) || --logger->depth > 0)
         return;
     __atomic_store_n(&logger->holder, 0, __ATOMIC_RELAXED);
     pli_mutex_unlock(&logger->mutex);

@@ -98,9 +98,8 @@ PL_TEST(log_message_that_fills_the_line_leaves_json_whole)
     for (size_t i = 0; i < sizeof characters / sizeof *characters; ++i)
         for (size_t before = 1900; before < 2100; ++before) {
             memset(text, 'y', before);
-            text[before] = '\0';
-            for (int n = 0; n < 40; ++n)
-                strcat(text, characters[i]);
+            for (size_t n = 0, len = strlen(characters[i]); n < 40; ++n)
+                memcpy(text + before + n * len, characters[i], len + 1);
             pl_log(reactor, PL_INFO, "a", text, PL_LOG_INT("n", 1));
             PL_CHECK(strlen(last) < 2048);
             snprintf(end, sizeof end, "%s\"}", strstr(last, shown[i]) ? shown[i] : "y");
