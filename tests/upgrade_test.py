@@ -625,7 +625,7 @@ class Writer(threading.Thread):
 
     def __init__(self, path):
         super().__init__()
-        self.path, self.written, self.enough = path, 0, threading.Event()
+        self.path, self.written, self.rotated, self.enough = path, 0, 0, threading.Event()
         self.start()
 
     def run(self):
@@ -637,10 +637,17 @@ class Writer(threading.Thread):
             file.write(line[cut:])
             self.written += 1
             if self.written % 50 == 0:
-                os.rename(self.path, f"{self.path}.{self.written}")
+                self.rotate()
                 file.close()
                 file = open(self.path, "ab", buffering=0)
         file.close()
+
+    def rotate(self):
+        """As rotators number them: during an upgrade on a slow machine there may be two rotations between two looks."""
+        self.rotated += 1
+        for number in range(self.rotated, 1, -1):
+            os.rename(f"{self.path}.{number - 1}", f"{self.path}.{number}")
+        os.rename(self.path, f"{self.path}.1")
 
     def stop(self):
         self.enough.set()
