@@ -455,6 +455,25 @@ def full_disk_fails_requests_and_loses_nothing(folder):
         subprocess.run(["umount", disk], check=True)
 
 
+def read_only_folder_is_told(folder):
+    disk = f"{folder}/disk"
+    os.mkdir(disk)
+    make_tap(folder)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", disk], capture_output=True, text=True, check=False)
+    if mounted.returncode:
+        raise Skip(f"no folder that can't be written: {mounted.stderr.strip()}")
+    try:
+        why = "Read-only file system\n"
+        assert run(PLAITD, "-n", "fib", "--listen", LISTEN, folder=disk) == (1, "", f"plaitd: fib: opening the state 'sequence': saving fib.tap: {why}")
+        assert run(PLAITD, "--save", "x.tap", "fib", folder=disk) == (1, "", f"plaitd: saving x.tap: {why}")
+        with Server(disk, "-f", "../Fibonacci.tap") as server:
+            assert ask(server, 3) == fibonacci(3)
+            assert server.stop() == 1, "what it leaves behind could not be written"
+            assert server.wait_for(f"plaitd: saving Fibonacci-shutdown.tap: {why}")
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
 def broken_disk_ends_the_server_and_loses_nothing(folder):
     """Whoever supervises it starts it again; it is not left to refuse everybody."""
     sign = f"{folder}/broken"

@@ -39,6 +39,7 @@ int pli_sql_code(sqlite3 *db, int rc)
     case SQLITE_TOOBIG:
         return PL_E_LIMIT;
     case SQLITE_IOERR:
+        return -EIO; /* whatever it was: nobody knows what is in the file */
     case SQLITE_CANTOPEN:
         return system_code(db);
     default:

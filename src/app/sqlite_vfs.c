@@ -8,6 +8,7 @@
 #include "base/assert.h"
 #include "base/rand.h"
 #include "os/clock.h"
+#include "base/thread_local.h"
 #include "os/file.h"
 
 #define SECTOR_BYTES      4096
@@ -38,10 +39,13 @@ static vfs_file *of(sqlite3_file *base)
     return pl_container_of(base, vfs_file, base);
 }
 
+/* Of the last file that could not be had, which leaves none to ask: SQLite asks for it at once. */
+static PLI_THREAD_LOCAL int last_error;
+
 /* SQLite's code for what went wrong; remembers what that was. */
 static int failed(vfs_file *self, int error, int code)
 {
-    self->last_error = error;
+    self->last_error = last_error = error;
     return error == -ENOSPC ? SQLITE_FULL : code;
 }
 
@@ -342,13 +346,14 @@ static bool is_refused(int error)
 
 static int open_named(const char *path, int *flags)
 {
-    int fd = pli_file_open_as(path, flags_from(*flags), FILE_MODE);
+    int fd = pli_file_open_as(path, flags_from(*flags), FILE_MODE), refused = fd;
 
     if (!is_refused(fd) || !(*flags & SQLITE_OPEN_READWRITE) || (*flags & SQLITE_OPEN_EXCLUSIVE))
         return fd;
     *flags &= ~(SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE);
     *flags |= SQLITE_OPEN_READONLY;
-    return pli_file_open_as(path, flags_from(*flags), FILE_MODE);
+    fd = pli_file_open_as(path, flags_from(*flags), FILE_MODE);
+    return fd == -ENOENT ? refused : fd; /* it is not that it was not there */
 }
 
 static int vfs_open(sqlite3_vfs *vfs, const char *path, sqlite3_file *base, int flags,
@@ -495,7 +500,7 @@ static int vfs_last_error(sqlite3_vfs *vfs, int size, char *text)
     (void) vfs;
     if (size > 0)
         *text = '\0';
-    return 0;
+    return -last_error;
 }
 
 int pli_sqlite_vfs_register(void)
