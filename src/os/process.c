@@ -184,8 +184,8 @@ static int start_child(plan *self, const pli_stack *stack, pli_child *ret_child)
     sigfillset(&all);
     sigemptyset(&self->none);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    pid = clone(child_main, stack->low + stack->size,
-                SHARED | CLONE_PIDFD | SIGCHLD, self, &ret_child->fd);
+    pid = clone(child_main, stack->low + stack->size, SHARED | CLONE_PIDFD | SIGCHLD, self,
+                &ret_child->fd);
     ret_child->pid = pid < 0 ? -errno : pid;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return pid < 0 ? ret_child->pid : 0;
