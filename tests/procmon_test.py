@@ -4,6 +4,7 @@ import functools
 import os
 import queue
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -63,7 +64,6 @@ def gone(pid):
         fd = os.pidfd_open(pid)
     except ProcessLookupError:
         return
-    import select
     assert select.select([fd], [], [], PATIENCE_S)[0], f"{pid} still runs"
     os.close(fd)
 

@@ -670,7 +670,6 @@ def weblog_is_upgraded_under_load(folder, backend):
             while writer.written < written + 20:
                 time.sleep(0.001)
         writer.stop()
-        time.sleep(0.2)
         assert server.stop() == -signal.SIGTERM
         push.join(PATIENCE_S)
         pull.join(PATIENCE_S)

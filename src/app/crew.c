@@ -1,16 +1,12 @@
 #include "app/crew.h"
 
 #include <errno.h>
-#include <stdio.h>
-#include <signal.h>
 
 #include <plait/reactor.h>
 
 #include "app/application.h"
 #include "base/memory.h"
 #include "net/handover.h"
-#include "os/file.h"
-#include "os/socket.h"
 #include "os/thread.h"
 #include "reactor/reactor.h"
 
@@ -38,16 +34,6 @@ struct pli_crew {
 };
 
 /* ---- the sockets ---- */
-
-static void heritage_done(pli_heritage *heritage)
-{
-    for (size_t i = 0; i < heritage->n; ++i) {
-        pli_free(heritage->heirs[i].endpoint);
-        pli_file_close(heritage->heirs[i].fd);
-    }
-    pli_free(heritage->heirs);
-    *heritage = (pli_heritage){0};
-}
 
 static int heir_make(pli_heir *heir, const pli_port_image *image)
 {
@@ -234,7 +220,7 @@ pli_crew *pli_crew_end(pli_crew *crew)
     for (unsigned i = 0; i < crew->n; ++i)
         pli_thread_join(crew->members[i].thread);
     for (unsigned i = 0; i < crew->plan.n; ++i)
-        heritage_done(&crew->members[i].heritage);
+        pli_heritage_done(&crew->members[i].heritage);
     pli_log_unguard(crew->plan.first);
     pli_condition_done(&crew->changed);
     pli_mutex_done(&crew->mutex);
@@ -258,7 +244,7 @@ static int member_begin(member *self, pl_failure **reterr_failure)
         pli_condition_wait(&crew->changed, &crew->mutex);
     error = self->state == FAILED ? self->error : 0;
     pli_mutex_unlock(&crew->mutex);
-    heritage_done(&self->heritage); /* with the sockets that it has no use for */
+    pli_heritage_done(&self->heritage); /* with the sockets that it has no use for */
     *reterr_failure = self->failure;
     return error;
 }

@@ -28,19 +28,9 @@ void pli_takeover_open(pli_takeover *self)
     self->folder = PLI_STARTED_FOLDER;
 }
 
-static void heritage_done(pli_takeover *self)
-{
-    for (size_t i = 0; i < self->heritage.n; ++i) {
-        pli_free(self->heritage.heirs[i].endpoint);
-        pli_file_close(self->heritage.heirs[i].fd);
-    }
-    pli_free(self->heritage.heirs);
-    self->heritage = (pli_heritage){NULL, 0};
-}
-
 void pli_takeover_close(pli_takeover *self)
 {
-    heritage_done(self);
+    pli_heritage_done(&self->heritage);
     pli_estate_done(&self->estate);
     pli_file_close(self->folder);
     pli_file_close(self->old.fd);
@@ -292,7 +282,7 @@ int pli_takeover_go(pli_takeover *self, pl_reactor *reactor, pl_scope *scope)
         return error;
     pli_reactor_thaw(reactor);
     reactor->heritage = NULL;
-    heritage_done(self); /* with the sockets that nobody listens with any more */
+    pli_heritage_done(&self->heritage); /* with the sockets that nobody listens with any more */
     pli_estate_done(&self->estate);
     pl_ignore(pli_upgrade_say(self->old.fd, PLI_DONE, 0, 0, NULL, NULL, 0, SEND_MS));
     return 0;

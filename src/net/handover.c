@@ -249,6 +249,17 @@ int pli_connection_adopt(pl_port *port, int take_fd, const pli_connection_image 
     return adopt_bytes(c, image);
 }
 
+void pli_heritage_done(pli_heritage *heritage)
+{
+    for (size_t i = 0; i < heritage->n; ++i) {
+        pli_free(heritage->heirs[i].endpoint);
+        if (heritage->heirs[i].fd >= 0)
+            pli_socket_close(heritage->heirs[i].fd);
+    }
+    pli_free(heritage->heirs);
+    *heritage = (pli_heritage){NULL, 0};
+}
+
 int pli_heritage_take(pl_reactor *reactor, const char *endpoint, bool datagrams, pl_port *port)
 {
     pli_heritage *heritage = reactor->heritage;

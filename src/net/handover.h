@@ -80,6 +80,8 @@ typedef struct pli_heritage {
     size_t n;
 } pli_heritage;
 
+/* Closes the sockets that nobody has taken. It is empty then. */
+void pli_heritage_done(pli_heritage *heritage);
 /* The socket for that endpoint: the caller's from then on. Returns: -1: there is none. */
 int pli_heritage_take(pl_reactor *reactor, const char *endpoint, bool datagrams, pl_port *port);
 

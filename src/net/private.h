@@ -72,6 +72,7 @@ EXPORT(pli_connection_save);
 EXPORT(pli_connections_count);
 EXPORT(pli_factory_start);
 EXPORT(pli_factory_stop);
+EXPORT(pli_heritage_done);
 EXPORT(pli_port_clone);
 EXPORT(pli_port_factory);
 EXPORT(pli_port_next);

@@ -49,7 +49,6 @@ EXPORT(pli_daemon_fork);
 EXPORT(pli_daemon_tell);
 
 EXPORT(pli_environment);
-EXPORT(pli_fd_dup);
 
 EXPORT(pli_fence_allow);
 EXPORT(pli_fence_close);
