@@ -19,6 +19,7 @@
 #include "os/notify.h"
 #include "os/socket.h"
 #include "os/starter.h"
+#include "os/stop_handler.h"
 #include "os/thread.h"
 
 #define EXPORT(function) extern __typeof__(function) function __attribute__((visibility("default")))
@@ -138,6 +139,8 @@ EXPORT(pli_starter_open);
 EXPORT(pli_starter_start);
 
 EXPORT(pli_stderr_write);
+
+EXPORT(pli_stop_handler_pass_all);
 
 EXPORT(pli_strdup);
 

@@ -7,6 +7,7 @@
 #include "base/assert.h"
 #include "base/memory.h"
 #include "os/clock.h"
+#include "os/stop_handler.h"
 #include "os/wake.h"
 #include "reactor/watchdog.h"
 
@@ -233,6 +234,8 @@ pl_reactor *pl_reactor_free(pl_reactor *reactor)
     pli_watchdog_stop(reactor->watchdog);
     pli_scope_done(&reactor->scope);
     if (reactor->backend) {
+        if (reactor->handles_stop)
+            pli_stop_handler_unset();
         pli_posts_close(reactor);
         /* Not before: a thread of the pool may wait for what it has posted. */
         if (reactor->threads)

@@ -115,6 +115,7 @@ struct pl_reactor {
     bool running, starting, stopping, freeing;
     bool in_turn;
     bool ignore_signals;
+    bool handles_stop; /* SIGINT and SIGTERM come by the handler, and ring `wake` */
     int stop_signal;
     double shutdown_s;
     unsigned threads_max;
@@ -228,6 +229,10 @@ void pli_posts_run(pl_reactor *reactor);
 void pli_signals_close(pl_reactor *reactor);
 /* Lets `signal` do what it did before it was watched, unless somebody still watches it. One that is pending does so now. */
 void pli_signal_let_go(pl_reactor *reactor, int signal);
+/* For a program's one reactor: a second SIGINT or SIGTERM ends the process at once, also while a callback holds it (os/stop_handler.h). Nothing in a simulated process. Returns: 0 or a negative errno. */
+PL_MUST int pli_stop_signals_handle(pl_reactor *reactor);
+/* Tells of those that have come. */
+void pli_stop_signals_handled(pl_reactor *reactor);
 
 /* deferred.c */
 void pli_deferreds_free_spares(pl_reactor *reactor);
