@@ -342,8 +342,6 @@ static const char *contradiction(const pli_run_options *o)
 {
     if (!!o->file + !!o->save + !!o->append > 1)
         return "one of --file, --save and --append at a time";
-    if (o->upgrade && (o->file || o->save || o->append))
-        return "--upgrade is of one that runs already: --file, --save and --append are not for it";
     if (o->upgrade && o->no_control)
         return "--upgrade asks through the control socket; without it, send SIGUSR2";
     if (o->syslog && o->logfile)
@@ -372,13 +370,66 @@ static const char *contradiction(const pli_run_options *o)
     return NULL;
 }
 
-static int check_together(const pli_args *args, char *reterr_text, size_t size)
+static bool is_among(const char *name, const char *const *names)
 {
-    const char *wrong = contradiction(args->options);
+    for (; *names; ++names)
+        if (strcmp(name, *names) == 0)
+            return true;
+    return false;
+}
 
-    if (!wrong)
+/* An option on the command line that is not among `names`. Returns: NULL: there is none, or no memory. */
+static const char *first_other(char **argv, const char *const *names)
+{
+    struct {
+        pli_run_options options;
+        bool given[N_OWN];
+    } values = {0};
+    pl_option *table = table_of(NULL);
+    const char *found = NULL;
+    char why[256];
+    int at = 1;
+
+    if (!table)
+        return NULL;
+    for (size_t i = 0; i < N_OWN; ++i) {
+        table[i].preset = NULL; /* which would count as given */
+        table[i].given = (size_t) ((char *) &values.given[i] - (char *) &values);
+    }
+    pl_ignore(
+        pl_options_parse(table, argv, &at, &values, why, sizeof why)); /* it was read before */
+    for (size_t i = 0; i < N_OWN && !found; ++i)
+        if (values.given[i] && !is_among(table[i].name, names))
+            found = table[i].name;
+    pl_options_done(table, &values);
+    pli_free(table);
+    return found;
+}
+
+/* What runs nothing has no use for how something is run; a file of options may be for both. */
+static const char *const of_upgrades[] = {"upgrade", "pidfile", "rundir",
+                                          "control", "config",  NULL};
+static const char *const of_saving[] = {"save",       "append", "uid", "gid",
+                                        "plugin-dir", "config", NULL};
+
+static int check_together(const pli_args *args, char **argv, char *reterr_text, size_t size)
+{
+    const pli_run_options *o = args->options;
+    const char *wrong = contradiction(o);
+    const char *other = o->upgrade             ? first_other(argv, of_upgrades)
+                        : o->save || o->append ? first_other(argv, of_saving)
+                                               : NULL;
+
+    if (!wrong && !other)
         return 0;
-    snprintf(reterr_text, size, "%s", wrong);
+    if (wrong)
+        snprintf(reterr_text, size, "%s", wrong);
+    else
+        snprintf(reterr_text, size, "--%s %s: --%s is not for it",
+                 o->upgrade ? "upgrade"
+                 : o->save  ? "save"
+                            : "append",
+                 o->upgrade ? "is of one that runs already" : "runs nothing", other);
     return -EINVAL;
 }
 
@@ -425,6 +476,7 @@ int pli_args_parse(const pl_application_kind *kind, char **argv, pli_args *ret_a
                    char *reterr_text, size_t size)
 {
     pli_args *args = ret_args;
+    char **command_line = argv;
     int at = 1, error;
 
     *args = (pli_args){.kind = kind};
@@ -440,7 +492,7 @@ int pli_args_parse(const pl_application_kind *kind, char **argv, pli_args *ret_a
     error = read_rest(args, argv, at, reterr_text, size);
     if (error < 0 || only_shows(args))
         return error;
-    error = check_together(args, reterr_text, size);
+    error = check_together(args, command_line, reterr_text, size);
     return error < 0 ? error : read_identity(args, reterr_text, size);
 }
 
