@@ -3,7 +3,7 @@
  */
 #include <plait/testing.h>
 
-#include "app/command.h"
+#include "app/inspect/command.h"
 #include "fuzz/lines.h"
 
 #define LINE_BYTES_MAX 4096

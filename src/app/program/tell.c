@@ -7,7 +7,7 @@
 
 #include <plait/reactor.h>
 
-#include "app/completion.h"
+#include "app/options/completion.h"
 #include "base/memory.h"
 #include "os/clock.h"
 #include "os/file.h"
