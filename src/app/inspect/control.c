@@ -78,11 +78,11 @@ static void client_go_on(control_client *self)
 /* Sends what of the answer is there. */
 static void piece_send(control_client *self)
 {
-    pli_json *out = &self->answer.out;
+    const pli_text *out = &self->answer.out.text;
     int sent =
-        out->failed ? -ENOMEM : pl_write(transport_of(self), pl_slice_of(out->text, out->len));
+        out->failed ? -ENOMEM : pl_write(transport_of(self), pl_slice_of(out->bytes, out->len));
 
-    pli_json_clear(out);
+    pli_json_clear(&self->answer.out);
     self->full = sent == PL_FULL;
     if (sent < 0)
         pl_abort(transport_of(self));

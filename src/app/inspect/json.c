@@ -6,65 +6,34 @@
 #include "base/memory.h"
 #include "base/utf8.h"
 
-static bool make_room(pli_json *self, size_t more)
-{
-    size_t size = self->size ? self->size : 1024;
-    char *grown;
-
-    if (self->failed || self->len + more <= self->size)
-        return !self->failed;
-    while (size < self->len + more)
-        size *= 2;
-    grown = pli_realloc(self->text, size);
-    self->failed = !grown;
-    if (!grown)
-        return false;
-    self->text = grown;
-    self->size = size;
-    return true;
-}
-
-static void add(pli_json *self, const char *bytes, size_t len)
-{
-    if (!make_room(self, len))
-        return;
-    memcpy(self->text + self->len, bytes, len);
-    self->len += len;
-}
-
-static void add_str(pli_json *self, const char *text)
-{
-    add(self, text, strlen(text));
-}
-
 static void divide(pli_json *self)
 {
     if (self->follows)
-        add_str(self, ",");
+        pli_text_add_str(&self->text, ",");
     self->follows = true;
 }
 
 void pli_json_done(pli_json *self)
 {
-    pli_free(self->text);
+    pli_text_done(&self->text);
     *self = (pli_json){0};
 }
 
 void pli_json_clear(pli_json *self)
 {
-    self->len = 0;
+    self->text.len = 0;
 }
 
 void pli_json_open(pli_json *self, char bracket)
 {
     divide(self);
-    add(self, &bracket, 1);
+    pli_text_add(&self->text, &bracket, 1);
     self->follows = false;
 }
 
 void pli_json_close(pli_json *self, char bracket)
 {
-    add(self, &bracket, 1);
+    pli_text_add(&self->text, &bracket, 1);
     self->follows = true;
 }
 
@@ -75,7 +44,7 @@ static void add_control(pli_json *self, unsigned char c)
     char escaped[8];
 
     snprintf(escaped, sizeof escaped, "\\u%04x", c);
-    add_str(self, escaped);
+    pli_text_add_str(&self->text, escaped);
 }
 
 static void add_escaped(pli_json *self, const char *text)
@@ -85,29 +54,29 @@ static void add_escaped(pli_json *self, const char *text)
         size_t len = pli_utf8_length(text);
 
         if (c == '"' || c == '\\')
-            add(self, (char[]){'\\', (char) c}, 2);
+            pli_text_add(&self->text, (char[]){'\\', (char) c}, 2);
         else if (c < 0x20 || c == 0x7f)
             add_control(self, c);
         else if (len)
-            add(self, text, len);
+            pli_text_add(&self->text, text, len);
         else
-            add_str(self, "?");
+            pli_text_add_str(&self->text, "?");
         text += len ? len : 1;
     }
 }
 
 static void add_quoted(pli_json *self, const char *text)
 {
-    add_str(self, "\"");
+    pli_text_add_str(&self->text, "\"");
     add_escaped(self, text);
-    add_str(self, "\"");
+    pli_text_add_str(&self->text, "\"");
 }
 
 void pli_json_name(pli_json *self, const char *name)
 {
     divide(self);
     add_quoted(self, name);
-    add_str(self, ":");
+    pli_text_add_str(&self->text, ":");
     self->follows = false;
 }
 
@@ -119,7 +88,7 @@ void pli_json_text(pli_json *self, const char *text)
     if (text)
         add_quoted(self, text);
     else
-        add_str(self, "null");
+        pli_text_add_str(&self->text, "null");
 }
 
 void pli_json_number(pli_json *self, uint64_t number)
@@ -128,7 +97,7 @@ void pli_json_number(pli_json *self, uint64_t number)
 
     snprintf(text, sizeof text, "%" PRIu64, number);
     divide(self);
-    add_str(self, text);
+    pli_text_add_str(&self->text, text);
 }
 
 void pli_json_real(pli_json *self, double number)
@@ -137,18 +106,18 @@ void pli_json_real(pli_json *self, double number)
 
     snprintf(text, sizeof text, "%.6f", number);
     divide(self);
-    add_str(self, text);
+    pli_text_add_str(&self->text, text);
 }
 
 void pli_json_bool(pli_json *self, bool value)
 {
     divide(self);
-    add_str(self, value ? "true" : "false");
+    pli_text_add_str(&self->text, value ? "true" : "false");
 }
 
 void pli_json_end(pli_json *self)
 {
-    add_str(self, "\n");
+    pli_text_add_str(&self->text, "\n");
     self->follows = false;
 }
 

@@ -4,13 +4,11 @@
 #ifndef PLI_APP_JSON_H
 #define PLI_APP_JSON_H
 
-#include <plait/base.h>
+#include "base/text.h"
 
 typedef struct pli_json {
-    char *text;
-    size_t len, size;
+    pli_text text;
     bool follows; /* what is added next has something before it */
-    bool failed;  /* memory was out: the text is not whole */
 } pli_json;
 
 void pli_json_done(pli_json *self);

@@ -1,58 +1,16 @@
 #include "app/options/completion.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 
-#include "base/memory.h"
+#include "base/text.h"
 
 /* A text that grows; `failed` when memory was out. */
-typedef struct script {
-    char *text;
-    size_t len, size;
-    bool failed;
-} script;
-
-static bool make_room(script *self, size_t more)
-{
-    size_t size = self->size ? self->size : 4096;
-    char *grown;
-
-    if (self->failed || self->len + more < self->size)
-        return !self->failed;
-    while (size <= self->len + more)
-        size *= 2;
-    grown = pli_realloc(self->text, size);
-    self->failed = !grown;
-    if (!grown)
-        return false;
-    self->text = grown;
-    self->size = size;
-    return true;
-}
-
-PL_PRINTF(2, 3) static void add(script *self, const char *format, ...)
-{
-    va_list ap;
-    int len;
-
-    va_start(ap, format);
-    len = vsnprintf(NULL, 0, format, ap);
-    va_end(ap);
-    if (!make_room(self, (size_t) len))
-        return;
-    va_start(ap, format);
-    vsnprintf(self->text + self->len, self->size - self->len, format, ap);
-    va_end(ap);
-    self->len += (size_t) len;
-}
-
-/* Text for between single quotes, of which it has none; in zsh's lists ':' and brackets divide. */
-static void add_words(script *self, const char *text)
+static void add_words(pli_text *self, const char *text)
 {
     for (; *text; ++text) {
         const char *escape = strchr(":[]", *text) ? "\\" : "";
 
-        add(self, "%s%c", escape, *text == '\'' ? '"' : *text);
+        pli_text_addf(self, "%s%c", escape, *text == '\'' ? '"' : *text);
     }
 }
 
@@ -89,20 +47,21 @@ static value_kind kind_of(const pl_option *option)
 
 /* ---- bash ---- */
 
-static void bash_patterns(script *self, const pl_option *table, value_kind kind, const char *words)
+static void bash_patterns(pli_text *self, const pl_option *table, value_kind kind,
+                          const char *words)
 {
     bool first = true;
 
     for (const pl_option *option = table; option->name; ++option) {
         if (kind_of(option) != kind || (words && strcmp(words_of(option), words) != 0))
             continue;
-        add(self, "%s--%s", first ? "        " : "|", option->name);
+        pli_text_addf(self, "%s--%s", first ? "        " : "|", option->name);
         if (option->letter)
-            add(self, "|-%c", option->letter);
+            pli_text_addf(self, "|-%c", option->letter);
         first = false;
     }
     if (!first)
-        add(self, ") ");
+        pli_text_addf(self, ") ");
 }
 
 static bool has_kind(const pl_option *table, value_kind kind)
@@ -114,7 +73,7 @@ static bool has_kind(const pl_option *table, value_kind kind)
 }
 
 /* The values of the options of a table. */
-static void bash_values(script *self, const pl_option *table)
+static void bash_values(pli_text *self, const pl_option *table)
 {
     static const struct {
         value_kind kind;
@@ -125,172 +84,178 @@ static void bash_values(script *self, const pl_option *table)
         {VALUE_ANY, "COMPREPLY=()"},
     };
 
-    add(self, "        case \"$prev\" in\n");
+    pli_text_addf(self, "        case \"$prev\" in\n");
     for (const pl_option *option = table; option->name; ++option) {
         if (kind_of(option) != VALUE_WORDS)
             continue;
         bash_patterns(self, (const pl_option[]){*option, {.name = NULL}}, VALUE_WORDS, NULL);
-        add(self, "COMPREPLY=($(compgen -W '%s' -- \"$cur\")); return;;\n", words_of(option));
+        pli_text_addf(self, "COMPREPLY=($(compgen -W '%s' -- \"$cur\")); return;;\n",
+                      words_of(option));
     }
     for (size_t i = 0; i < sizeof plain / sizeof *plain; ++i) {
         if (!has_kind(table, plain[i].kind))
             continue;
         bash_patterns(self, table, plain[i].kind, NULL);
-        add(self, "%s; return;;\n", plain[i].action);
+        pli_text_addf(self, "%s; return;;\n", plain[i].action);
     }
-    add(self, "        esac\n");
+    pli_text_addf(self, "        esac\n");
 }
 
-static void bash_names(script *self, const pl_option *table)
+static void bash_names(pli_text *self, const pl_option *table)
 {
     for (const pl_option *option = table; option->name; ++option)
         if (option->kind != PL_OPTION_REST)
-            add(self, "--%s ", option->name);
+            pli_text_addf(self, "--%s ", option->name);
 }
 
-static void bash_service(script *self, const pl_plugin *plugin)
+static void bash_service(pli_text *self, const pl_plugin *plugin)
 {
     static const pl_option none[] = {{.name = NULL}};
     const pl_option *table = plugin->options ? plugin->options : none;
 
-    add(self, "    %s)\n", plugin->name);
+    pli_text_addf(self, "    %s)\n", plugin->name);
     bash_values(self, table);
-    add(self, "        COMPREPLY=($(compgen -W '");
+    pli_text_addf(self, "        COMPREPLY=($(compgen -W '");
     bash_names(self, table);
-    add(self, "--help' -- \"$cur\"));;\n");
+    pli_text_addf(self, "--help' -- \"$cur\"));;\n");
 }
 
 /* The first word that is neither an option nor the value of one is the service. */
-static void bash_find_service(script *self, const pl_option *table)
+static void bash_find_service(pli_text *self, const pl_option *table)
 {
-    add(self, "    for ((i = 1; i < COMP_CWORD; ++i)); do\n"
-              "        case \"${COMP_WORDS[i]}\" in\n"
-              "        ");
+    pli_text_addf(self, "    for ((i = 1; i < COMP_CWORD; ++i)); do\n"
+                        "        case \"${COMP_WORDS[i]}\" in\n"
+                        "        ");
     for (const pl_option *option = table; option->name; ++option)
         if (option->value) {
-            add(self, "--%s|", option->name);
+            pli_text_addf(self, "--%s|", option->name);
             if (option->letter)
-                add(self, "-%c|", option->letter);
+                pli_text_addf(self, "-%c|", option->letter);
         }
-    add(self, "--) ((++i));;\n"
-              "        -*) ;;\n"
-              "        *) service=\"${COMP_WORDS[i]}\"; break;;\n"
-              "        esac\n"
-              "    done\n");
+    pli_text_addf(self, "--) ((++i));;\n"
+                        "        -*) ;;\n"
+                        "        *) service=\"${COMP_WORDS[i]}\"; break;;\n"
+                        "        esac\n"
+                        "    done\n");
 }
 
-static void bash_make(script *self, const pli_args *args)
+static void bash_make(pli_text *self, const pli_args *args)
 {
     const char *name = args->kind->name;
 
-    add(self, "# Completes command lines of %s in bash. Made by %s --completion bash.\n_%s()\n{\n",
+    pli_text_addf(
+        self, "# Completes command lines of %s in bash. Made by %s --completion bash.\n_%s()\n{\n",
         name, name, name);
-    add(self, "    local cur=\"${COMP_WORDS[COMP_CWORD]}\" prev=\"${COMP_WORDS[COMP_CWORD - 1]}\" "
+    pli_text_addf(
+        self, "    local cur=\"${COMP_WORDS[COMP_CWORD]}\" prev=\"${COMP_WORDS[COMP_CWORD - 1]}\" "
               "service= i\n");
     if (args->kind->named)
         bash_find_service(self, args->table);
-    add(self, "    case \"$service\" in\n");
+    pli_text_addf(self, "    case \"$service\" in\n");
     for (const pl_plugin *const *at = args->plugins; args->kind->named && *at; ++at)
         bash_service(self, *at);
-    add(self, "    *)\n");
+    pli_text_addf(self, "    *)\n");
     bash_values(self, args->table);
-    add(self, "        COMPREPLY=($(compgen -W '");
+    pli_text_addf(self, "        COMPREPLY=($(compgen -W '");
     bash_names(self, args->table);
     for (const pl_plugin *const *at = args->plugins; args->kind->named && *at; ++at)
-        add(self, "%s ", (*at)->name);
-    add(self, "' -- \"$cur\"));;\n    esac\n}\ncomplete -o filenames -F _%s %s\n", name, name);
+        pli_text_addf(self, "%s ", (*at)->name);
+    pli_text_addf(self, "' -- \"$cur\"));;\n    esac\n}\ncomplete -o filenames -F _%s %s\n", name,
+                  name);
 }
 
 /* ---- zsh ---- */
 
-static void zsh_value(script *self, const pl_option *option)
+static void zsh_value(pli_text *self, const pl_option *option)
 {
     value_kind kind = kind_of(option);
 
     if (kind == VALUE_NONE)
         return;
-    add(self, ":");
+    pli_text_addf(self, ":");
     add_words(self, option->value);
     if (kind == VALUE_FILE)
-        add(self, ":_files");
+        pli_text_addf(self, ":_files");
     else if (kind == VALUE_FOLDER)
-        add(self, ":_files -/");
+        pli_text_addf(self, ":_files -/");
     else if (kind == VALUE_WORDS)
-        add(self, ":(%s)", words_of(option));
+        pli_text_addf(self, ":(%s)", words_of(option));
     else
-        add(self, ": ");
+        pli_text_addf(self, ": ");
 }
 
-static void zsh_option(script *self, const pl_option *option)
+static void zsh_option(pli_text *self, const pl_option *option)
 {
     const char *many = option->kind == PL_OPTION_TEXTS ? "*" : "";
 
     if (option->kind == PL_OPTION_REST) {
-        add(self, "    '*:::%s:_normal' \\\n", option->name);
+        pli_text_addf(self, "    '*:::%s:_normal' \\\n", option->name);
         return;
     }
     for (int form = 0; form < 2; ++form) {
         if (form && !option->letter)
             return;
         if (form)
-            add(self, "    '%s-%c%s[", many, option->letter, option->value ? "+" : "");
+            pli_text_addf(self, "    '%s-%c%s[", many, option->letter, option->value ? "+" : "");
         else
-            add(self, "    '%s--%s%s[", many, option->name, option->value ? "=" : "");
+            pli_text_addf(self, "    '%s--%s%s[", many, option->name, option->value ? "=" : "");
         add_words(self, option->help);
-        add(self, "]");
+        pli_text_addf(self, "]");
         zsh_value(self, option);
-        add(self, "' \\\n");
+        pli_text_addf(self, "' \\\n");
     }
 }
 
-static void zsh_table(script *self, const pl_option *table)
+static void zsh_table(pli_text *self, const pl_option *table)
 {
     for (const pl_option *option = table; table && option->name; ++option)
         zsh_option(self, option);
 }
 
-static void zsh_services(script *self, const pli_args *args)
+static void zsh_services(pli_text *self, const pli_args *args)
 {
-    add(self, "    '1:service:->service' '*::option:->option' && return\n\n"
-              "case $state in\n(service)\n    local -a services=(\n");
+    pli_text_addf(self, "    '1:service:->service' '*::option:->option' && return\n\n"
+                        "case $state in\n(service)\n    local -a services=(\n");
     for (const pl_plugin *const *at = args->plugins; *at; ++at) {
-        add(self, "        '%s:", (*at)->name);
+        pli_text_addf(self, "        '%s:", (*at)->name);
         add_words(self, (*at)->summary);
-        add(self, "'\n");
+        pli_text_addf(self, "'\n");
     }
-    add(self, "    )\n    _describe service services;;\n(option)\n    case $words[1] in\n");
+    pli_text_addf(self,
+                  "    )\n    _describe service services;;\n(option)\n    case $words[1] in\n");
     for (const pl_plugin *const *at = args->plugins; *at; ++at) {
-        add(self, "    (%s) _arguments \\\n", (*at)->name);
+        pli_text_addf(self, "    (%s) _arguments \\\n", (*at)->name);
         zsh_table(self, (*at)->options);
-        add(self, "    '--help[Show the options]';;\n");
+        pli_text_addf(self, "    '--help[Show the options]';;\n");
     }
-    add(self, "    esac;;\nesac\n");
+    pli_text_addf(self, "    esac;;\nesac\n");
 }
 
-static void zsh_make(script *self, const pli_args *args)
+static void zsh_make(pli_text *self, const pli_args *args)
 {
-    add(self,
+    pli_text_addf(
+        self,
         "#compdef %s\n# Made by %s --completion zsh.\n\nlocal curcontext=$curcontext state line\n",
         args->kind->name, args->kind->name);
-    add(self, "_arguments -C \\\n");
+    pli_text_addf(self, "_arguments -C \\\n");
     zsh_table(self, args->table);
     if (args->kind->named)
         zsh_services(self, args);
     else
-        add(self, "    && return\n");
+        pli_text_addf(self, "    && return\n");
 }
 
 char *pli_completion_make(const pli_args *args)
 {
-    script self = {0};
+    pli_text self = {0};
 
     if (strcmp(args->options->completion, "zsh") == 0)
         zsh_make(&self, args);
     else
         bash_make(&self, args);
     if (self.failed) {
-        pli_free(self.text);
+        pli_text_done(&self);
         return NULL;
     }
-    return self.text;
+    return self.bytes;
 }
