@@ -199,9 +199,9 @@ def background(folder, *arguments, pidfile="plaitd.pid", **more):
     try:
         yield pid
     finally:
-        with contextlib.suppress(OSError):  # most often it has ended, and there is no pidfile
+        with contextlib.suppress(OSError):  # most often all has ended, and there is no pidfile
             now = int(text_of(f"{folder}/{pidfile}"))
-            if os.path.samefile(f"/proc/{now}/exe", PLAITD):
+            if now != pid and os.path.samefile(f"/proc/{now}/cwd", folder):
                 end(os.pidfd_open(now))
         end(first)
 
