@@ -9,6 +9,7 @@ import contextlib
 import functools
 import os
 import random
+import re
 import shutil
 import signal
 import socket
@@ -180,32 +181,52 @@ def hundred_thousandth_number_is_right(folder):
         assert ask(server, 2) == [a + b, a + 2 * b]
 
 
+def with_wrong_bit(path, whole, at, bit=1):
+    with open(path, "wb") as file:
+        file.write(whole[:at] + bytes([whole[at] ^ bit]) + whole[at + 1:])
+
+
+def number_with_wrong_bit(where, state, whole, at, bit=1):
+    """What is given next then; None when that is nothing, since the file is refused, or the connection ends."""
+    with_wrong_bit(state, whole, at, bit)
+    for journal in ("-wal", "-journal"):
+        if os.path.exists(state + journal):
+            os.remove(state + journal)
+    with Server(where, "-o", "-f", state) as server:
+        try:
+            port = server.port()
+        except AssertionError:
+            assert server.process.wait(PATIENCE_S) == 1, "it did not refuse in good order"
+            return None
+        return FibClient(port).ask()
+
+
 def whatever_byte_is_wrong_no_wrong_number_is_given(folder):
     state, dice = make_tap(folder), random.Random(seed())
     with Server(folder, "-o", "-f", state) as server:
         ask(server, 40)
         server.stop()
     whole = bytes_of(state)
-    served = 0
     for _ in range(60):
         at, bit = dice.randrange(len(whole)), 1 << dice.randrange(8)
         if whole[at] == 0 and dice.random() < 0.9:
             continue  # most of the file is empty
-        with open(state, "wb") as file:
-            file.write(whole[:at] + bytes([whole[at] ^ bit]) + whole[at + 1:])
-        for journal in ("-wal", "-journal"):
-            if os.path.exists(state + journal):
-                os.remove(state + journal)
-        with Server(folder, "-o", "-f", state) as server:
-            try:
-                port = server.port()
-            except AssertionError:
-                assert server.process.wait(PATIENCE_S) == 1, "it did not refuse in good order"
-                continue
-            served += 1
-            number = FibClient(port).ask()
-            assert number in (fibonacci(41)[-1], None), f"byte {at}, bit {bit}: {number}"
-    print(f"# served {served} of the damaged files", file=sys.stderr)
+        number = number_with_wrong_bit(folder, state, whole, at, bit)
+        assert number in (fibonacci(41)[-1], None), f"byte {at}, bit {bit}: {number}"
+
+
+def wrong_bit_in_a_name_gives_no_wrong_number(folder):
+    """Wherever it stands: where an index has it, too, by which the state would not be found, and be begun anew."""
+    state = make_tap(folder)
+    with Server(folder, "-o", "-f", state) as server:
+        ask(server, 40)
+        server.stop()
+    whole = bytes_of(state)
+    places = [found.start() + 2 for found in re.finditer(b"fib:sequence", whole)]
+    assert len(places) >= 4, "of the state and of its fields, and each in an index"
+    for at in places:
+        number = number_with_wrong_bit(folder, state, whole, at)
+        assert number in (fibonacci(41)[-1], None), f"byte {at}: {number}"
 
 
 def wrong_bit_in_what_the_file_means_is_found(folder):
@@ -217,8 +238,7 @@ def wrong_bit_in_what_the_file_means_is_found(folder):
     last = fibonacci(300)[-1]
     for meaning in (last.to_bytes((last.bit_length() + 7) // 8, "big"), b"tcp:0:interface=127.0.0.1", b"Fibonacci"):
         at = whole.rindex(meaning) + len(meaning) // 2
-        with open(state, "wb") as file:
-            file.write(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1:])
+        with_wrong_bit(state, whole, at)
         refused(state, "damaged", folder)
 
 
