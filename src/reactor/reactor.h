@@ -247,7 +247,7 @@ void pli_posts_run(pl_reactor *reactor);
 void pli_signals_close(pl_reactor *reactor);
 /* Lets `signal` do what it did before it was watched, unless somebody still watches it. One that is pending does so now. */
 void pli_signal_let_go(pl_reactor *reactor, int signal);
-/* For a program's one reactor: a second SIGINT or SIGTERM ends the process at once, also while a callback holds it (os/stop_handler.h). Nothing in a simulated process. Returns: 0 or a negative errno. */
+/* For a program's one reactor: a second SIGINT or SIGTERM ends the process at once, also while a callback holds it (os/stop_handler.h). Nothing where there is no such handler. Returns: 0 or a negative errno. */
 PL_MUST int pli_stop_signals_handle(pl_reactor *reactor);
 /* Tells of those that have come. */
 void pli_stop_signals_handled(pl_reactor *reactor);
