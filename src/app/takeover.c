@@ -21,11 +21,7 @@ void pli_takeover_open(pli_takeover *self)
 {
     *self = (pli_takeover){.folder = -1, .old.fd = -1, .first = {.fd = -1, .leash = true}};
     pli_estate_init(&self->estate);
-    self->is = pli_started();
-    if (!self->is)
-        return;
-    self->old.fd = PLI_STARTED_CHANNEL;
-    self->folder = PLI_STARTED_FOLDER;
+    self->is = pli_started(&self->old.fd, &self->folder);
 }
 
 void pli_takeover_close(pli_takeover *self)

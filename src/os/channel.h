@@ -1,7 +1,5 @@
 /*
  * A channel between two processes of one program: messages with descriptors, and both ends see when the other is gone.
- *
- * None of it is for a simulated process, which is refused.
  */
 #ifndef PLI_OS_CHANNEL_H
 #define PLI_OS_CHANNEL_H

@@ -9,7 +9,8 @@ int main(int argc, char **argv)
         &fib_scenario,       &lifecycle_scenario,
         &reconnect_scenario, &threads_scenario,
         &timers_scenario,    &trees_scenario,
-        &weblog_scenario,    NULL,
+        &upgrade_scenario,   &weblog_scenario,
+        NULL,
     };
 
     pli_sqlite_memory_use(); /* before any world: the first one is not to differ from the others */

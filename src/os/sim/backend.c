@@ -140,14 +140,11 @@ static int sim_add(pli_backend *base, pli_io *io)
     p->backend = self;
     p->io = io;
     p->connect_error = 1;
-    p->watcher.object = pli_sim_fd_get(io->fd, NULL);
     p->watcher.changed = object_changed;
     pli_list_init(&p->ready);
     pli_list_init(&p->sends);
     pli_list_init(&p->leaves);
-    pli_list_init(&p->watcher.link);
-    if (p->watcher.object)
-        pli_list_push_back(&p->watcher.object->watchers, &p->watcher.link);
+    pli_sim_watch(&p->watcher, pli_sim_fd_get(io->fd, NULL));
     return 0;
 }
 
@@ -185,7 +182,7 @@ static void let_go(place *p)
     pli_io *io = p->io;
 
     self->places[io->slot] = NULL;
-    pli_list_remove(&p->watcher.link);
+    pli_sim_unwatch(&p->watcher);
     pli_list_remove(&p->leaves);
     if (p->close_fd)
         pli_socket_close(io->fd);

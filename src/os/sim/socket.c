@@ -361,7 +361,10 @@ pli_sim_socket *pli_sim_socket_of(int fd)
 {
     pli_sim_object *object = pli_sim_fd_get(fd, &socket_ops);
 
-    return object ? pl_container_of(object, pli_sim_socket, base) : NULL;
+    if (!object)
+        return NULL;
+    object->process = pli_sim_process(); /* of those that have it, the one that does something with it */
+    return pl_container_of(object, pli_sim_socket, base);
 }
 
 pli_sim_socket *pli_sim_socket_new(int family, int type)

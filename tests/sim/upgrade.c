@@ -1,0 +1,466 @@
+/*
+ * Upgrades: whatever becomes of the old process and the new one, no number is given twice; and whoever is connected notices nothing, unless one of them is killed at the wrong moment.
+ *
+ * The server is plaitd, whole, with its state on the host's disk. It is asked for upgrades at any time; what follows it is the same program, or one that lies, is mute, ends or is killed at any of its
+ * allocations. Both processes may be killed, stopped or lose their power, too. A supervisor starts the program again when it has ended. Clients stay connected as long as they can, and ask for numbers.
+ */
+#include "tests/sim/numbers.h"
+
+#include <errno.h>
+
+#include <plait/application.h>
+
+#include "app/upgrade.h"
+#include "os/sim/guest.h"
+#include "os/starter.h"
+#include "services/fib/fib.h"
+
+#define PROGRAM "plaitd"
+#define PIDFILE "/run/plaitd.pid"
+
+enum {
+    CLIENTS = 4,
+    FAULTS_S = 60,
+    SETTLE_S = 300, /* after peace: all that is odd has timed out, and the program was started anew */
+    UPGRADES_IN_PEACE = 8,
+    UPGRADE_S = 40,
+    CLIENTS_S = 100, /* for all of them to go */
+    CALM_S = SETTLE_S + UPGRADES_IN_PEACE * UPGRADE_S + CLIENTS_S + 300,
+    REST_DESCRIPTORS = 12,
+    REST_BYTES = 1500 << 10
+};
+
+/* What follows. Until MISSING all but the killed one are for peace, too: what they do is nobody's loss. */
+typedef enum successor {
+    WELL,
+    MISSING,
+    ENDS,
+    MUTE,
+    TALKS_NONSENSE,
+    ENDS_INSTEAD_OF_HEARING,
+    IS_FOREIGN,
+    IS_NEWER,
+    REFUSES,
+    ENDS_AFTER_HEARING,
+    SUCCESSORS_IN_PEACE,
+    ENDS_WHEN_IT_COULD = SUCCESSORS_IN_PEACE, /* and is told to go, perhaps */
+    IS_KILLED,
+    SUCCESSORS
+} successor;
+
+typedef struct upgrade_state {
+    pl_sim_host *host;
+    pl_sim_process *first; /* that the supervisor has started */
+    successor next;
+    bool peace, over, keeps_pidfile;
+    int64_t peace_at;
+    numbers numbers;
+    uint64_t harms; /* done by this script, after which connections may be lost */
+    unsigned seen_before; /* the upgrades of peace */
+    pl_sim_process *last; /* of the program, at the end */
+} upgrade_state;
+
+static pl_swarm_run *current; /* for processes, which have nothing but their command line */
+
+/* Seconds since the peace. */
+static double peace_s(const pl_swarm_run *run)
+{
+    const upgrade_state *state = run->state;
+
+    return (double) (pl_sim_now(run->sim) - state->peace_at) / 1e9;
+}
+
+/* ---- the program ---- */
+
+static int serve(char **argv)
+{
+    static const pl_plugin *const plugins[] = {&pli_fib_plugin, NULL};
+    static const pl_application_kind plaitd = {PL_APPLICATION(PROGRAM), .plugins = plugins,
+                                               .named = true};
+    int argc = 0;
+
+    while (argv[argc])
+        ++argc;
+    return pl_application_main(argc, argv, &plaitd);
+}
+
+/* As the supervisor starts it. */
+static int serve_first(void *arg)
+{
+    const upgrade_state *state = ((pl_swarm_run *) arg)->state;
+    char *plain[] = {PROGRAM, "-n", "-o", "fib", "--listen", "tcp:8888", NULL};
+    char *marked[] = {PROGRAM, "-n", "-o", "--pidfile", PIDFILE, "fib", "--listen", "tcp:8888", NULL};
+
+    return serve(state->keeps_pidfile ? marked : plain);
+}
+
+/* ---- what follows it ---- */
+
+static int channel(void)
+{
+    return PLI_SIM_FD + PLI_STARTED_CHANNEL;
+}
+
+static void say(pli_upgrade_word word, uint32_t a, const char *text)
+{
+    pl_ignore(pli_upgrade_say(channel(), word, a, a, text, NULL, 0, 1000));
+}
+
+/* Hears until nothing more comes for a while. */
+static void hear_all(void)
+{
+    pli_upgrade_message message;
+    pli_channel_got got;
+
+    while (pli_upgrade_hear(channel(), 6000, &message, &got) == 0)
+        if (message.word == PLI_FDS || (message.word == PLI_ESTATE && message.a == 0))
+            return;
+}
+
+static void talk_nonsense(pl_swarm_run *run)
+{
+    char bytes[700];
+    size_t n = roll(run, sizeof bytes);
+
+    for (unsigned i = 1 + roll(run, 12); i; --i) {
+        for (size_t at = 0; at < n; ++at)
+            bytes[at] = (char) roll(run, 256);
+        if (roll(run, 2))
+            pl_ignore(pli_channel_send(channel(), pl_slice_of(bytes, n), NULL, 0, 1000));
+        else
+            say(roll(run, 12), roll(run, 3), PROGRAM);
+    }
+}
+
+/* Says hello, and then not what it should. */
+static void follow_badly(pl_swarm_run *run, successor kind)
+{
+    say(PLI_HELLO, PLI_ESTATE_VERSION, PROGRAM);
+    if (kind == ENDS_INSTEAD_OF_HEARING)
+        return;
+    hear_all();
+    if (kind == REFUSES)
+        say(PLI_REFUSED, 0, "it is not to be");
+    if (kind == ENDS_WHEN_IT_COULD)
+        say(PLI_COULD, 0, NULL);
+    if (roll(run, 2))
+        pl_sim_sleep(roll(run, 8000) / 1000.0);
+}
+
+/* What is installed under the name of the program. */
+static int follow(void *arg)
+{
+    pl_swarm_run *run = current;
+    upgrade_state *state = run->state;
+    successor kind = state->next;
+
+    pl_sim_note(run->sim, "successor %d", (int) kind);
+    switch (kind) {
+    case IS_KILLED:
+        pl_sim_fault_at(pli_sim_running(), PL_SIM_CRASH, 1 + roll(run, 700), false);
+        return serve(arg);
+    case WELL:
+        return serve(arg);
+    case MUTE:
+        pl_sim_sleep(roll(run, 20));
+        break;
+    case TALKS_NONSENSE:
+        talk_nonsense(run);
+        break;
+    case IS_FOREIGN:
+        say(PLI_HELLO, PLI_ESTATE_VERSION, "another");
+        pl_sim_sleep(roll(run, 8));
+        break;
+    case IS_NEWER:
+        say(PLI_HELLO, PLI_ESTATE_VERSION + 1, PROGRAM);
+        pl_sim_sleep(roll(run, 8));
+        break;
+    case ENDS_INSTEAD_OF_HEARING:
+    case ENDS_AFTER_HEARING:
+    case REFUSES:
+    case ENDS_WHEN_IT_COULD:
+        follow_badly(run, kind);
+        break;
+    default:;
+    }
+    return (int) roll(run, 3);
+}
+
+/* ---- who looks after the program ---- */
+
+static bool is_server(const pl_sim_process *process)
+{
+    return !process->ended && strcmp(process->name, PROGRAM) == 0;
+}
+
+/* A process of the program that runs: which of them, counted from the last one that was started. NULL: there is none. */
+static pl_sim_process *server(const upgrade_state *state, unsigned n)
+{
+    const pli_link *head = &state->host->processes;
+
+    for (pli_link *at = head->prev; at != head; at = at->prev) {
+        pl_sim_process *process = pl_container_of(at, pl_sim_process, link);
+
+        if (is_server(process) && n-- == 0)
+            return process;
+    }
+    return NULL;
+}
+
+static void look_after(void *arg)
+{
+    pl_swarm_run *run = arg;
+    upgrade_state *state = run->state;
+
+    if (state->over)
+        return;
+    if (!pl_sim_is_up(state->host) && (state->peace || roll(run, 4) == 0)) {
+        pl_sim_boot(state->host);
+        pl_ignore(pl_sim_disk_unlink(state->host, PIDFILE)); /* what is in /run is gone */
+    }
+    if (pl_sim_is_up(state->host) && (!state->first || pl_sim_ended(state->first, NULL))) {
+        if (state->peace && peace_s(run) > SETTLE_S)
+            pl_swarm_fail(run, "in peace, the program has ended");
+        ++state->harms;
+        state->first = pl_sim_spawn(state->host, PROGRAM, serve_first, run);
+    }
+    pl_ignore(pl_sim_at(run->sim, 1, look_after, run));
+}
+
+static void ask_for_upgrade(pl_swarm_run *run, successor next)
+{
+    upgrade_state *state = run->state;
+    pl_sim_process *process = server(state, 0);
+
+    state->next = next;
+    pl_ignore(pl_sim_install(state->host, PROGRAM, next == MISSING ? NULL : follow));
+    if (process)
+        pl_sim_signal(process, SIGUSR2);
+}
+
+/* Until peace. */
+static void upgrade(void *arg)
+{
+    pl_swarm_run *run = arg;
+    upgrade_state *state = run->state;
+
+    if (state->peace)
+        return;
+    ++state->harms; /* who is asked before it can hear is ended by the signal */
+    ask_for_upgrade(run, roll(run, 2) ? WELL : roll(run, SUCCESSORS));
+    pl_ignore(pl_sim_at(run->sim, roll(run, 12000) / 1000.0, upgrade, run));
+}
+
+static void harm(void *arg)
+{
+    pl_swarm_run *run = arg;
+    upgrade_state *state = run->state;
+    pl_sim_process *process = server(state, roll(run, 3));
+
+    if (state->peace)
+        return;
+    ++state->harms;
+    switch (roll(run, 8)) {
+    case 0:
+        pl_sim_crash(state->host);
+        break;
+    case 1:
+        if (process)
+            pl_sim_signal(process, SIGTERM);
+        break;
+    case 2:
+    case 3:
+        if (process)
+            pl_sim_fault_at(process, PL_SIM_CRASH, 1 + roll(run, 300), false);
+        break;
+    default:
+        if (process)
+            pl_sim_signal(process, SIGKILL);
+    }
+    pl_ignore(pl_sim_at(run->sim, roll(run, 30000) / 1000.0, harm, run));
+}
+
+/* ---- clients ---- */
+
+/* Faults that end no connection that was once served. */
+static const pl_sim_fault harmless[] = {
+    PL_SIM_PARTIAL_READ,    PL_SIM_SHORT_WRITE, PL_SIM_DUPLICATE,       PL_SIM_REORDER,
+    PL_SIM_RUN_REFUSED,     PL_SIM_REFUSED,     PL_SIM_CONNECT_TIMEOUT, PL_SIM_BACKLOG_FULL,
+    PL_SIM_ACCEPT_ABORTED,  PL_SIM_EMFILE,      PL_SIM_ENFILE,          PL_SIM_EINTR,
+    PL_SIM_STARVED,         PL_SIM_LATE_CANCEL, PL_SIM_LATE_COMPLETION, PL_SIM_PREEMPTION,
+    PL_SIM_CLOCK_STEP,      PL_SIM_THREAD,      PL_SIM_STALL,
+};
+
+/* How often something has happened after which a connection may be lost; or, unless `lost`, an answer be late. */
+static uint64_t excuses(const pl_swarm_run *run, bool lost)
+{
+    const upgrade_state *state = run->state;
+    uint64_t n = state->harms + run->tortured;
+
+    for (int i = 0; i < PL_SIM_FAULTS; ++i)
+        n += pl_sim_injected(run->sim, (pl_sim_fault) i);
+    for (size_t i = 0; lost && i < sizeof harmless / sizeof *harmless; ++i)
+        n -= pl_sim_injected(run->sim, harmless[i]);
+    return n;
+}
+
+static void check_loss(pl_swarm_run *run, int error, uint64_t lost_before, uint64_t late_before)
+{
+    const upgrade_state *state = run->state;
+    bool late = error == -ETIMEDOUT;
+
+    if (run->tortured && !state->peace)
+        return;
+    if (late ? excuses(run, false) == late_before : excuses(run, true) == lost_before)
+        pl_swarm_fail(run, "%s: %s", late ? "no answer" : "a connection is lost for no reason",
+                      error ? pl_error_name(error) : "the end");
+}
+
+static void ask_for_some(pl_swarm_run *run, pl_sim_peer *peer)
+{
+    upgrade_state *state = run->state;
+    uint64_t lost_before = 0;
+    char line[DIGITS_MAX];
+
+    for (unsigned i = 1 + roll(run, 100); i && numbers_left(&state->numbers) && !state->over; --i) {
+        unsigned least = state->numbers.next;
+        uint64_t late_before = excuses(run, false);
+        int error;
+
+        pl_sim_deadline(peer, 60);
+        error = pl_sim_say(peer, pl_str("?"));
+        if (error == 0)
+            error = hear_line(peer, line, sizeof line);
+        if (error <= 0) {
+            if (lost_before)
+                check_loss(run, error, lost_before - 1, late_before);
+            return;
+        }
+        if (!lost_before)
+            lost_before = excuses(run, true) + 1;
+        numbers_see(run, &state->numbers, line, least);
+        if (roll(run, 3) == 0)
+            pl_sim_sleep(roll(run, state->peace ? 1500 : 150) / 100.0);
+    }
+}
+
+static int ask(void *arg)
+{
+    pl_swarm_run *run = arg;
+    const upgrade_state *state = run->state;
+    pl_sim_peer *peer;
+
+    while (!state->over) {
+        pl_sim_sleep(roll(run, state->peace ? 2000 : 300) / 100.0);
+        if (pl_sim_dial("10.0.0.1:8888", &peer) < 0)
+            continue;
+        ask_for_some(run, peer);
+        pl_sim_hang_up(peer);
+    }
+    return 0;
+}
+
+/* ---- in peace ---- */
+
+static void check_upgraded(pl_swarm_run *run, const pl_sim_process *before, successor next)
+{
+    const upgrade_state *state = run->state;
+    const pl_sim_process *now = server(state, 0), *other = server(state, 1);
+
+    if (next == WELL && now == before)
+        pl_swarm_fail(run, "in peace, an upgrade has failed");
+    else if (next != WELL && now != before)
+        pl_swarm_fail(run, "after a successor of kind %d %s goes on", (int) next,
+                      now ? "another" : "nobody");
+    else if (other && other != state->first)
+        pl_swarm_fail(run, "a process goes on that is neither the first nor the last");
+}
+
+/* One upgrade after the other, each of which has all the time that it needs. */
+static int upgrade_in_peace(void *arg)
+{
+    pl_swarm_run *run = arg;
+    upgrade_state *state = run->state;
+
+    pl_sim_sleep(SETTLE_S);
+    state->seen_before = state->numbers.count;
+    for (unsigned i = 0; i < UPGRADES_IN_PEACE; ++i) {
+        const pl_sim_process *before = server(state, 0);
+        successor next = roll(run, 2) ? WELL : roll(run, SUCCESSORS_IN_PEACE);
+
+        ask_for_upgrade(run, next);
+        pl_sim_sleep(UPGRADE_S);
+        check_upgraded(run, before, next);
+    }
+    state->over = true;
+    state->last = server(state, 0);
+    pl_sim_sleep(CLIENTS_S);
+    check_at_rest(run, state->first, "the first process", REST_DESCRIPTORS, REST_BYTES);
+    check_at_rest(run, state->last, "the last process", REST_DESCRIPTORS, REST_BYTES);
+    pl_sim_signal(state->first, SIGTERM);
+    return 0;
+}
+
+/* ---- the scenario ---- */
+
+static void upgrade_build(pl_swarm_run *run)
+{
+    upgrade_state *state = run->state;
+
+    current = run;
+    state->host = pl_sim_host_new(run->sim, "server", "10.0.0.1");
+    state->keeps_pidfile = roll(run, 2);
+    pl_ignore(pl_sim_disk_make_folder(state->host, "/run"));
+    pl_sim_disk_sync(state->host);
+    pl_ignore(pl_sim_install(state->host, PROGRAM, follow));
+    look_after(run);
+    pl_ignore(pl_sim_at(run->sim, 1 + roll(run, 5000) / 1000.0, upgrade, run));
+    if (roll(run, 3))
+        pl_ignore(pl_sim_at(run->sim, 1 + roll(run, 20000) / 1000.0, harm, run));
+    for (unsigned i = 0; i < CLIENTS; ++i)
+        pl_sim_spawn(pl_sim_host_new(run->sim, "client", NULL), "client", ask, run);
+}
+
+/* One whose disk has failed it is started anew, as by somebody who has read its log; and so are those who have missed that it was killed. */
+static void upgrade_calm(pl_swarm_run *run)
+{
+    upgrade_state *state = run->state;
+    pl_sim_process *process;
+
+    state->peace = true;
+    state->peace_at = pl_sim_now(run->sim);
+    ++state->harms;
+    for (unsigned n = 0; (process = server(state, n)); ++n)
+        pl_sim_fault_at(process, PL_SIM_CRASH, 0, false);
+    if (state->first)
+        pl_sim_signal(state->first, SIGTERM);
+    pl_sim_spawn(pl_sim_host_new(run->sim, "operator", NULL), "operator", upgrade_in_peace, run);
+}
+
+static void upgrade_check(pl_swarm_run *run)
+{
+    const upgrade_state *state = run->state;
+    const pli_link *head = &state->host->processes;
+
+    for (const pli_link *at = head->next; at != head; at = at->next) {
+        const pl_sim_process *process = pl_container_of(at, pl_sim_process, link);
+        bool left_at_once = process->status < 0 || (process->argv && process->status == 1);
+
+        if (!process->ended || !left_at_once || process == state->first || process == state->last)
+            check_ended(run, process, process->name);
+    }
+    if (state->numbers.count == state->seen_before && numbers_left(&state->numbers))
+        pl_swarm_fail(run, "in peace nobody is given a number");
+}
+
+const pl_scenario upgrade_scenario = {
+    .name = "upgrade",
+    .claim = "no number is given twice, and who is connected notices nothing, over upgrades that "
+             "succeed, fail and are killed",
+    .state_size = sizeof(upgrade_state),
+    .build = upgrade_build,
+    .faults_s = FAULTS_S,
+    .calm = upgrade_calm,
+    .calm_s = CALM_S,
+    .check = upgrade_check,
+};
