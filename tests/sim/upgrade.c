@@ -25,6 +25,7 @@ enum {
     UPGRADES_IN_PEACE = 8,
     UPGRADE_S = 40,
     CLIENTS_S = 100, /* for all of them to go */
+    EXCUSE_S = 30, /* so long it may take until what went wrong ends a connection */
     CALM_S = SETTLE_S + UPGRADES_IN_PEACE * UPGRADE_S + CLIENTS_S + 300,
     REST_DESCRIPTORS = 12,
     REST_BYTES = 1500 << 10
@@ -56,6 +57,8 @@ typedef struct upgrade_state {
     int64_t peace_at;
     numbers numbers;
     uint64_t harms; /* done by this script, after which connections may be lost */
+    uint64_t excuses[EXCUSE_S]; /* as there were up to so many seconds ago */
+    unsigned n_excuses;
     unsigned seen_before; /* the upgrades of peace */
     pl_sim_process *last; /* of the program, at the end */
 } upgrade_state;
@@ -141,8 +144,10 @@ static void follow_badly(pl_swarm_run *run, successor kind)
     hear_all();
     if (kind == REFUSES)
         say(PLI_REFUSED, 0, "it is not to be");
-    if (kind == ENDS_WHEN_IT_COULD)
+    if (kind == ENDS_WHEN_IT_COULD) {
+        ++((upgrade_state *) run->state)->harms;
         say(PLI_COULD, 0, NULL);
+    }
     if (roll(run, 2))
         pl_sim_sleep(roll(run, 8000) / 1000.0);
 }
@@ -186,6 +191,31 @@ static int follow(void *arg)
     return (int) roll(run, 3);
 }
 
+/* ---- excuses ---- */
+
+/* Faults that end no connection that was once served. */
+static const pl_sim_fault harmless[] = {
+    PL_SIM_PARTIAL_READ,    PL_SIM_SHORT_WRITE, PL_SIM_DUPLICATE,       PL_SIM_REORDER,
+    PL_SIM_RUN_REFUSED,     PL_SIM_REFUSED,     PL_SIM_CONNECT_TIMEOUT, PL_SIM_BACKLOG_FULL,
+    PL_SIM_ACCEPT_ABORTED,  PL_SIM_EMFILE,      PL_SIM_ENFILE,          PL_SIM_EINTR,
+    PL_SIM_STARVED,         PL_SIM_LATE_CANCEL, PL_SIM_LATE_COMPLETION, PL_SIM_PREEMPTION,
+    PL_SIM_CLOCK_STEP,      PL_SIM_THREAD,      PL_SIM_STALL,           PL_SIM_LOSS,
+    PL_SIM_DELAY,           PL_SIM_PARTITION,
+};
+
+/* How often something has happened after which a connection may be lost; or, unless `lost`, an answer be late. */
+static uint64_t excuses(const pl_swarm_run *run, bool lost)
+{
+    const upgrade_state *state = run->state;
+    uint64_t n = state->harms + run->tortured;
+
+    for (int i = 0; i < PL_SIM_FAULTS; ++i)
+        n += pl_sim_injected(run->sim, (pl_sim_fault) i);
+    for (size_t i = 0; lost && i < sizeof harmless / sizeof *harmless; ++i)
+        n -= pl_sim_injected(run->sim, harmless[i]);
+    return n;
+}
+
 /* ---- who looks after the program ---- */
 
 static bool is_server(const pl_sim_process *process)
@@ -214,6 +244,7 @@ static void look_after(void *arg)
 
     if (state->over)
         return;
+    state->excuses[state->n_excuses++ % EXCUSE_S] = excuses(run, true);
     if (!pl_sim_is_up(state->host) && (state->peace || roll(run, 4) == 0)) {
         pl_sim_boot(state->host);
         pl_ignore(pl_sim_disk_unlink(state->host, PIDFILE)); /* what is in /run is gone */
@@ -236,6 +267,8 @@ static void ask_for_upgrade(pl_swarm_run *run, successor next)
     pl_ignore(pl_sim_install(state->host, PROGRAM, next == MISSING ? NULL : follow));
     if (process)
         pl_sim_signal(process, SIGUSR2);
+    if (process && process->ended) /* it did not hear yet */
+        ++state->harms;
 }
 
 /* Until peace. */
@@ -246,7 +279,6 @@ static void upgrade(void *arg)
 
     if (state->peace)
         return;
-    ++state->harms; /* who is asked before it can hear is ended by the signal */
     ask_for_upgrade(run, roll(run, 2) ? WELL : roll(run, SUCCESSORS));
     pl_ignore(pl_sim_at(run->sim, roll(run, 12000) / 1000.0, upgrade, run));
 }
@@ -282,26 +314,14 @@ static void harm(void *arg)
 
 /* ---- clients ---- */
 
-/* Faults that end no connection that was once served. */
-static const pl_sim_fault harmless[] = {
-    PL_SIM_PARTIAL_READ,    PL_SIM_SHORT_WRITE, PL_SIM_DUPLICATE,       PL_SIM_REORDER,
-    PL_SIM_RUN_REFUSED,     PL_SIM_REFUSED,     PL_SIM_CONNECT_TIMEOUT, PL_SIM_BACKLOG_FULL,
-    PL_SIM_ACCEPT_ABORTED,  PL_SIM_EMFILE,      PL_SIM_ENFILE,          PL_SIM_EINTR,
-    PL_SIM_STARVED,         PL_SIM_LATE_CANCEL, PL_SIM_LATE_COMPLETION, PL_SIM_PREEMPTION,
-    PL_SIM_CLOCK_STEP,      PL_SIM_THREAD,      PL_SIM_STALL,
-};
-
-/* How often something has happened after which a connection may be lost; or, unless `lost`, an answer be late. */
-static uint64_t excuses(const pl_swarm_run *run, bool lost)
+/* Whether the loss of a connection that was dialled when there were `before` may have one of them as its cause. */
+static bool loss_is_excused(const pl_swarm_run *run, uint64_t before)
 {
     const upgrade_state *state = run->state;
-    uint64_t n = state->harms + run->tortured;
+    unsigned n = state->n_excuses < EXCUSE_S ? 0 : state->n_excuses;
+    uint64_t earlier = state->excuses[n % EXCUSE_S];
 
-    for (int i = 0; i < PL_SIM_FAULTS; ++i)
-        n += pl_sim_injected(run->sim, (pl_sim_fault) i);
-    for (size_t i = 0; lost && i < sizeof harmless / sizeof *harmless; ++i)
-        n -= pl_sim_injected(run->sim, harmless[i]);
-    return n;
+    return excuses(run, true) != (before < earlier ? before : earlier);
 }
 
 static void check_loss(pl_swarm_run *run, int error, uint64_t lost_before, uint64_t late_before)
@@ -311,16 +331,16 @@ static void check_loss(pl_swarm_run *run, int error, uint64_t lost_before, uint6
 
     if (run->tortured && !state->peace)
         return;
-    if (late ? excuses(run, false) == late_before : excuses(run, true) == lost_before)
+    if (late ? excuses(run, false) == late_before : !loss_is_excused(run, lost_before))
         pl_swarm_fail(run, "%s: %s", late ? "no answer" : "a connection is lost for no reason",
                       error ? pl_error_name(error) : "the end");
 }
 
-static void ask_for_some(pl_swarm_run *run, pl_sim_peer *peer)
+static void ask_for_some(pl_swarm_run *run, pl_sim_peer *peer, uint64_t lost_before)
 {
     upgrade_state *state = run->state;
-    uint64_t lost_before = 0;
     char line[DIGITS_MAX];
+    bool served = false;
 
     for (unsigned i = 1 + roll(run, 100); i && numbers_left(&state->numbers) && !state->over; --i) {
         unsigned least = state->numbers.next;
@@ -332,12 +352,11 @@ static void ask_for_some(pl_swarm_run *run, pl_sim_peer *peer)
         if (error == 0)
             error = hear_line(peer, line, sizeof line);
         if (error <= 0) {
-            if (lost_before)
-                check_loss(run, error, lost_before - 1, late_before);
+            if (served)
+                check_loss(run, error, lost_before, late_before);
             return;
         }
-        if (!lost_before)
-            lost_before = excuses(run, true) + 1;
+        served = true;
         numbers_see(run, &state->numbers, line, least);
         if (roll(run, 3) == 0)
             pl_sim_sleep(roll(run, state->peace ? 1500 : 150) / 100.0);
@@ -351,10 +370,12 @@ static int ask(void *arg)
     pl_sim_peer *peer;
 
     while (!state->over) {
+        uint64_t before = excuses(run, true);
+
         pl_sim_sleep(roll(run, state->peace ? 2000 : 300) / 100.0);
         if (pl_sim_dial("10.0.0.1:8888", &peer) < 0)
             continue;
-        ask_for_some(run, peer);
+        ask_for_some(run, peer, before);
         pl_sim_hang_up(peer);
     }
     return 0;
@@ -415,7 +436,7 @@ static void upgrade_build(pl_swarm_run *run)
     pl_ignore(pl_sim_install(state->host, PROGRAM, follow));
     look_after(run);
     pl_ignore(pl_sim_at(run->sim, 1 + roll(run, 5000) / 1000.0, upgrade, run));
-    if (roll(run, 3))
+    if (roll(run, 2))
         pl_ignore(pl_sim_at(run->sim, 1 + roll(run, 20000) / 1000.0, harm, run));
     for (unsigned i = 0; i < CLIENTS; ++i)
         pl_sim_spawn(pl_sim_host_new(run->sim, "client", NULL), "client", ask, run);

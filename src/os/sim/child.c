@@ -39,13 +39,25 @@ void pli_sim_programs_free(pl_sim_host *host)
     }
 }
 
-pl_sim_main_fn *pli_sim_program(const pl_sim_host *host, const char *name)
+static const struct pli_sim_program *find_program(const pl_sim_host *host, const char *name)
 {
     const struct pli_sim_program *program = host->programs;
 
     while (program && strcmp(program->name, name) != 0)
         program = program->next;
+    return program;
+}
+
+pl_sim_main_fn *pli_sim_program(const pl_sim_host *host, const char *name)
+{
+    const struct pli_sim_program *program = find_program(host, name);
+
     return program ? program->main : NULL;
+}
+
+bool pli_sim_program_is_known(const pl_sim_host *host, const char *name)
+{
+    return find_program(host, name);
 }
 
 /* ---- children ---- */

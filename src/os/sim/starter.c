@@ -11,7 +11,7 @@
 
 int pli_sim_program_path(const char *argv0, char *path, size_t size)
 {
-    if (!argv0 || !pli_sim_program(pli_sim_host(), argv0))
+    if (!argv0 || !pli_sim_program_is_known(pli_sim_host(), argv0))
         return -ENOENT;
     return (size_t) snprintf(path, size, "%s", argv0) < size ? 0 : -ENAMETOOLONG;
 }
