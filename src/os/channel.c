@@ -11,6 +11,7 @@
 #include "base/assert.h"
 #include "os/clock.h"
 #include "os/fault.h"
+#include "os/file.h"
 #include "os/sim/channel.h"
 #include "os/sim/sim.h"
 
@@ -141,6 +142,12 @@ static ssize_t receive_now(int fd, void *room, size_t size, pli_channel_got *ret
     return n;
 }
 
+static void drop_fds(pli_channel_got *got)
+{
+    while (got->n_fds > 0)
+        pli_file_close(got->fds[--got->n_fds]);
+}
+
 int pli_channel_receive(int fd, void *room, size_t size, int timeout_ms, pli_channel_got *ret_got)
 {
     int64_t until = moment_in(timeout_ms);
@@ -151,13 +158,15 @@ int pli_channel_receive(int fd, void *room, size_t size, int timeout_ms, pli_cha
     while (!error && (n = receive_now(fd, room, size, ret_got, &cut)) < 0) {
         if (n == -EAGAIN)
             error = await(fd, POLLIN, until);
-        else if (n != -EINTR)
-            error = n == -ECONNRESET ? PL_E_CLOSED : (int) n;
+        else if (n != -EINTR && n != -ECONNRESET) /* told once, before what it has said last */
+            error = (int) n;
     }
     if (error)
         return error;
     if (n == 0)
         return PL_E_CLOSED;
     ret_got->size = (size_t) n;
-    return 0;
+    if (cut)
+        drop_fds(ret_got);
+    return cut ? -EMFILE : 0;
 }

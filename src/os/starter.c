@@ -158,8 +158,8 @@ static void run_program(const pli_starter_plan *plan, char **environment, int ch
 
 static reply start_simulated(const pli_starter_plan *plan, int channel, int folder)
 {
-    int started = pli_sim_successor_start(plan->path, (const char *const *) plan->argv, channel,
-                                          folder);
+    int started =
+        pli_sim_successor_start(plan->path, (const char *const *) plan->argv, channel, folder);
 
     return started < 0 ? (reply){.error = started} : (reply){.pid = (uint32_t) started};
 }
@@ -244,9 +244,13 @@ static void serve(const pli_starter_plan *plan, char **environment, int fd, int 
     pli_channel_got got;
     request asked = {0};
     reply said;
+    int error;
 
-    while (pli_channel_receive(fd, &asked, sizeof asked, -1, &got) == 0) {
-        if (got.size != sizeof asked || (!asked.end && got.n_fds != 1))
+    while ((error = pli_channel_receive(fd, &asked, sizeof asked, -1, &got)) == 0 ||
+           error == -EMFILE) {
+        if (error < 0)
+            said = (reply){.error = error};
+        else if (got.size != sizeof asked || (!asked.end && got.n_fds != 1))
             said = (reply){.error = -EINVAL};
         else
             said = asked.end ? end_program(asked.end, asked.ends)

@@ -12,12 +12,7 @@
 
 #include "services/fib/fib.h"
 
-enum {
-    CLIENTS = 4,
-    ORDERLY_S = 1000,
-    REST_DESCRIPTORS = 6,
-    REST_BYTES = 1400 << 10
-};
+enum { CLIENTS = 4, ORDERLY_S = 1000, REST_DESCRIPTORS = 6, REST_BYTES = 1400 << 10 };
 
 typedef struct fib_state {
     pl_sim_host *host;

@@ -21,11 +21,12 @@
 enum {
     CLIENTS = 4,
     FAULTS_S = 60,
-    SETTLE_S = 300, /* after peace: all that is odd has timed out, and the program was started anew */
+    SETTLE_S =
+        300, /* after peace: all that is odd has timed out, and the program was started anew */
     UPGRADES_IN_PEACE = 8,
     UPGRADE_S = 40,
     CLIENTS_S = 100, /* for all of them to go */
-    EXCUSE_S = 30, /* so long it may take until what went wrong ends a connection */
+    EXCUSE_S = 30,   /* so long it may take until what went wrong ends a connection */
     CALM_S = SETTLE_S + UPGRADES_IN_PEACE * UPGRADE_S + CLIENTS_S + 300,
     REST_DESCRIPTORS = 12,
     REST_BYTES = 1500 << 10
@@ -56,7 +57,7 @@ typedef struct upgrade_state {
     bool peace, over, keeps_pidfile;
     int64_t peace_at;
     numbers numbers;
-    uint64_t harms; /* done by this script, after which connections may be lost */
+    uint64_t harms;             /* done by this script, after which connections may be lost */
     uint64_t excuses[EXCUSE_S]; /* as there were up to so many seconds ago */
     unsigned n_excuses;
     unsigned seen_before; /* the upgrades of peace */
@@ -92,7 +93,8 @@ static int serve_first(void *arg)
 {
     const upgrade_state *state = ((pl_swarm_run *) arg)->state;
     char *plain[] = {PROGRAM, "-n", "-o", "fib", "--listen", "tcp:8888", NULL};
-    char *marked[] = {PROGRAM, "-n", "-o", "--pidfile", PIDFILE, "fib", "--listen", "tcp:8888", NULL};
+    char *marked[] = {PROGRAM, "-n",       "-o",       "--pidfile", PIDFILE,
+                      "fib",   "--listen", "tcp:8888", NULL};
 
     return serve(state->keeps_pidfile ? marked : plain);
 }
@@ -193,14 +195,29 @@ static int follow(void *arg)
 
 /* ---- excuses ---- */
 
-/* Faults that end no connection that was once served. */
+/* Faults that end no connection that was once served. EMFILE is none of them: a state that can't be opened is the end of the program. */
 static const pl_sim_fault harmless[] = {
-    PL_SIM_PARTIAL_READ,    PL_SIM_SHORT_WRITE, PL_SIM_DUPLICATE,       PL_SIM_REORDER,
-    PL_SIM_RUN_REFUSED,     PL_SIM_REFUSED,     PL_SIM_CONNECT_TIMEOUT, PL_SIM_BACKLOG_FULL,
-    PL_SIM_ACCEPT_ABORTED,  PL_SIM_EMFILE,      PL_SIM_ENFILE,          PL_SIM_EINTR,
-    PL_SIM_STARVED,         PL_SIM_LATE_CANCEL, PL_SIM_LATE_COMPLETION, PL_SIM_PREEMPTION,
-    PL_SIM_CLOCK_STEP,      PL_SIM_THREAD,      PL_SIM_STALL,           PL_SIM_LOSS,
-    PL_SIM_DELAY,           PL_SIM_PARTITION,
+    PL_SIM_PARTIAL_READ,
+    PL_SIM_SHORT_WRITE,
+    PL_SIM_DUPLICATE,
+    PL_SIM_REORDER,
+    PL_SIM_RUN_REFUSED,
+    PL_SIM_REFUSED,
+    PL_SIM_CONNECT_TIMEOUT,
+    PL_SIM_BACKLOG_FULL,
+    PL_SIM_ACCEPT_ABORTED,
+    PL_SIM_ENFILE,
+    PL_SIM_EINTR,
+    PL_SIM_STARVED,
+    PL_SIM_LATE_CANCEL,
+    PL_SIM_LATE_COMPLETION,
+    PL_SIM_PREEMPTION,
+    PL_SIM_CLOCK_STEP,
+    PL_SIM_THREAD,
+    PL_SIM_STALL,
+    PL_SIM_LOSS,
+    PL_SIM_DELAY,
+    PL_SIM_PARTITION,
 };
 
 /* How often something has happened after which a connection may be lost; or, unless `lost`, an answer be late. */
