@@ -28,11 +28,13 @@
 
 /* What the starter is asked. */
 typedef struct request {
-    uint32_t end; /* 0: start; else who is to be ended */
+    uint32_t number; /* of the request: an answer may come when nobody waits for it any more */
+    uint32_t end;    /* 0: start; else who is to be ended */
     uint32_t ends;
 } request;
 
 typedef struct reply {
+    uint32_t number; /* of the request */
     int32_t error;
     uint32_t pid;
     int32_t status; /* as wait(2) has it */
@@ -255,6 +257,7 @@ static void serve(const pli_starter_plan *plan, char **environment, int fd, int 
         else
             said = asked.end ? end_program(asked.end, asked.ends)
                              : start_program(plan, environment, got.fds[0], folder);
+        said.number = asked.number;
         for (size_t i = 0; i < got.n_fds; ++i)
             pli_file_close(got.fds[i]);
         if (pli_channel_send(fd, pl_slice_of(&said, sizeof said), NULL, 0, -1) < 0)
@@ -322,7 +325,7 @@ static int fork_starter(pli_starter *self, const pli_starter_plan *plan, const i
     }
     error = !environment ? -ENOMEM : child < 0 ? -errno : 0;
     pli_free(environment);
-    *self = (pli_starter){ends[0], child};
+    *self = (pli_starter){.fd = ends[0], .pid = child};
     return error;
 }
 
@@ -347,7 +350,7 @@ static int fork_simulated(pli_starter *self, const pli_starter_plan *plan, const
     for (size_t i = 0; plan->argv[i] && i < sizeof texts / sizeof *texts - 2; ++i)
         texts[i + 1] = plan->argv[i];
     child = pli_sim_fork("plait-starter", live_simulated, texts, ends[1]);
-    *self = (pli_starter){ends[0], child};
+    *self = (pli_starter){.fd = ends[0], .pid = child};
     return child < 0 ? child : 0;
 }
 
@@ -384,16 +387,28 @@ void pli_starter_close(pli_starter *self)
             ;
 }
 
-static int ask(pli_starter *self, request asked, const int *channel, reply *ret_reply)
+/* That to the last request: one before it may have been given up. */
+static int await_reply(const pli_starter *self, reply *ret_reply)
 {
     pli_channel_got got;
+    int error;
+
+    do
+        error = pli_channel_receive(self->fd, ret_reply, sizeof *ret_reply, PATIENCE_MS, &got);
+    while (!error && ret_reply->number != self->asked);
+    return error;
+}
+
+static int ask(pli_starter *self, request asked, const int *channel, reply *ret_reply)
+{
     int error = self->fd < 0 ? PL_E_GONE : 0;
 
+    asked.number = ++self->asked;
     if (!error)
         error = pli_channel_send(self->fd, pl_slice_of(&asked, sizeof asked), channel,
                                  channel ? 1 : 0, PATIENCE_MS);
     if (!error)
-        error = pli_channel_receive(self->fd, ret_reply, sizeof *ret_reply, PATIENCE_MS, &got);
+        error = await_reply(self, ret_reply);
     if (error == -EPIPE || error == PL_E_CLOSED)
         return PL_E_GONE;
     return error ? error : ret_reply->error;
@@ -402,7 +417,7 @@ static int ask(pli_starter *self, request asked, const int *channel, reply *ret_
 int pli_starter_start(pli_starter *self, int channel, uint32_t *ret_pid)
 {
     reply said = {0};
-    int error = ask(self, (request){0, 0}, &channel, &said);
+    int error = ask(self, (request){.end = 0}, &channel, &said);
 
     *ret_pid = said.pid;
     return error;
@@ -411,7 +426,7 @@ int pli_starter_start(pli_starter *self, int channel, uint32_t *ret_pid)
 int pli_starter_end(pli_starter *self, uint32_t pid, bool ends, pli_ended *ret_ended)
 {
     reply said = {0};
-    int error = ask(self, (request){pid, ends}, NULL, &said);
+    int error = ask(self, (request){.end = pid, .ends = ends}, NULL, &said);
 
     *ret_ended = (pli_ended){0};
     if (error)

@@ -24,6 +24,7 @@ typedef struct pli_starter_plan {
 typedef struct pli_starter {
     int fd; /* -1: there is none */
     int32_t pid;
+    uint32_t asked; /* requests so far */
 } pli_starter;
 
 /*

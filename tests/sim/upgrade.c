@@ -197,27 +197,13 @@ static int follow(void *arg)
 
 /* Faults that end no connection that was once served. EMFILE is none of them: a state that can't be opened is the end of the program. */
 static const pl_sim_fault harmless[] = {
-    PL_SIM_PARTIAL_READ,
-    PL_SIM_SHORT_WRITE,
-    PL_SIM_DUPLICATE,
-    PL_SIM_REORDER,
-    PL_SIM_RUN_REFUSED,
-    PL_SIM_REFUSED,
-    PL_SIM_CONNECT_TIMEOUT,
-    PL_SIM_BACKLOG_FULL,
-    PL_SIM_ACCEPT_ABORTED,
-    PL_SIM_ENFILE,
-    PL_SIM_EINTR,
-    PL_SIM_STARVED,
-    PL_SIM_LATE_CANCEL,
-    PL_SIM_LATE_COMPLETION,
-    PL_SIM_PREEMPTION,
-    PL_SIM_CLOCK_STEP,
-    PL_SIM_THREAD,
-    PL_SIM_STALL,
-    PL_SIM_LOSS,
-    PL_SIM_DELAY,
-    PL_SIM_PARTITION,
+    PL_SIM_PARTIAL_READ,    PL_SIM_SHORT_WRITE,     PL_SIM_DUPLICATE,
+    PL_SIM_REORDER,         PL_SIM_RUN_REFUSED,     PL_SIM_REFUSED,
+    PL_SIM_CONNECT_TIMEOUT, PL_SIM_BACKLOG_FULL,    PL_SIM_ACCEPT_ABORTED,
+    PL_SIM_ENFILE,          PL_SIM_EINTR,           PL_SIM_STARVED,
+    PL_SIM_LATE_CANCEL,     PL_SIM_LATE_COMPLETION, PL_SIM_PREEMPTION,
+    PL_SIM_CLOCK_STEP,      PL_SIM_STALL,           PL_SIM_LOSS,
+    PL_SIM_DELAY,           PL_SIM_PARTITION,
 };
 
 /* How often something has happened after which a connection may be lost; or, unless `lost`, an answer be late. */
