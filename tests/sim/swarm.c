@@ -5,11 +5,16 @@
 int main(int argc, char **argv)
 {
     static const pl_scenario *const scenarios[] = {
-        &datagrams_scenario, &echo_scenario,
-        &fib_scenario,       &lifecycle_scenario,
-        &reconnect_scenario, &threads_scenario,
-        &timers_scenario,    &trees_scenario,
-        &upgrade_scenario,   &weblog_scenario,
+        &datagrams_scenario,
+        &echo_scenario,
+        &fib_scenario,
+        &lifecycle_scenario,
+        &reconnect_scenario,
+        &threads_scenario,
+        &timers_scenario,
+        &trees_scenario,
+        &upgrade_scenario,
+        &weblog_scenario,
         NULL,
     };
 

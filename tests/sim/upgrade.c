@@ -5,17 +5,14 @@
  * allocations. Both processes may be killed, stopped or lose their power, too. A supervisor starts the program again when it has ended. Clients stay connected as long as they can, and ask for numbers.
  */
 #include "tests/sim/numbers.h"
+#include "tests/sim/successors.h"
 
 #include <errno.h>
 
 #include <plait/application.h>
 
-#include "app/upgrade.h"
-#include "os/sim/guest.h"
-#include "os/starter.h"
 #include "services/fib/fib.h"
 
-#define PROGRAM "plaitd"
 #define PIDFILE "/run/plaitd.pid"
 
 enum {
@@ -32,39 +29,18 @@ enum {
     REST_BYTES = 1500 << 10
 };
 
-/* What follows. Until MISSING all but the killed one are for peace, too: what they do is nobody's loss. */
-typedef enum successor {
-    WELL,
-    MISSING,
-    ENDS,
-    MUTE,
-    TALKS_NONSENSE,
-    ENDS_INSTEAD_OF_HEARING,
-    IS_FOREIGN,
-    IS_NEWER,
-    REFUSES,
-    ENDS_AFTER_HEARING,
-    SUCCESSORS_IN_PEACE,
-    ENDS_WHEN_IT_COULD = SUCCESSORS_IN_PEACE, /* and is told to go, perhaps */
-    IS_KILLED,
-    SUCCESSORS
-} successor;
-
 typedef struct upgrade_state {
     pl_sim_host *host;
     pl_sim_process *first; /* that the supervisor has started */
-    successor next;
+    succession succession;
     bool peace, over, keeps_pidfile;
     int64_t peace_at;
     numbers numbers;
-    uint64_t harms;             /* done by this script, after which connections may be lost */
     uint64_t excuses[EXCUSE_S]; /* as there were up to so many seconds ago */
     unsigned n_excuses;
     unsigned seen_before; /* the upgrades of peace */
     pl_sim_process *last; /* of the program, at the end */
 } upgrade_state;
-
-static pl_swarm_run *current; /* for processes, which have nothing but their command line */
 
 /* Seconds since the peace. */
 static double peace_s(const pl_swarm_run *run)
@@ -79,118 +55,19 @@ static double peace_s(const pl_swarm_run *run)
 static int serve(char **argv)
 {
     static const pl_plugin *const plugins[] = {&pli_fib_plugin, NULL};
-    static const pl_application_kind plaitd = {PL_APPLICATION(PROGRAM), .plugins = plugins,
-                                               .named = true};
-    int argc = 0;
 
-    while (argv[argc])
-        ++argc;
-    return pl_application_main(argc, argv, &plaitd);
+    return plaitd_main(argv, plugins);
 }
 
 /* As the supervisor starts it. */
 static int serve_first(void *arg)
 {
     const upgrade_state *state = ((pl_swarm_run *) arg)->state;
-    char *plain[] = {PROGRAM, "-n", "-o", "fib", "--listen", "tcp:8888", NULL};
-    char *marked[] = {PROGRAM, "-n",       "-o",       "--pidfile", PIDFILE,
-                      "fib",   "--listen", "tcp:8888", NULL};
+    char *plain[] = {PLAITD, "-n", "-o", "fib", "--listen", "tcp:8888", NULL};
+    char *marked[] = {PLAITD, "-n",       "-o",       "--pidfile", PIDFILE,
+                      "fib",  "--listen", "tcp:8888", NULL};
 
     return serve(state->keeps_pidfile ? marked : plain);
-}
-
-/* ---- what follows it ---- */
-
-static int channel(void)
-{
-    return PLI_SIM_FD + PLI_STARTED_CHANNEL;
-}
-
-static void say(pli_upgrade_word word, uint32_t a, const char *text)
-{
-    pl_ignore(pli_upgrade_say(channel(), word, a, a, text, NULL, 0, 1000));
-}
-
-/* Hears until nothing more comes for a while. */
-static void hear_all(void)
-{
-    pli_upgrade_message message;
-    pli_channel_got got;
-
-    while (pli_upgrade_hear(channel(), 6000, &message, &got) == 0)
-        if (message.word == PLI_FDS || (message.word == PLI_ESTATE && message.a == 0))
-            return;
-}
-
-static void talk_nonsense(pl_swarm_run *run)
-{
-    char bytes[700];
-    size_t n = roll(run, sizeof bytes);
-
-    for (unsigned i = 1 + roll(run, 12); i; --i) {
-        for (size_t at = 0; at < n; ++at)
-            bytes[at] = (char) roll(run, 256);
-        if (roll(run, 2))
-            pl_ignore(pli_channel_send(channel(), pl_slice_of(bytes, n), NULL, 0, 1000));
-        else
-            say(roll(run, 12), roll(run, 3), PROGRAM);
-    }
-}
-
-/* Says hello, and then not what it should. */
-static void follow_badly(pl_swarm_run *run, successor kind)
-{
-    say(PLI_HELLO, PLI_ESTATE_VERSION, PROGRAM);
-    if (kind == ENDS_INSTEAD_OF_HEARING)
-        return;
-    hear_all();
-    if (kind == REFUSES)
-        say(PLI_REFUSED, 0, "it is not to be");
-    if (kind == ENDS_WHEN_IT_COULD) {
-        ++((upgrade_state *) run->state)->harms;
-        say(PLI_COULD, 0, NULL);
-    }
-    if (roll(run, 2))
-        pl_sim_sleep(roll(run, 8000) / 1000.0);
-}
-
-/* What is installed under the name of the program. */
-static int follow(void *arg)
-{
-    pl_swarm_run *run = current;
-    upgrade_state *state = run->state;
-    successor kind = state->next;
-
-    pl_sim_note(run->sim, "successor %d", (int) kind);
-    switch (kind) {
-    case IS_KILLED:
-        pl_sim_fault_at(pli_sim_running(), PL_SIM_CRASH, 1 + roll(run, 700), false);
-        return serve(arg);
-    case WELL:
-        return serve(arg);
-    case MUTE:
-        pl_sim_sleep(roll(run, 20));
-        break;
-    case TALKS_NONSENSE:
-        talk_nonsense(run);
-        break;
-    case IS_FOREIGN:
-        say(PLI_HELLO, PLI_ESTATE_VERSION, "another");
-        pl_sim_sleep(roll(run, 8));
-        break;
-    case IS_NEWER:
-        say(PLI_HELLO, PLI_ESTATE_VERSION + 1, PROGRAM);
-        pl_sim_sleep(roll(run, 8));
-        break;
-    case ENDS_INSTEAD_OF_HEARING:
-    case ENDS_AFTER_HEARING:
-    case REFUSES:
-    case ENDS_WHEN_IT_COULD:
-        follow_badly(run, kind);
-        break;
-    default:;
-    }
-    return (int) roll(run, 3);
 }
 
 /* ---- excuses ---- */
@@ -210,7 +87,7 @@ static const pl_sim_fault harmless[] = {
 static uint64_t excuses(const pl_swarm_run *run, bool lost)
 {
     const upgrade_state *state = run->state;
-    uint64_t n = state->harms + run->tortured;
+    uint64_t n = state->succession.harms + run->tortured;
 
     for (int i = 0; i < PL_SIM_FAULTS; ++i)
         n += pl_sim_injected(run->sim, (pl_sim_fault) i);
@@ -220,25 +97,6 @@ static uint64_t excuses(const pl_swarm_run *run, bool lost)
 }
 
 /* ---- who looks after the program ---- */
-
-static bool is_server(const pl_sim_process *process)
-{
-    return !process->ended && strcmp(process->name, PROGRAM) == 0;
-}
-
-/* A process of the program that runs: which of them, counted from the last one that was started. NULL: there is none. */
-static pl_sim_process *server(const upgrade_state *state, unsigned n)
-{
-    const pli_link *head = &state->host->processes;
-
-    for (pli_link *at = head->prev; at != head; at = at->prev) {
-        pl_sim_process *process = pl_container_of(at, pl_sim_process, link);
-
-        if (is_server(process) && n-- == 0)
-            return process;
-    }
-    return NULL;
-}
 
 static void look_after(void *arg)
 {
@@ -255,23 +113,10 @@ static void look_after(void *arg)
     if (pl_sim_is_up(state->host) && (!state->first || pl_sim_ended(state->first, NULL))) {
         if (state->peace && peace_s(run) > SETTLE_S)
             pl_swarm_fail(run, "in peace, the program has ended");
-        ++state->harms;
-        state->first = pl_sim_spawn(state->host, PROGRAM, serve_first, run);
+        ++state->succession.harms;
+        state->first = pl_sim_spawn(state->host, PLAITD, serve_first, run);
     }
     pl_ignore(pl_sim_at(run->sim, 1, look_after, run));
-}
-
-static void ask_for_upgrade(pl_swarm_run *run, successor next)
-{
-    upgrade_state *state = run->state;
-    pl_sim_process *process = server(state, 0);
-
-    state->next = next;
-    pl_ignore(pl_sim_install(state->host, PROGRAM, next == MISSING ? NULL : follow));
-    if (process)
-        pl_sim_signal(process, SIGUSR2);
-    if (process && process->ended) /* it did not hear yet */
-        ++state->harms;
 }
 
 /* Until peace. */
@@ -282,7 +127,7 @@ static void upgrade(void *arg)
 
     if (state->peace)
         return;
-    ask_for_upgrade(run, roll(run, 2) ? WELL : roll(run, SUCCESSORS));
+    succession_ask(&state->succession, roll(run, 2) ? WELL : roll(run, SUCCESSORS));
     pl_ignore(pl_sim_at(run->sim, roll(run, 12000) / 1000.0, upgrade, run));
 }
 
@@ -290,11 +135,11 @@ static void harm(void *arg)
 {
     pl_swarm_run *run = arg;
     upgrade_state *state = run->state;
-    pl_sim_process *process = server(state, roll(run, 3));
+    pl_sim_process *process = succession_server(&state->succession, roll(run, 3));
 
     if (state->peace)
         return;
-    ++state->harms;
+    ++state->succession.harms;
     switch (roll(run, 8)) {
     case 0:
         pl_sim_crash(state->host);
@@ -389,7 +234,8 @@ static int ask(void *arg)
 static void check_upgraded(pl_swarm_run *run, const pl_sim_process *before, successor next)
 {
     const upgrade_state *state = run->state;
-    const pl_sim_process *now = server(state, 0), *other = server(state, 1);
+    const pl_sim_process *now = succession_server(&state->succession, 0),
+                         *other = succession_server(&state->succession, 1);
 
     if (next == WELL && now == before)
         pl_swarm_fail(run, "in peace, an upgrade has failed");
@@ -409,15 +255,15 @@ static int upgrade_in_peace(void *arg)
     pl_sim_sleep(SETTLE_S);
     state->seen_before = state->numbers.count;
     for (unsigned i = 0; i < UPGRADES_IN_PEACE; ++i) {
-        const pl_sim_process *before = server(state, 0);
+        const pl_sim_process *before = succession_server(&state->succession, 0);
         successor next = roll(run, 2) ? WELL : roll(run, SUCCESSORS_IN_PEACE);
 
-        ask_for_upgrade(run, next);
+        succession_ask(&state->succession, next);
         pl_sim_sleep(UPGRADE_S);
         check_upgraded(run, before, next);
     }
     state->over = true;
-    state->last = server(state, 0);
+    state->last = succession_server(&state->succession, 0);
     pl_sim_sleep(CLIENTS_S);
     check_at_rest(run, state->first, "the first process", REST_DESCRIPTORS, REST_BYTES);
     check_at_rest(run, state->last, "the last process", REST_DESCRIPTORS, REST_BYTES);
@@ -431,12 +277,11 @@ static void upgrade_build(pl_swarm_run *run)
 {
     upgrade_state *state = run->state;
 
-    current = run;
     state->host = pl_sim_host_new(run->sim, "server", "10.0.0.1");
     state->keeps_pidfile = roll(run, 2);
     pl_ignore(pl_sim_disk_make_folder(state->host, "/run"));
     pl_sim_disk_sync(state->host);
-    pl_ignore(pl_sim_install(state->host, PROGRAM, follow));
+    succession_begin(&state->succession, run, state->host, serve);
     look_after(run);
     pl_ignore(pl_sim_at(run->sim, 1 + roll(run, 5000) / 1000.0, upgrade, run));
     if (roll(run, 2))
@@ -453,8 +298,8 @@ static void upgrade_calm(pl_swarm_run *run)
 
     state->peace = true;
     state->peace_at = pl_sim_now(run->sim);
-    ++state->harms;
-    for (unsigned n = 0; (process = server(state, n)); ++n)
+    ++state->succession.harms;
+    for (unsigned n = 0; (process = succession_server(&state->succession, n)); ++n)
         pl_sim_fault_at(process, PL_SIM_CRASH, 0, false);
     if (state->first)
         pl_sim_signal(state->first, SIGTERM);
@@ -464,15 +309,9 @@ static void upgrade_calm(pl_swarm_run *run)
 static void upgrade_check(pl_swarm_run *run)
 {
     const upgrade_state *state = run->state;
-    const pli_link *head = &state->host->processes;
-
-    for (const pli_link *at = head->next; at != head; at = at->next) {
-        const pl_sim_process *process = pl_container_of(at, pl_sim_process, link);
-        bool left_at_once = process->status < 0 || (process->argv && process->status == 1);
-
-        if (!process->ended || !left_at_once || process == state->first || process == state->last)
-            check_ended(run, process, process->name);
-    }
+    succession_check(&state->succession);
+    check_ended(run, state->first, "the first process");
+    check_ended(run, state->last, "the last process");
     if (state->numbers.count == state->seen_before && numbers_left(&state->numbers))
         pl_swarm_fail(run, "in peace nobody is given a number");
 }
