@@ -90,7 +90,11 @@ int pli_takeover_hear(pli_takeover *self, const char *program)
 
 int pli_takeover_stand(pli_takeover *self)
 {
-    return pli_folder_return(self->folder);
+    int error = pli_folder_return(self->folder);
+
+    pli_file_close(self->folder);
+    self->folder = -1;
+    return error;
 }
 
 const pl_handover *pli_takeover_program(const pli_takeover *self)

@@ -144,7 +144,10 @@ int pli_sim_channel_send(int fd, pl_slice bytes, const int *fds, size_t n)
     }
     pli_list_push_back(&self->other->inbox, &m->link);
     ++self->other->n;
+    pli_sim_tell(sim, pli_sim_process(), m->size, "sends %zu bytes and %zu descriptors", m->size,
+                 m->n);
     pli_sim_object_changed(&self->other->base);
+    pli_sim_preempt();
     return 0;
 }
 
@@ -173,6 +176,7 @@ ssize_t pli_sim_channel_receive(int fd, void *room, size_t size, pli_channel_got
     *ret_cut = false;
     if (!self)
         return -EBADF;
+    pli_sim_preempt();
     if (pli_sim_strikes(pli_sim_world(), NULL, PL_SIM_EINTR))
         return -EINTR;
     if (self->reset) { /* which is told before what it has sent */
