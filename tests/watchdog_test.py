@@ -5,6 +5,7 @@ import json
 import os
 import re
 import select
+import signal
 import socket
 import sys
 import time
@@ -144,6 +145,28 @@ def wakes_of(pid):
     tasks = [task for task in os.listdir(f"/proc/{pid}/task") if task == str(pid) or text_of(f"/proc/{pid}/task/{task}/comm") == "plait-watchdog\n"]
     assert len(tasks) == 2, "there is no watchdog"
     return sum(int(re.search(r"^voluntary_ctxt_switches:\s+(\d+)", text_of(f"/proc/{pid}/task/{task}/status"), re.M)[1]) for task in tasks)
+
+
+def second_signal_ends_it_while_a_callback_hangs(folder):
+    """Of two kinds: of one kind, two that nobody has taken yet are one."""
+    for how in ("busy", "sleep"):
+        with Server(folder, *BLOCK) as server, Blocker(server.port()) as client:
+            client.begin(how, 600000)
+            entry_of(server, HOLDS)
+            os.kill(server.process.pid, signal.SIGINT)
+            os.kill(server.process.pid, signal.SIGTERM)
+            assert server.process.wait(PATIENCE_S) == -signal.SIGTERM
+
+
+def first_signal_waits_for_a_callback_that_returns(folder):
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        with Server(folder, *BLOCK) as server, Blocker(server.port()) as client:
+            client.begin("busy", 500)
+            entry_of(server, HOLDS)
+            os.kill(server.process.pid, signum)
+            client.wait()
+            assert server.process.wait(PATIENCE_S) == -signum
+            assert server.wait_for("stopping")["signal"] == signum, "it was not the end in order"
 
 
 def supervisor_hears_nothing_while_the_reactor_is_held(folder):

@@ -61,6 +61,7 @@ EXPORT(pli_log_hold);
 EXPORT(pli_log_release);
 EXPORT(pli_log_unguard);
 EXPORT(pli_reactor_turn);
+EXPORT(pli_stop_signals_handle);
 
 EXPORT(pli_address_to_sockaddr);
 EXPORT(pli_connection_adopt);

@@ -10,6 +10,7 @@
 #include "base/assert.h"
 #include "base/memory.h"
 #include "base/rand.h"
+#include "base/text.h"
 #include "os/channel.h"
 #include "os/clock.h"
 #include "os/daemon.h"
@@ -19,6 +20,7 @@
 #include "os/notify.h"
 #include "os/socket.h"
 #include "os/starter.h"
+#include "os/stop_handler.h"
 #include "os/thread.h"
 
 #define EXPORT(function) extern __typeof__(function) function __attribute__((visibility("default")))
@@ -139,12 +141,19 @@ EXPORT(pli_starter_start);
 
 EXPORT(pli_stderr_write);
 
+EXPORT(pli_stop_handler_pass_all);
+
 EXPORT(pli_strdup);
 
 EXPORT(pli_teller_open);
 EXPORT(pli_teller_say);
 EXPORT(pli_thread_join);
 EXPORT(pli_thread_start);
+
+EXPORT(pli_text_add);
+EXPORT(pli_text_add_str);
+EXPORT(pli_text_addf);
+EXPORT(pli_text_done);
 
 EXPORT(pli_umask);
 

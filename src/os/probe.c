@@ -14,9 +14,8 @@
 #include "os/sim/sim.h"
 #include "os/wake.h"
 
-#define SIGNAL      SIGURG
-#define STACK_BYTES (64u << 10)
-#define HANDLERS    2 /* frames of the handler itself, and of what the kernel calls it by */
+#define SIGNAL   SIGURG
+#define HANDLERS 2 /* frames of the handler itself, and of what the kernel calls it by */
 
 /* The handler is one for the process, as long as somebody may be asked. */
 static pthread_mutex_t handler_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -74,39 +73,12 @@ static void handler_unset(void)
     pthread_mutex_unlock(&handler_lock);
 }
 
-/* A thread may have a stack for its handlers already, which then does. */
-static int stack_set(pli_probe *self)
-{
-    stack_t now, ours = {0};
-    int error;
-
-    if (sigaltstack(NULL, &now) == 0 && !(now.ss_flags & SS_DISABLE))
-        return 0;
-    error = pli_stack_map(STACK_BYTES, &self->stack);
-    if (error < 0)
-        return error;
-    ours.ss_sp = self->stack.low;
-    ours.ss_size = self->stack.size;
-    self->own_stack = sigaltstack(&ours, NULL) == 0;
-    return self->own_stack ? 0 : -errno;
-}
-
-static void stack_unset(pli_probe *self)
-{
-    const stack_t none = {.ss_flags = SS_DISABLE};
-
-    if (self->own_stack)
-        sigaltstack(&none, NULL);
-    if (self->stack.low)
-        pli_stack_unmap(&self->stack);
-}
-
 static int open_parts(pli_probe *self)
 {
     int error = pli_fault(PLI_CALL_SIGNALS);
 
     if (error == 0)
-        error = stack_set(self);
+        error = pli_handler_stack_set(&self->stack);
     self->wake = error == 0 ? pli_wake_open() : -1;
     if (error == 0 && self->wake < 0)
         error = self->wake;
@@ -125,7 +97,7 @@ int pli_probe_open(pli_probe *self, pli_probe_fn *fn, void *arg)
         return PL_E_UNSUPPORTED;
     error = open_parts(self);
     if (error < 0) {
-        stack_unset(self);
+        pli_handler_stack_unset(&self->stack);
         if (self->wake >= 0)
             close(self->wake);
         *self = (pli_probe){0};
@@ -146,7 +118,7 @@ void pli_probe_close(pli_probe *self)
         return;
     probe_here = NULL;
     handler_unset();
-    stack_unset(self);
+    pli_handler_stack_unset(&self->stack);
     close(self->wake);
     *self = (pli_probe){0};
 }

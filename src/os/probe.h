@@ -8,7 +8,7 @@
 
 #include <stdatomic.h>
 
-#include "os/stack.h"
+#include "os/handler_stack.h"
 
 #define PLI_PROBE_FRAMES 48
 
@@ -20,10 +20,9 @@ typedef struct pli_probe {
     void *arg;
     void *frames[PLI_PROBE_FRAMES]; /* return addresses, the innermost first */
     int n_frames;
-    int thread;     /* of the system's numbers */
-    int wake;       /* readable when it has answered */
-    bool own_stack; /* the handler's is ours */
-    pli_stack stack;
+    int thread; /* of the system's numbers */
+    int wake;   /* readable when it has answered */
+    pli_handler_stack stack;
     atomic_int asked;
 } pli_probe;
 

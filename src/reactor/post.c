@@ -28,9 +28,13 @@ static pli_posted closed;
 
 static void posts_ready(pli_io *io, unsigned events)
 {
+    pl_reactor *reactor = pl_container_of(io, pl_reactor, wake);
+
     (void) events;
     pli_wake_hush(io->fd);
-    pli_posts_run(pl_container_of(io, pl_reactor, wake));
+    pli_posts_run(reactor);
+    if (reactor->handles_stop)
+        pli_stop_signals_handled(reactor);
 }
 
 static void posts_removed(pli_io *io)
@@ -76,7 +80,7 @@ static void run_posts(pl_reactor *reactor, pli_posted *newest, bool ended)
     while (post) {
         pli_posted *next = post->next; /* running it may free it */
 
-        ++reactor->counters.posts;
+        pli_count(&reactor->counters.posts, 1);
         post->run(post, ended);
         post = next;
     }

@@ -7,6 +7,7 @@
 #include "base/assert.h"
 #include "base/memory.h"
 #include "os/clock.h"
+#include "os/stop_handler.h"
 #include "os/wake.h"
 #include "reactor/watchdog.h"
 
@@ -53,7 +54,7 @@ static void run_timers(pl_reactor *reactor)
     pli_wheel_begin_round(&reactor->wheel);
     while (pli_wheel_pop(&reactor->wheel, &fn, &arg)) {
         pli_runs_sampled(reactor, PLI_RUNS_TIMER, (const void *) (uintptr_t) fn, NULL);
-        ++reactor->counters.timers_fired;
+        pli_count(&reactor->counters.timers_fired, 1);
         fn(arg);
     }
 }
@@ -106,7 +107,7 @@ int pli_reactor_turn(pl_reactor *reactor, int64_t timeout_ns)
     if (error < 0)
         return error;
     reactor->in_turn = true;
-    reactor->counters.wakeups += sleep != 0;
+    pli_count(&reactor->counters.wakeups, sleep != 0);
     pli_running_turn_begin(reactor);
     stamp(reactor);
     pli_outbox_pool_turn(&reactor->outbox);
@@ -233,6 +234,8 @@ pl_reactor *pl_reactor_free(pl_reactor *reactor)
     pli_watchdog_stop(reactor->watchdog);
     pli_scope_done(&reactor->scope);
     if (reactor->backend) {
+        if (reactor->handles_stop)
+            pli_stop_handler_unset();
         pli_posts_close(reactor);
         /* Not before: a thread of the pool may wait for what it has posted. */
         if (reactor->threads)

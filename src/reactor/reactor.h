@@ -115,6 +115,7 @@ struct pl_reactor {
     bool running, starting, stopping, freeing;
     bool in_turn;
     bool ignore_signals;
+    bool handles_stop; /* SIGINT and SIGTERM come by the handler, and ring `wake` */
     int stop_signal;
     double shutdown_s;
     unsigned threads_max;
@@ -153,6 +154,21 @@ static inline void pli_ready(pl_reactor *reactor, pli_task *task)
     pli_task_queue(&reactor->ready, task);
 }
 
+/* ---- figures ---- */
+
+/* What they cost is measured against a library without them (bench/). */
+#ifdef PLI_UNCOUNTED
+#define PLI_COUNTS 0
+#else
+#define PLI_COUNTS 1
+#endif
+
+static inline void pli_count(uint64_t *counter, uint64_t n)
+{
+    if (PLI_COUNTS)
+        *counter += n;
+}
+
 /* ---- what runs (running.h) ---- */
 
 /* What is run next. */
@@ -161,6 +177,8 @@ static inline void pli_runs_note(pl_reactor *reactor, pli_runs_kind kind, const 
 {
     pli_running *running = &reactor->running_now;
 
+    if (!PLI_COUNTS)
+        return;
     __atomic_store_n(&running->notes, running->notes + 1, __ATOMIC_RELAXED);
     atomic_signal_fence(
         memory_order_seq_cst); /* a handler of signals on this thread sees that first */
@@ -173,7 +191,8 @@ static inline void pli_runs_note(pl_reactor *reactor, pli_runs_kind kind, const 
 static inline void pli_runs(pl_reactor *reactor, pli_runs_kind kind, const void *about,
                             const pli_io *io)
 {
-    pli_running_charge(reactor);
+    if (PLI_COUNTS)
+        pli_running_charge(reactor);
     pli_runs_note(reactor, kind, about, io);
 }
 
@@ -183,7 +202,7 @@ static inline void pli_runs_sampled(pl_reactor *reactor, pli_runs_kind kind, con
 {
     unsigned n = reactor->running_now.notes;
 
-    if (n - reactor->running_now.first < PLI_NOTES_READ || n % PLI_SAMPLE == 0)
+    if (PLI_COUNTS && (n - reactor->running_now.first < PLI_NOTES_READ || n % PLI_SAMPLE == 0))
         pli_running_charge(reactor);
     pli_runs_note(reactor, kind, about, io);
 }
@@ -228,6 +247,10 @@ void pli_posts_run(pl_reactor *reactor);
 void pli_signals_close(pl_reactor *reactor);
 /* Lets `signal` do what it did before it was watched, unless somebody still watches it. One that is pending does so now. */
 void pli_signal_let_go(pl_reactor *reactor, int signal);
+/* For a program's one reactor: a second SIGINT or SIGTERM ends the process at once, also while a callback holds it (os/stop_handler.h). Nothing in a simulated process. Returns: 0 or a negative errno. */
+PL_MUST int pli_stop_signals_handle(pl_reactor *reactor);
+/* Tells of those that have come. */
+void pli_stop_signals_handled(pl_reactor *reactor);
 
 /* deferred.c */
 void pli_deferreds_free_spares(pl_reactor *reactor);

@@ -1,5 +1,5 @@
 /*
- * Signals come through a descriptor, so that no code ever runs inside a signal handler.
+ * Signals come through a descriptor, so that no code ever runs inside a signal handler; but for those that stop a program that has asked for it (os/stop_handler.h).
  */
 #include <errno.h>
 
@@ -7,6 +7,7 @@
 
 #include "base/memory.h"
 #include "os/socket.h"
+#include "os/stop_handler.h"
 #include "os/wake.h"
 #include "reactor/reactor.h"
 
@@ -47,13 +48,20 @@ static void signals_removed(pli_io *io)
 
 static const pli_io_ops signals_ops = {.ready = signals_ready, .removed = signals_removed};
 
-/* Makes sure that the descriptor tells of `signal`. */
+static bool stops(int signal)
+{
+    return signal == SIGINT || signal == SIGTERM;
+}
+
+/* Makes sure that it is told when `signal` comes. */
 static int signals_open(pl_reactor *reactor, int signal)
 {
     bool first = reactor->signals.gen == 0;
-    int fd = pli_signals_watch(first ? -1 : reactor->signals.fd, &reactor->watched_signals, signal);
-    int error;
+    int fd, error;
 
+    if (reactor->handles_stop && stops(signal))
+        return 0;
+    fd = pli_signals_watch(first ? -1 : reactor->signals.fd, &reactor->watched_signals, signal);
     if (fd < 0 || !first)
         return fd;
     reactor->signals = (pli_io){.ops = &signals_ops, .fd = fd};
@@ -88,6 +96,27 @@ void pli_signal_let_go(pl_reactor *reactor, int signal)
     sigaddset(&one, signal);
     sigdelset(&reactor->watched_signals, signal);
     pli_signals_unwatch(&one);
+}
+
+/* It is unblocked when the handler is there: what is pending goes to that. */
+int pli_stop_signals_handle(pl_reactor *reactor)
+{
+    int error = pli_stop_handler_set(reactor->wake.fd);
+
+    if (error < 0)
+        return error == PL_E_UNSUPPORTED ? 0 : error;
+    sigdelset(&reactor->watched_signals, SIGINT);
+    sigdelset(&reactor->watched_signals, SIGTERM);
+    reactor->handles_stop = true;
+    return 0;
+}
+
+void pli_stop_signals_handled(pl_reactor *reactor)
+{
+    int signal;
+
+    while ((signal = pli_stop_handler_next()) > 0)
+        signals_tell(reactor, signal);
 }
 
 static void watch_bury(pli_task *task)

@@ -9,9 +9,10 @@
 #include <plait/application.h>
 #include <plait/reactor.h>
 
-#include "app/keep.h"
-#include "app/profile.h"
+#include "app/state/keep.h"
+#include "app/program/profile.h"
 #include "os/file.h"
+#include "os/stop_handler.h"
 #include "reactor/reactor.h"
 
 /* ---- the reactor ---- */
@@ -58,6 +59,8 @@ int pli_program_reactor_make(pli_program *self, pl_failure **reterr_failure)
         error = pl_scope_new(pl_reactor_scope(self->reactor), "application", &self->scope);
     if (error == 0)
         error = hold_signals(self->scope);
+    if (error == 0)
+        error = pli_stop_signals_handle(self->reactor);
     if (error == 0)
         error = pl_on_signal(self->scope, SIGUSR2, pli_program_upgrade_asked, self);
     if (error < 0)
@@ -209,13 +212,15 @@ int pli_program_services_start(pli_program *self, pl_failure **reterr_failure)
     return pl_service_start(self->root, reterr_failure);
 }
 
-/* From now on a signal ends it at once: whoever asks a second time has waited for long enough. */
+/* From now on a signal ends it at once, also when it was not one that has stopped it: whoever asks a second time has waited for long enough. */
 static pl_deferred *services_stop(void *arg)
 {
     pli_program *self = arg;
 
     pli_upgrade_stop(self->upgrade);
-    if (!pli_upgrade_given(self->upgrade)) { /* else signals are for the successor */
+    if (pli_upgrade_given(self->upgrade)) {
+        pli_stop_handler_pass_all(); /* to the successor */
+    } else {
         pli_supervisor_stopping(&self->supervisor);
         pli_signal_set_default(SIGINT);
         pli_signal_set_default(SIGTERM);
