@@ -2,7 +2,7 @@
 
 #include <plait/application.h>
 
-#include "app/upgrade.h"
+#include "app/upgrade/upgrade.h"
 #include "os/sim/guest.h"
 #include "os/sim/sim.h"
 #include "os/starter.h"
