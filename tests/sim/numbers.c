@@ -59,7 +59,7 @@ int hear_line(pl_sim_peer *peer, char *line, size_t size)
         ptrdiff_t got = pl_sim_hear(peer, line + n, 1);
 
         if (got <= 0)
-            return (int) got;
+            return got == 0 && n ? PL_E_CLOSED : (int) got;
         if (line[n++] == '\n') {
             line[n] = '\0';
             return 1;

@@ -16,7 +16,7 @@ typedef struct numbers {
 void numbers_see(pl_swarm_run *run, numbers *self, const char *line, unsigned least);
 /* Whether the sequence has some left. */
 bool numbers_left(const numbers *self);
-/* Hears a line, with its end. Returns: 1; 0: the stream has ended; why not. */
+/* Hears a line, with its end. Returns: 1; 0: the stream has ended; PL_E_CLOSED: it has, in the middle of one; why not. */
 PL_MUST int hear_line(pl_sim_peer *peer, char *line, size_t size);
 
 #endif

@@ -36,6 +36,7 @@ typedef struct upgrade_state {
     bool peace, over, keeps_pidfile;
     int64_t peace_at;
     numbers numbers;
+    int64_t upgrade_at;         /* the next one */
     uint64_t excuses[EXCUSE_S]; /* as there were up to so many seconds ago */
     unsigned n_excuses;
     unsigned seen_before; /* the upgrades of peace */
@@ -119,6 +120,16 @@ static void look_after(void *arg)
     pl_ignore(pl_sim_at(run->sim, 1, look_after, run));
 }
 
+static void upgrade(void *arg);
+
+static void upgrade_in(pl_swarm_run *run, double seconds)
+{
+    upgrade_state *state = run->state;
+
+    state->upgrade_at = pl_sim_now(run->sim) + (int64_t) (seconds * 1e9);
+    pl_ignore(pl_sim_at(run->sim, seconds, upgrade, run));
+}
+
 /* Until peace. */
 static void upgrade(void *arg)
 {
@@ -128,7 +139,7 @@ static void upgrade(void *arg)
     if (state->peace)
         return;
     succession_ask(&state->succession, roll(run, 2) ? WELL : roll(run, SUCCESSORS));
-    pl_ignore(pl_sim_at(run->sim, roll(run, 12000) / 1000.0, upgrade, run));
+    upgrade_in(run, roll(run, 12000) / 1000.0);
 }
 
 static void harm(void *arg)
@@ -172,59 +183,131 @@ static bool loss_is_excused(const pl_swarm_run *run, uint64_t before)
     return excuses(run, true) != (before < earlier ? before : earlier);
 }
 
-static void check_loss(pl_swarm_run *run, int error, uint64_t lost_before, uint64_t late_before)
+/* One of its connections. */
+typedef struct client {
+    pl_swarm_run *run;
+    pl_sim_peer *peer;
+    uint64_t lost_before, late_before; /* excuses when it was dialled, and when it last asked */
+    unsigned least;                    /* that it may be given */
+    bool served;
+} client;
+
+/* Who was never served may have come at a bad moment. */
+static void check_loss(const client *self, int error)
 {
-    const upgrade_state *state = run->state;
+    const upgrade_state *state = self->run->state;
     bool late = error == -ETIMEDOUT;
 
-    if (run->tortured && !state->peace)
+    if ((!state->peace && (self->run->tortured || !self->served)) ||
+        (late ? excuses(self->run, false) != self->late_before
+              : loss_is_excused(self->run, self->lost_before)))
         return;
-    if (late ? excuses(run, false) == late_before : !loss_is_excused(run, lost_before))
-        pl_swarm_fail(run, "%s: %s", late ? "no answer" : "a connection is lost for no reason",
-                      error ? pl_error_name(error) : "the end");
+    pl_swarm_fail(self->run, "%s: %s", late ? "no answer" : "a connection is lost for no reason",
+                  error ? pl_error_name(error) : "the end");
 }
 
-static void ask_for_some(pl_swarm_run *run, pl_sim_peer *peer, uint64_t lost_before)
+/* Returns: 0 or why not. */
+static int ask_for_one(client *self)
 {
-    upgrade_state *state = run->state;
+    const upgrade_state *state = self->run->state;
+
+    self->least = state->numbers.next;
+    self->late_before = excuses(self->run, false);
+    pl_sim_deadline(self->peer, 60);
+    return pl_sim_say(self->peer, pl_str("?"));
+}
+
+/* Returns: as hear_line(). */
+static int hear_one(client *self)
+{
+    upgrade_state *state = self->run->state;
     char line[DIGITS_MAX];
-    bool served = false;
+    int heard = hear_line(self->peer, line, sizeof line);
 
-    for (unsigned i = 1 + roll(run, 100); i && numbers_left(&state->numbers) && !state->over; --i) {
-        unsigned least = state->numbers.next;
-        uint64_t late_before = excuses(run, false);
-        int error;
+    if (heard > 0)
+        numbers_see(self->run, &state->numbers, line, self->least);
+    self->served |= heard > 0;
+    return heard;
+}
 
-        pl_sim_deadline(peer, 60);
-        error = pl_sim_say(peer, pl_str("?"));
+/* What is said next arrives at about the moment of the next upgrade. */
+static void aim(pl_swarm_run *run)
+{
+    const upgrade_state *state = run->state;
+    double left_s = (double) (state->upgrade_at - pl_sim_now(run->sim)) / 1e9;
+    double early_s = roll(run, 2) ? roll(run, 30000) / 1e6 : roll(run, 300) / 1e6 - 1e-4;
+
+    if (left_s > early_s)
+        pl_sim_sleep(left_s - early_s);
+}
+
+static void pause_a_while(pl_swarm_run *run)
+{
+    const upgrade_state *state = run->state;
+
+    if (roll(run, 8) == 0)
+        aim(run);
+    else if (roll(run, 3) == 0)
+        pl_sim_sleep(roll(run, state->peace ? 1500 : 150) / 100.0);
+}
+
+/* One question after the other. */
+static void ask_for_some(client *self)
+{
+    const upgrade_state *state = self->run->state;
+
+    for (unsigned i = 1 + roll(self->run, 100); i && numbers_left(&state->numbers) && !state->over;
+         --i) {
+        int error = ask_for_one(self);
+
         if (error == 0)
-            error = hear_line(peer, line, sizeof line);
+            error = hear_one(self);
         if (error <= 0) {
-            if (served)
-                check_loss(run, error, lost_before, late_before);
+            check_loss(self, error);
             return;
         }
-        served = true;
-        numbers_see(run, &state->numbers, line, least);
-        if (roll(run, 3) == 0)
-            pl_sim_sleep(roll(run, state->peace ? 1500 : 150) / 100.0);
+        pause_a_while(self->run);
     }
+}
+
+/* Many questions, of which some may be taken for one; all is said before the first answer is heard, and each that comes is whole. */
+static void ask_and_hear_later(client *self)
+{
+    int error = ask_for_one(self);
+    unsigned least = self->least;
+
+    for (unsigned i = roll(self->run, 40); error == 0 && i; --i) {
+        pl_sim_sleep(roll(self->run, 2000) / 1e6);
+        error = ask_for_one(self);
+    }
+    pl_sim_half_close(self->peer);
+    if (roll(self->run, 2))
+        aim(self->run);
+    pl_sim_sleep(roll(self->run, 2000) / 1e3);
+    pl_sim_deadline(self->peer, 90);
+    self->least = least;
+    while (error == 0 && (error = hear_one(self)) > 0)
+        error = 0;
+    if (error < 0 || !self->served)
+        check_loss(self, error);
 }
 
 static int ask(void *arg)
 {
     pl_swarm_run *run = arg;
     const upgrade_state *state = run->state;
-    pl_sim_peer *peer;
 
     while (!state->over) {
-        uint64_t before = excuses(run, true);
+        client self = {.run = run, .lost_before = excuses(run, true)};
 
         pl_sim_sleep(roll(run, state->peace ? 2000 : 300) / 100.0);
-        if (pl_sim_dial("10.0.0.1:8888", &peer) < 0)
+        if (pl_sim_dial("10.0.0.1:8888", &self.peer) < 0)
             continue;
-        ask_for_some(run, peer, before);
-        pl_sim_hang_up(peer);
+        if (!numbers_left(&state->numbers) || roll(run, 3))
+            ask_for_some(&self);
+        else
+            ask_and_hear_later(&self);
+        pl_sim_hang_up(self.peer);
     }
     return 0;
 }
@@ -259,6 +342,7 @@ static int upgrade_in_peace(void *arg)
         successor next = roll(run, 2) ? WELL : roll(run, SUCCESSORS_IN_PEACE);
 
         succession_ask(&state->succession, next);
+        state->upgrade_at = pl_sim_now(run->sim) + (int64_t) UPGRADE_S * 1000000000;
         pl_sim_sleep(UPGRADE_S);
         check_upgraded(run, before, next);
     }
@@ -283,7 +367,7 @@ static void upgrade_build(pl_swarm_run *run)
     pl_sim_disk_sync(state->host);
     succession_begin(&state->succession, run, state->host, serve);
     look_after(run);
-    pl_ignore(pl_sim_at(run->sim, 1 + roll(run, 5000) / 1000.0, upgrade, run));
+    upgrade_in(run, 1 + roll(run, 5000) / 1000.0);
     if (roll(run, 2))
         pl_ignore(pl_sim_at(run->sim, 1 + roll(run, 20000) / 1000.0, harm, run));
     for (unsigned i = 0; i < CLIENTS; ++i)
