@@ -73,16 +73,27 @@ static int serve_first(void *arg)
 
 /* ---- excuses ---- */
 
-/* Faults that end no connection that was once served. EMFILE is none of them: a state that can't be opened is the end of the program. */
+/* Faults that nobody notices, and that go on in peace. */
 static const pl_sim_fault harmless[] = {
-    PL_SIM_PARTIAL_READ,    PL_SIM_SHORT_WRITE,     PL_SIM_DUPLICATE,
-    PL_SIM_REORDER,         PL_SIM_RUN_REFUSED,     PL_SIM_REFUSED,
-    PL_SIM_CONNECT_TIMEOUT, PL_SIM_BACKLOG_FULL,    PL_SIM_ACCEPT_ABORTED,
-    PL_SIM_ENFILE,          PL_SIM_EINTR,           PL_SIM_STARVED,
-    PL_SIM_LATE_CANCEL,     PL_SIM_LATE_COMPLETION, PL_SIM_PREEMPTION,
-    PL_SIM_CLOCK_STEP,      PL_SIM_STALL,           PL_SIM_LOSS,
-    PL_SIM_DELAY,           PL_SIM_PARTITION,
+    PL_SIM_PARTIAL_READ, PL_SIM_SHORT_WRITE,     PL_SIM_EINTR,      PL_SIM_STARVED,
+    PL_SIM_LATE_CANCEL,  PL_SIM_LATE_COMPLETION, PL_SIM_PREEMPTION,
 };
+
+/* Faults that end no connection that was once served, but take time. EMFILE is none of them: a state that can't be opened is the end of the program. */
+static const pl_sim_fault slow[] = {
+    PL_SIM_LOSS,    PL_SIM_DELAY,           PL_SIM_PARTITION,    PL_SIM_STALL,
+    PL_SIM_REFUSED, PL_SIM_CONNECT_TIMEOUT, PL_SIM_BACKLOG_FULL, PL_SIM_ACCEPT_ABORTED,
+    PL_SIM_ENFILE,  PL_SIM_CLOCK_STEP,
+};
+
+static uint64_t injected(const pl_swarm_run *run, const pl_sim_fault *faults, size_t n)
+{
+    uint64_t sum = 0;
+
+    for (size_t i = 0; i < n; ++i)
+        sum += pl_sim_injected(run->sim, faults[i]);
+    return sum;
+}
 
 /* How often something has happened after which a connection may be lost; or, unless `lost`, an answer be late. */
 static uint64_t excuses(const pl_swarm_run *run, bool lost)
@@ -92,9 +103,8 @@ static uint64_t excuses(const pl_swarm_run *run, bool lost)
 
     for (int i = 0; i < PL_SIM_FAULTS; ++i)
         n += pl_sim_injected(run->sim, (pl_sim_fault) i);
-    for (size_t i = 0; lost && i < sizeof harmless / sizeof *harmless; ++i)
-        n -= pl_sim_injected(run->sim, harmless[i]);
-    return n;
+    n -= injected(run, harmless, sizeof harmless / sizeof *harmless);
+    return lost ? n - injected(run, slow, sizeof slow / sizeof *slow) : n;
 }
 
 /* ---- who looks after the program ---- */
@@ -237,8 +247,7 @@ static void aim(pl_swarm_run *run)
     double left_s = (double) (state->upgrade_at - pl_sim_now(run->sim)) / 1e9;
     double early_s = roll(run, 2) ? roll(run, 30000) / 1e6 : roll(run, 300) / 1e6 - 1e-4;
 
-    if (left_s > early_s)
-        pl_sim_sleep(left_s - early_s);
+    pl_sim_sleep(left_s > early_s ? left_s - early_s : 0.01);
 }
 
 static void pause_a_while(pl_swarm_run *run)
@@ -280,9 +289,10 @@ static void ask_and_hear_later(client *self)
         pl_sim_sleep(roll(self->run, 2000) / 1e6);
         error = ask_for_one(self);
     }
-    pl_sim_half_close(self->peer);
     if (roll(self->run, 2))
         aim(self->run);
+    pl_sim_half_close(
+        self->peer); /* for who does not hear the rest soon the server does not wait */
     pl_sim_sleep(roll(self->run, 2000) / 1e3);
     pl_sim_deadline(self->peer, 90);
     self->least = least;
@@ -300,7 +310,10 @@ static int ask(void *arg)
     while (!state->over) {
         client self = {.run = run, .lost_before = excuses(run, true)};
 
-        pl_sim_sleep(roll(run, state->peace ? 2000 : 300) / 100.0);
+        if (roll(run, 4))
+            pl_sim_sleep(roll(run, state->peace ? 2000 : 300) / 100.0);
+        else
+            aim(run);
         if (pl_sim_dial("10.0.0.1:8888", &self.peer) < 0)
             continue;
         if (!numbers_left(&state->numbers) || roll(run, 3))
@@ -377,9 +390,14 @@ static void upgrade_build(pl_swarm_run *run)
 /* One whose disk has failed it is started anew, as by somebody who has read its log; and so are those who have missed that it was killed. */
 static void upgrade_calm(pl_swarm_run *run)
 {
+    static const uint32_t windows[] = {0, 100, 1000};
+    pl_sim_faults faults = {.window_bytes = windows[roll(run, 3)]};
     upgrade_state *state = run->state;
     pl_sim_process *process;
 
+    for (size_t i = 0; i < sizeof harmless / sizeof *harmless; ++i)
+        faults.rate[harmless[i]] = pl_sim_rough.rate[harmless[i]];
+    pl_sim_set_faults(run->sim, &faults);
     state->peace = true;
     state->peace_at = pl_sim_now(run->sim);
     ++state->succession.harms;
