@@ -77,7 +77,7 @@ static void follow_badly(succession *self, successor kind)
 static void say_hello(pl_swarm_run *run, uint32_t version, const char *name)
 {
     say(PLI_HELLO, version, name);
-    pl_sim_sleep(roll(run, 8));
+    pl_sim_sleep(roll(run, 100));
 }
 
 /* What is installed under the name of the program. */
@@ -94,7 +94,7 @@ static int follow(void *arg)
     case WELL:
         return self->serve(arg);
     case MUTE:
-        pl_sim_sleep(roll(run, 20));
+        pl_sim_sleep(roll(run, 100));
         break;
     case TALKS_NONSENSE:
         talk_nonsense(run);
