@@ -21,6 +21,7 @@ enum {
     SETTLE_S =
         300, /* after peace: all that is odd has timed out, and the program was started anew */
     UPGRADES_IN_PEACE = 8,
+    UPGRADES_TORTURED = 2,
     UPGRADE_S = 40,
     CLIENTS_S = 100, /* for all of them to go */
     EXCUSE_S = 30,   /* so long it may take until what went wrong ends a connection */
@@ -265,8 +266,8 @@ static void ask_for_some(client *self)
 {
     const upgrade_state *state = self->run->state;
 
-    for (unsigned i = 1 + roll(self->run, 100); i && numbers_left(&state->numbers) && !state->over;
-         --i) {
+    for (unsigned i = 1 + roll(self->run, self->run->tortured ? 4 : 100);
+         i && numbers_left(&state->numbers) && !state->over; --i) {
         int error = ask_for_one(self);
 
         if (error == 0)
@@ -285,7 +286,7 @@ static void ask_and_hear_later(client *self)
     int error = ask_for_one(self);
     unsigned least = self->least;
 
-    for (unsigned i = roll(self->run, 40); error == 0 && i; --i) {
+    for (unsigned i = roll(self->run, self->run->tortured ? 4 : 40); error == 0 && i; --i) {
         pl_sim_sleep(roll(self->run, 2000) / 1e6);
         error = ask_for_one(self);
     }
@@ -311,7 +312,7 @@ static int ask(void *arg)
         client self = {.run = run, .lost_before = excuses(run, true)};
 
         if (roll(run, 4))
-            pl_sim_sleep(roll(run, state->peace ? 2000 : 300) / 100.0);
+            pl_sim_sleep(roll(run, state->peace || run->tortured ? 2000 : 300) / 100.0);
         else
             aim(run);
         if (pl_sim_dial("10.0.0.1:8888", &self.peer) < 0)
@@ -348,9 +349,11 @@ static int upgrade_in_peace(void *arg)
     pl_swarm_run *run = arg;
     upgrade_state *state = run->state;
 
+    unsigned n = run->tortured ? UPGRADES_TORTURED : UPGRADES_IN_PEACE;
+
     pl_sim_sleep(SETTLE_S);
     state->seen_before = state->numbers.count;
-    for (unsigned i = 0; i < UPGRADES_IN_PEACE; ++i) {
+    for (unsigned i = 0; i < n; ++i) {
         const pl_sim_process *before = succession_server(&state->succession, 0);
         successor next = roll(run, 2) ? WELL : roll(run, SUCCESSORS_IN_PEACE);
 
