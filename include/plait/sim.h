@@ -186,7 +186,7 @@ PL_API void pl_sim_clock_drift(pl_sim_host *host, double ppm);
 
 /** The process does nothing for `seconds`. */
 PL_API void pl_sim_stall(pl_sim_process *process, double seconds);
-/** The `n`th occasion from now on at which `fault` could strike in this process (1: the next) is struck, and when `for_ever` all after it. 0: never. PL_SIM_CRASH: it is killed at its n-th allocation. */
+/** The `n`th occasion from now on at which `fault` could strike in this process (1: the next) is struck, and when `for_ever` all after it. 0: never. PL_SIM_CRASH: it is killed, and its allocations are the occasions, and messages between processes. */
 PL_API void pl_sim_fault_at(pl_sim_process *process, pl_sim_fault fault, uint64_t n, bool for_ever);
 
 /* ---- what a process has ---- */

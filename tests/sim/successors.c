@@ -60,12 +60,17 @@ static void talk_nonsense(pl_swarm_run *run)
 /* Says hello, and then not what it should. */
 static void follow_badly(succession *self, successor kind)
 {
+    static const pli_upgrade_word others[] = {PLI_HELLO, PLI_ESTATE, PLI_FDS,
+                                              PLI_GO,    PLI_DONE,   PLI_ENDED};
+
     say(PLI_HELLO, PLI_ESTATE_VERSION, PLAITD);
     if (kind == ENDS_INSTEAD_OF_HEARING)
         return;
     hear_all();
     if (kind == REFUSES)
         say(PLI_REFUSED, 0, "it is not to be");
+    if (kind == SAYS_SOMETHING_ELSE)
+        say(others[roll(self->run, sizeof others / sizeof *others)], 0, NULL);
     if (kind == ENDS_WHEN_IT_COULD) {
         ++self->harms;
         say(PLI_COULD, 0, NULL);
@@ -108,6 +113,7 @@ static int follow(void *arg)
     case ENDS_INSTEAD_OF_HEARING:
     case ENDS_AFTER_HEARING:
     case REFUSES:
+    case SAYS_SOMETHING_ELSE:
     case ENDS_WHEN_IT_COULD:
         follow_badly(self, self->next);
         break;

@@ -22,6 +22,7 @@ typedef enum successor {
     IS_NEWER,
     REFUSES,
     ENDS_AFTER_HEARING,
+    SAYS_SOMETHING_ELSE,
     SUCCESSORS_IN_PEACE,
     ENDS_WHEN_IT_COULD = SUCCESSORS_IN_PEACE, /* and is told to go, perhaps */
     IS_KILLED,                                /* at any of its allocations */

@@ -13,6 +13,7 @@
 
 #include "services/fib/fib.h"
 
+#define UNIX    "unix:/run/fib.socket"
 #define PIDFILE "/run/plaitd.pid"
 
 enum {
@@ -26,15 +27,16 @@ enum {
     CLIENTS_S = 100, /* for all of them to go */
     EXCUSE_S = 30,   /* so long it may take until what went wrong ends a connection */
     CALM_S = SETTLE_S + UPGRADES_IN_PEACE * UPGRADE_S + CLIENTS_S + 300,
-    REST_DESCRIPTORS = 12,
+    REST_DESCRIPTORS = 13,
     REST_BYTES = 1500 << 10
 };
 
 typedef struct upgrade_state {
     pl_sim_host *host;
-    pl_sim_process *first; /* that the supervisor has started */
+    pl_sim_process *first;   /* that the supervisor has started */
+    pl_sim_process *at_home; /* the client on the same host */
     succession succession;
-    bool peace, over, keeps_pidfile;
+    bool peace, over, keeps_pidfile, is_harmed;
     int64_t peace_at;
     numbers numbers;
     int64_t upgrade_at;         /* the next one */
@@ -65,9 +67,9 @@ static int serve(char **argv)
 static int serve_first(void *arg)
 {
     const upgrade_state *state = ((pl_swarm_run *) arg)->state;
-    char *plain[] = {PLAITD, "-n", "-o", "fib", "--listen", "tcp:8888", NULL};
-    char *marked[] = {PLAITD, "-n",       "-o",       "--pidfile", PIDFILE,
-                      "fib",  "--listen", "tcp:8888", NULL};
+    char *plain[] = {PLAITD, "-n", "-o", "fib", "--listen", "tcp:8888", "--listen", UNIX, NULL};
+    char *marked[] = {PLAITD,     "-n",       "-o",       "--pidfile", PIDFILE, "fib",
+                      "--listen", "tcp:8888", "--listen", UNIX,        NULL};
 
     return serve(state->keeps_pidfile ? marked : plain);
 }
@@ -146,10 +148,15 @@ static void upgrade(void *arg)
 {
     pl_swarm_run *run = arg;
     upgrade_state *state = run->state;
+    pl_sim_process *process = succession_server(&state->succession, 0);
 
     if (state->peace)
         return;
     succession_ask(&state->succession, roll(run, 2) ? WELL : roll(run, SUCCESSORS));
+    if (state->is_harmed && process && roll(run, 8) == 0) { /* somewhere on the way */
+        ++state->succession.harms;
+        pl_sim_fault_at(process, PL_SIM_CRASH, 1 + roll(run, 200), false);
+    }
     upgrade_in(run, roll(run, 12000) / 1000.0);
 }
 
@@ -303,6 +310,12 @@ static void ask_and_hear_later(client *self)
         check_loss(self, error);
 }
 
+/* Whether the running process is on the server's host. */
+static bool is_at_home(const pl_swarm_run *run)
+{
+    return pli_sim_host() == ((const upgrade_state *) run->state)->host;
+}
+
 static int ask(void *arg)
 {
     pl_swarm_run *run = arg;
@@ -310,12 +323,16 @@ static int ask(void *arg)
 
     while (!state->over) {
         client self = {.run = run, .lost_before = excuses(run, true)};
+        int error;
 
         if (roll(run, 4))
             pl_sim_sleep(roll(run, state->peace || run->tortured ? 2000 : 300) / 100.0);
         else
             aim(run);
-        if (pl_sim_dial("10.0.0.1:8888", &self.peer) < 0)
+        error = pl_sim_dial(roll(run, 2) && is_at_home(run) ? UNIX : "10.0.0.1:8888", &self.peer);
+        if (error < 0 && state->peace && peace_s(run) > SETTLE_S)
+            pl_swarm_fail(run, "in peace nobody answers: %s", pl_error_name(error));
+        if (error < 0)
             continue;
         if (!numbers_left(&state->numbers) || roll(run, 3))
             ask_for_some(&self);
@@ -324,6 +341,19 @@ static int ask(void *arg)
         pl_sim_hang_up(self.peer);
     }
     return 0;
+}
+
+/* The client on the server's own host goes with its power, and comes again. */
+static void ask_at_home(void *arg)
+{
+    pl_swarm_run *run = arg;
+    upgrade_state *state = run->state;
+
+    if (state->over)
+        return;
+    if (pl_sim_is_up(state->host) && (!state->at_home || pl_sim_ended(state->at_home, NULL)))
+        state->at_home = pl_sim_spawn(state->host, "client", ask, run);
+    pl_ignore(pl_sim_at(run->sim, 5, ask_at_home, run));
 }
 
 /* ---- in peace ---- */
@@ -384,10 +414,12 @@ static void upgrade_build(pl_swarm_run *run)
     succession_begin(&state->succession, run, state->host, serve);
     look_after(run);
     upgrade_in(run, 1 + roll(run, 5000) / 1000.0);
-    if (roll(run, 2))
+    state->is_harmed = roll(run, 2);
+    if (state->is_harmed)
         pl_ignore(pl_sim_at(run->sim, 1 + roll(run, 20000) / 1000.0, harm, run));
     for (unsigned i = 0; i < CLIENTS; ++i)
         pl_sim_spawn(pl_sim_host_new(run->sim, "client", NULL), "client", ask, run);
+    pl_ignore(pl_sim_at(run->sim, 0, ask_at_home, run));
 }
 
 /* One whose disk has failed it is started anew, as by somebody who has read its log; and so are those who have missed that it was killed. */

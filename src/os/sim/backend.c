@@ -37,6 +37,7 @@ typedef struct place {
     struct sim_backend *backend;
     pli_io *io;
     unsigned late;     /* wants that were withdrawn and are served once more */
+    uint64_t rests_at; /* the turn behind which they are not; 0: nobody has asked */
     int connect_error; /* to be told; 1: none */
     int64_t gone_at;   /* when the kernel lets go */
     bool close_fd, removed;
@@ -50,6 +51,7 @@ typedef struct sim_backend {
     uint32_t n_places;
     pli_link ready, sends, leaving;
     unsigned n_ready;
+    uint64_t turns;
     bool news;               /* a send was short or failed: the turn must not wait */
     pli_sim_thread *waiting; /* NULL: nobody */
 } sim_backend;
@@ -164,16 +166,25 @@ static int sim_want(pli_backend *base, pli_io *io, unsigned wants)
         return -ENOMEM;
     if (withdrawn && self->ring && strikes(self, PL_SIM_LATE_CANCEL))
         p->late = withdrawn;
+    p->rests_at = 0;
     io->wants = (uint8_t) (wants | (io->wants & (PLI_WANT_SEND | PLI_WANT_CONNECT)));
     look(p);
     return 0;
 }
 
-/* Here what was withdrawn is served no more: whoever asks has waited for that. */
+/* What was withdrawn is served no more when a turn has passed since that was first asked. */
 static bool sim_rests(pli_backend *base, pli_io *io)
 {
-    place_of(backend_of(base), io)->late = 0;
-    return true;
+    const sim_backend *self = backend_of(base);
+    place *p = place_of(backend_of(base), io);
+
+    if (!p->late)
+        return true;
+    if (!p->rests_at)
+        p->rests_at = self->turns + 1;
+    if (self->turns >= p->rests_at)
+        p->late = 0;
+    return !p->late;
 }
 
 static void let_go(place *p)
@@ -491,6 +502,7 @@ static void sim_dispatch(pli_backend *base)
     turn_entry *entries;
     unsigned n = draw_turn(self, &entries);
 
+    ++self->turns;
     for (unsigned i = 0; i < n; ++i) {
         pli_io *io = pli_slots_get(&base->ios, entries[i].slot, entries[i].gen);
 

@@ -123,6 +123,7 @@ int pli_sim_channel_send(int fd, pl_slice bytes, const int *fds, size_t n)
 
     if (!self || !are_open(fds, n))
         return -EBADF;
+    pli_sim_occasion_to_die();
     if (pli_sim_strikes(sim, NULL, PL_SIM_EINTR))
         return -EINTR;
     if (pli_sim_strikes(sim, NULL, PL_SIM_ENOBUFS))
@@ -176,6 +177,7 @@ ssize_t pli_sim_channel_receive(int fd, void *room, size_t size, pli_channel_got
     *ret_cut = false;
     if (!self)
         return -EBADF;
+    pli_sim_occasion_to_die();
     pli_sim_preempt();
     if (pli_sim_strikes(pli_sim_world(), NULL, PL_SIM_EINTR))
         return -EINTR;

@@ -4,12 +4,10 @@
 #include "os/sim/sim.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdlib.h>
 
 #include "os/blocks.h"
 #include "os/sim/world.h"
-#include "os/thread.h"
 
 typedef struct pli_sim_memory {
     pli_memory_watch watch;
@@ -35,19 +33,10 @@ static void gone(pli_memory_watch *watch, void *memory)
         ((pl_sim_process *) block.owner)->memory -= block.size;
 }
 
-/* Each allocation is an occasion to be killed; but on the stack of a fiber, which would be gone before the thread is. */
-static void die_if_asked(pl_sim_process *process)
-{
-    pli_sim_striking *striking = &process->striking[PL_SIM_CRASH];
-
-    if (striking->at && !pli_thread_fiber && ++striking->count >= striking->at)
-        pl_sim_signal(process, SIGKILL);
-}
-
 static bool refuse(pli_memory_watch *watch, size_t size)
 {
     (void) size;
-    die_if_asked(pli_sim_process());
+    pli_sim_occasion_to_die();
     return pli_sim_strikes(pl_container_of(watch, sim_memory, watch)->sim, NULL, PL_SIM_ALLOCATION);
 }
 

@@ -273,6 +273,8 @@ bool pli_sim_chance(pl_sim *sim, double probability);
 bool pli_sim_strikes(pl_sim *sim, pl_sim_process *process, pl_sim_fault fault);
 /* Counts a fault that was injected by other means. */
 void pli_sim_count(pl_sim *sim, pl_sim_fault fault);
+/* An occasion for the running process to be killed, if that was asked for (pl_sim_fault_at(), PL_SIM_CRASH): then it does not return. */
+void pli_sim_occasion_to_die(void);
 /* A line of the story, into the hash too; `where` may be NULL. Free when nobody listens, but for the hash of its format and of `number`. */
 void pli_sim_tell(pl_sim *sim, const pl_sim_process *where, uint64_t number, const char *format,
                   ...) __attribute__((format(printf, 4, 5)));
