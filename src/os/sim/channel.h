@@ -2,6 +2,8 @@
 #ifndef PLI_OS_SIM_CHANNEL_H
 #define PLI_OS_SIM_CHANNEL_H
 
+#include <sys/types.h>
+
 #include "os/channel.h"
 
 PL_MUST int pli_sim_channel_open(int ret_ends[2]);
