@@ -158,10 +158,9 @@ static void run_program(const pli_starter_plan *plan, char **environment, int ch
     _exit(errno == ENOENT || errno == ENOTDIR ? 127 : 126);
 }
 
-static reply start_simulated(const pli_starter_plan *plan, int channel, int folder)
+static reply start_simulated(const pli_starter_plan *plan, int channel)
 {
-    int started =
-        pli_sim_successor_start(plan->path, (const char *const *) plan->argv, channel, folder);
+    int started = pli_sim_successor_start(plan->path, (const char *const *) plan->argv, channel);
 
     return started < 0 ? (reply){.error = started} : (reply){.pid = (uint32_t) started};
 }
@@ -172,7 +171,7 @@ static reply start_program(const pli_starter_plan *plan, char **environment, int
     pid_t child;
 
     if (pli_sim_here)
-        return start_simulated(plan, channel, folder);
+        return start_simulated(plan, channel);
     child = fork();
     if (child == 0)
         run_program(plan, environment, channel, folder);
@@ -260,8 +259,8 @@ static void serve(const pli_starter_plan *plan, char **environment, int fd, int 
         said.number = asked.number;
         for (size_t i = 0; i < got.n_fds; ++i)
             pli_file_close(got.fds[i]);
-        if (pli_channel_send(fd, pl_slice_of(&said, sizeof said), NULL, 0, -1) < 0)
-            break;
+        if (pli_channel_send(fd, pl_slice_of(&said, sizeof said), NULL, 0, -1) == -EPIPE)
+            break; /* else who asked waits in vain, and may ask again */
     }
 }
 
@@ -334,11 +333,8 @@ static int live_simulated(void *arg)
 {
     char **texts = arg;
     pli_starter_plan plan = {.path = texts[0], .argv = texts + 1, .folder = -1};
-    int folder = pli_folder_hold();
 
-    if (folder < 0)
-        return 1;
-    serve(&plan, NULL, PLI_SIM_FD, folder);
+    serve(&plan, NULL, PLI_SIM_FD, -1);
     return 0;
 }
 

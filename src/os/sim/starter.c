@@ -56,17 +56,30 @@ static int not_found(void *arg)
     return 127;
 }
 
-int pli_sim_successor_start(const char *name, const char *const *argv, int channel, int folder)
+/* It stands where the one before it does. */
+static void give_folder(pl_sim_process *process)
+{
+    pli_sim_object *folder = pli_sim_kalloc(sizeof *folder);
+
+    folder->ops = &folder_ops;
+    folder->process = process;
+    pli_list_init(&folder->watchers);
+    pli_sim_object_hold(folder);
+    process->fds[PLI_STARTED_FOLDER] = folder;
+    ++process->n_fds;
+}
+
+int pli_sim_successor_start(const char *name, const char *const *argv, int channel)
 {
     pl_sim_main_fn *main = pli_sim_program(pli_sim_host(), name);
-    int fds[PLI_STARTED_FOLDER + 1] = {-1, -1, -1};
+    int fds[PLI_STARTED_FOLDER + 1] = {-1, -1, -1, -1, -1};
     pl_sim_process *process;
 
     if (pli_sim_strikes(pli_sim_world(), NULL, PL_SIM_THREAD))
         return -EAGAIN;
     fds[PLI_STARTED_CHANNEL] = channel;
-    fds[PLI_STARTED_FOLDER] = folder;
     process = pli_sim_child_new(name, argv, fds, PLI_STARTED_FOLDER + 1);
+    give_folder(process);
     process->succeeds = true;
     pli_sim_process_go(process, main ? main : not_found, process->argv);
     return (int) process->number;
