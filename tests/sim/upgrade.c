@@ -37,7 +37,6 @@ typedef struct upgrade_state {
     pl_sim_process *at_home; /* the client on the same host */
     succession succession;
     bool peace, over, keeps_pidfile, is_harmed;
-    int64_t peace_at;
     numbers numbers;
     int64_t upgrade_at;         /* the next one */
     uint64_t excuses[EXCUSE_S]; /* as there were up to so many seconds ago */
@@ -46,12 +45,12 @@ typedef struct upgrade_state {
     pl_sim_process *last; /* of the program, at the end */
 } upgrade_state;
 
-/* Seconds since the peace. */
-static double peace_s(const pl_swarm_run *run)
+/* Whether peace has lasted for so long that nothing is left of what was before. */
+static bool is_settled(const pl_swarm_run *run)
 {
     const upgrade_state *state = run->state;
 
-    return (double) (pl_sim_now(run->sim) - state->peace_at) / 1e9;
+    return state->peace && now_s(run) > FAULTS_S + SETTLE_S;
 }
 
 /* ---- the program ---- */
@@ -125,7 +124,7 @@ static void look_after(void *arg)
         pl_ignore(pl_sim_disk_unlink(state->host, PIDFILE)); /* what is in /run is gone */
     }
     if (pl_sim_is_up(state->host) && (!state->first || pl_sim_ended(state->first, NULL))) {
-        if (state->peace && peace_s(run) > SETTLE_S)
+        if (is_settled(run))
             pl_swarm_fail(run, "in peace, the program has ended");
         ++state->succession.harms;
         state->first = pl_sim_spawn(state->host, PLAITD, serve_first, run);
@@ -191,6 +190,12 @@ static void harm(void *arg)
 
 /* ---- clients ---- */
 
+/* Packets that were lost are sent again much later. */
+static bool lateness_is_excused(const pl_swarm_run *run)
+{
+    return !is_settled(run) && excuses(run, false) > 0;
+}
+
 /* Whether the loss of a connection that was dialled when there were `before` may have one of them as its cause. */
 static bool loss_is_excused(const pl_swarm_run *run, uint64_t before)
 {
@@ -205,8 +210,8 @@ static bool loss_is_excused(const pl_swarm_run *run, uint64_t before)
 typedef struct client {
     pl_swarm_run *run;
     pl_sim_peer *peer;
-    uint64_t lost_before, late_before; /* excuses when it was dialled, and when it last asked */
-    unsigned least;                    /* that it may be given */
+    uint64_t excuses; /* when it was dialled */
+    unsigned least;   /* that it may be given */
     bool served;
 } client;
 
@@ -217,8 +222,7 @@ static void check_loss(const client *self, int error)
     bool late = error == -ETIMEDOUT;
 
     if ((!state->peace && (self->run->tortured || !self->served)) ||
-        (late ? excuses(self->run, false) != self->late_before
-              : loss_is_excused(self->run, self->lost_before)))
+        (late ? lateness_is_excused(self->run) : loss_is_excused(self->run, self->excuses)))
         return;
     pl_swarm_fail(self->run, "%s: %s", late ? "no answer" : "a connection is lost for no reason",
                   error ? pl_error_name(error) : "the end");
@@ -230,7 +234,6 @@ static int ask_for_one(client *self)
     const upgrade_state *state = self->run->state;
 
     self->least = state->numbers.next;
-    self->late_before = excuses(self->run, false);
     pl_sim_deadline(self->peer, 60);
     return pl_sim_say(self->peer, pl_str("?"));
 }
@@ -322,7 +325,7 @@ static int ask(void *arg)
     const upgrade_state *state = run->state;
 
     while (!state->over) {
-        client self = {.run = run, .lost_before = excuses(run, true)};
+        client self = {.run = run, .excuses = excuses(run, true)};
         int error;
 
         if (roll(run, 4))
@@ -330,7 +333,7 @@ static int ask(void *arg)
         else
             aim(run);
         error = pl_sim_dial(roll(run, 2) && is_at_home(run) ? UNIX : "10.0.0.1:8888", &self.peer);
-        if (error < 0 && state->peace && peace_s(run) > SETTLE_S)
+        if (error < 0 && is_settled(run))
             pl_swarm_fail(run, "in peace nobody answers: %s", pl_error_name(error));
         if (error < 0)
             continue;
@@ -434,7 +437,6 @@ static void upgrade_calm(pl_swarm_run *run)
         faults.rate[harmless[i]] = pl_sim_rough.rate[harmless[i]];
     pl_sim_set_faults(run->sim, &faults);
     state->peace = true;
-    state->peace_at = pl_sim_now(run->sim);
     ++state->succession.harms;
     for (unsigned n = 0; (process = succession_server(&state->succession, n)); ++n)
         pl_sim_fault_at(process, PL_SIM_CRASH, 0, false);

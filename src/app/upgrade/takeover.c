@@ -162,11 +162,13 @@ static int restore_factory(const pli_takeover *self, const pl_handover *item)
     return pli_factory_saves(factory) ? factory->ops->restore(factory, item) : PL_E_UNSUPPORTED;
 }
 
-static pl_buf *bytes_of(const pl_handover *item, const char *name)
+/* NULL: there are none. Returns: 0 or -ENOMEM. */
+static int bytes_of(const pl_handover *item, const char *name, pl_buf **ret_bytes)
 {
     pl_slice bytes = pli_item_bytes(item, name);
 
-    return bytes.len ? pl_buf_copy(bytes) : NULL;
+    *ret_bytes = bytes.len ? pl_buf_copy(bytes) : NULL;
+    return bytes.len && !*ret_bytes ? -ENOMEM : 0;
 }
 
 static int restore_connection(const pli_takeover *self, const pl_handover *item)
@@ -185,10 +187,14 @@ static int restore_connection(const pli_takeover *self, const pl_handover *item)
     image.fd = pl_handover_take_fd(item, "pl.socket");
     if (image.fd < 0)
         return PL_E_DAMAGED;
-    image.out = bytes_of(item, "pl.out");
-    image.in = bytes_of(item, "pl.in");
-    error = pli_connection_adopt(self->heritage.heirs[place].port, image.fd, &image, item->name,
-                                 &protocol);
+    error = bytes_of(item, "pl.out", &image.out);
+    if (error == 0)
+        error = bytes_of(item, "pl.in", &image.in);
+    if (error == 0)
+        error = pli_connection_adopt(self->heritage.heirs[place].port, image.fd, &image, item->name,
+                                     &protocol);
+    else
+        pli_file_close(image.fd);
     pl_buf_unref(image.out);
     pl_buf_unref(image.in);
     return error < 0 ? error : protocol->ops->restore(protocol, item);
