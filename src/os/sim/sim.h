@@ -193,7 +193,8 @@ struct pl_sim_process {
     int orphan_signal;
     char **argv;
     size_t n_given; /* descriptors */
-    bool succeeds;  /* it is to take the place of another, and has not looked yet (os/sim/starter.c) */
+    bool
+        succeeds; /* it is to take the place of another, and has not looked yet (os/sim/starter.c) */
 };
 
 struct pl_sim_host {
