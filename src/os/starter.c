@@ -162,7 +162,9 @@ static reply start_simulated(const pli_starter_plan *plan, int channel)
 {
     int started = pli_sim_successor_start(plan->path, (const char *const *) plan->argv, channel);
 
-    return started < 0 ? (reply){.error = started} : (reply){.pid = (uint32_t) started};
+    if (started < 0)
+        return (reply){.error = started};
+    return (reply){.pid = (uint32_t) started};
 }
 
 static reply start_program(const pli_starter_plan *plan, char **environment, int channel,
@@ -436,26 +438,30 @@ int pli_starter_end(pli_starter *self, uint32_t pid, bool ends, pli_ended *ret_e
 
 /* ---- the program's side ---- */
 
-static bool is_descriptor_kept(int fd)
+static bool is_own(int fd)
 {
     return fcntl(fd, F_SETFD, FD_CLOEXEC) == 0;
 }
 
-int pli_started(int *ret_channel, int *ret_folder)
+/* Unless somebody has set the variable by hand. */
+static bool was_started(void)
 {
-    int type = 0, first = pli_sim_here ? PLI_SIM_FD : 0;
+    int type = 0;
     socklen_t size = sizeof type;
 
-    if (pli_sim_here ? !pli_sim_succeeds() : !secure_getenv(VARIABLE))
+    if (!secure_getenv(VARIABLE))
+        return false;
+    unsetenv(VARIABLE);
+    return getsockopt(PLI_STARTED_CHANNEL, SOL_SOCKET, SO_TYPE, &type, &size) == 0 &&
+           type == SOCK_SEQPACKET && is_own(PLI_STARTED_CHANNEL) && is_own(PLI_STARTED_FOLDER);
+}
+
+int pli_started(int *ret_channel, int *ret_folder)
+{
+    int first = pli_sim_here ? PLI_SIM_FD : 0;
+
+    if (pli_sim_here ? !pli_sim_succeeds() : !was_started())
         return 0;
-    if (!pli_sim_here) {
-        unsetenv(VARIABLE);
-        if (getsockopt(PLI_STARTED_CHANNEL, SOL_SOCKET, SO_TYPE, &type, &size) < 0 ||
-            type != SOCK_SEQPACKET)
-            return 0; /* somebody has set it by hand */
-        if (!is_descriptor_kept(PLI_STARTED_CHANNEL) || !is_descriptor_kept(PLI_STARTED_FOLDER))
-            return 0;
-    }
     *ret_channel = first + PLI_STARTED_CHANNEL;
     *ret_folder = first + PLI_STARTED_FOLDER;
     return 1;
