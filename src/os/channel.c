@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <poll.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <plait/error.h>
@@ -58,9 +57,8 @@ static int64_t moment_in(int timeout_ms)
 /* So many descriptors are on their way that the other end has to take some first. */
 static int await_takers(int64_t until)
 {
-    struct timespec moment = {.tv_nsec = 1000000};
-
-    return nanosleep(&moment, NULL) < 0 || (until && pli_clock_now() > until) ? PL_E_TIMED_OUT : 0;
+    pli_clock_sleep(1000000);
+    return until && pli_clock_now() > until ? PL_E_TIMED_OUT : 0;
 }
 
 /* ---- sending ---- */

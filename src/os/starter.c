@@ -17,14 +17,17 @@
 
 #include "base/memory.h"
 #include "os/channel.h"
+#include "os/clock.h"
 #include "os/daemon.h"
 #include "os/fault.h"
 #include "os/file.h"
 #include "os/sim/starter.h"
 
 #define VARIABLE    "PLAIT_HANDOVER"
-#define GRACE_MS    500  /* for a program that ends by itself */
-#define PATIENCE_MS 5000 /* for the starter, which has nothing else to do */
+#define GRACE_MS    500 /* for a program that ends by itself */
+#define TRIES       50
+#define PAUSE_NS    100000000 /* between them */
+#define PATIENCE_MS 5000      /* for the starter, which has nothing else to do */
 
 /* What the starter is asked. */
 typedef struct request {
@@ -241,6 +244,20 @@ static char **environment_of(char *variable)
     return copy;
 }
 
+/* What fails once may not the next time: the maker can have no other starter. Returns: as pli_channel_receive(). */
+static int hear_request(int fd, request *ret_asked, pli_channel_got *ret_got)
+{
+    int error;
+
+    for (int i = 0; i < TRIES; ++i) {
+        error = pli_channel_receive(fd, ret_asked, sizeof *ret_asked, -1, ret_got);
+        if (error == 0 || error == -EMFILE || error == PL_E_CLOSED)
+            return error;
+        pli_clock_sleep(PAUSE_NS);
+    }
+    return error;
+}
+
 /* Requests until the maker is gone. */
 static void serve(const pli_starter_plan *plan, char **environment, int fd, int folder)
 {
@@ -249,8 +266,7 @@ static void serve(const pli_starter_plan *plan, char **environment, int fd, int 
     reply said;
     int error;
 
-    while ((error = pli_channel_receive(fd, &asked, sizeof asked, -1, &got)) == 0 ||
-           error == -EMFILE) {
+    while ((error = hear_request(fd, &asked, &got)) == 0 || error == -EMFILE) {
         if (error < 0)
             said = (reply){.error = error};
         else if (got.size != sizeof asked || (!asked.end && got.n_fds != 1))

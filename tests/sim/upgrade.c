@@ -440,7 +440,7 @@ static void upgrade_calm(pl_swarm_run *run)
     ++state->succession.harms;
     for (unsigned n = 0; (process = succession_server(&state->succession, n)); ++n)
         pl_sim_fault_at(process, PL_SIM_CRASH, 0, false);
-    if (state->first && roll(run, 2))
+    if (state->first && (roll(run, 2) || run->for_ever))
         pl_sim_signal(state->first, SIGTERM);
     pl_sim_spawn(pl_sim_host_new(run->sim, "operator", NULL), "operator", upgrade_in_peace, run);
 }
