@@ -425,7 +425,7 @@ static void upgrade_build(pl_swarm_run *run)
     pl_ignore(pl_sim_at(run->sim, 0, ask_at_home, run));
 }
 
-/* One whose disk has failed it is started anew, as by somebody who has read its log; and so are those who have missed that it was killed. */
+/* What runs by then has to be well, whatever it has met. Or it is stopped, and started anew. */
 static void upgrade_calm(pl_swarm_run *run)
 {
     static const uint32_t windows[] = {0, 100, 1000};
