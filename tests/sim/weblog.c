@@ -44,6 +44,7 @@ typedef struct weblog_state {
     pl_sim_host *host;
     pl_sim_process *server, *writer;
     succession succession;
+    bool ended_early; /* what is written then nobody can hear of */
     reader readers[CLIENTS];
     unsigned written;    /* hits, with their newlines */
     unsigned rotated_at; /* hits that were written when the log was last rotated */
@@ -322,19 +323,21 @@ static void weblog_rests(void *arg)
 
 static void stop_server(void *arg)
 {
-    pl_sim_signal(arg, SIGTERM);
+    weblog_state *state = ((pl_swarm_run *) arg)->state;
+
+    state->ended_early = !succession_server(&state->succession, 0);
+    pl_sim_signal(state->server, SIGTERM);
 }
 
 /* The writer has its time to finish, and the readers to read. Some stay until the server stops, and in other worlds all go before. */
 static void weblog_calm(pl_swarm_run *run)
 {
-    weblog_state *state = run->state;
 
     if (roll(run, 2)) {
         pl_ignore(pl_sim_at(run->sim, STOP_S - 200, readers_go, run));
         pl_ignore(pl_sim_at(run->sim, STOP_S - 1, weblog_rests, run));
     }
-    pl_ignore(pl_sim_at(run->sim, STOP_S, stop_server, state->server));
+    pl_ignore(pl_sim_at(run->sim, STOP_S, stop_server, run));
 }
 
 /* Whether something has struck that plaitd could not start with. */
@@ -362,7 +365,7 @@ static void weblog_check(pl_swarm_run *run)
         reader *r = &state->readers[i];
 
         check_ended(run, r->process, "a reader");
-        if (run->for_ever)
+        if (run->for_ever || (state->ended_early && any_fault(run)))
             continue;
         if (r->ended && (r->any || r->lost) && r->next != state->written)
             pl_swarm_fail(run, "a reader has seen the end after hit %u of %u", r->next,

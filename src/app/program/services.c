@@ -242,12 +242,18 @@ static void after_giving(pli_program *self)
         pli_upgrade_pass(self->upgrade, signal);
 }
 
+int pli_program_shutdown_watch(pli_program *self, pl_failure **reterr_failure)
+{
+    (void) reterr_failure;
+    return pl_add_system_event_trigger(self->reactor, PL_BEFORE, PL_SHUTDOWN, services_stop, self)
+                   .id
+               ? 0
+               : -ENOMEM;
+}
+
 int pli_program_reactor_run(pli_program *self, pl_failure **reterr_failure)
 {
-    int error =
-        pl_add_system_event_trigger(self->reactor, PL_BEFORE, PL_SHUTDOWN, services_stop, self).id
-            ? pl_reactor_run(self->reactor)
-            : -ENOMEM;
+    int error = pl_reactor_run(self->reactor);
 
     if (error < 0)
         *reterr_failure = pl_failure_new(error, "running", NULL, NULL);

@@ -278,20 +278,20 @@ static int ear_open(pli_ear *self, pl_scope *scope)
                : pl_watch_fd(scope, self->fd, PL_READABLE, ear_readable, self, &self->watch);
 }
 
-int pli_takeover_go(pli_takeover *self, pl_reactor *reactor, pl_scope *scope)
+int pli_takeover_listen(pli_takeover *self, pl_scope *scope)
 {
     int error = ear_open(&self->old, scope);
 
-    if (error == 0)
-        error = ear_open(&self->first, scope);
-    if (error < 0)
-        return error;
+    return error < 0 ? error : ear_open(&self->first, scope);
+}
+
+void pli_takeover_go(pli_takeover *self, pl_reactor *reactor)
+{
     pli_reactor_thaw(reactor);
     reactor->heritage = NULL;
     pli_heritage_done(&self->heritage); /* with the sockets that nobody listens with any more */
     pli_estate_done(&self->estate);
     pl_ignore(pli_upgrade_say(self->old.fd, PLI_DONE, 0, 0, NULL, NULL, 0, SEND_MS));
-    return 0;
 }
 
 static pli_ear *leash_of(pli_takeover *self)
