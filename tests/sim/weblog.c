@@ -332,7 +332,6 @@ static void stop_server(void *arg)
 /* The writer has its time to finish, and the readers to read. Some stay until the server stops, and in other worlds all go before. */
 static void weblog_calm(pl_swarm_run *run)
 {
-
     if (roll(run, 2)) {
         pl_ignore(pl_sim_at(run->sim, STOP_S - 200, readers_go, run));
         pl_ignore(pl_sim_at(run->sim, STOP_S - 1, weblog_rests, run));

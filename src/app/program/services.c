@@ -165,8 +165,8 @@ static int state_open(void *arg, pl_store **ret_store, pl_failure **reterr_failu
             ? pli_keep_open_again(self->application, self->kept_in, ret_store, reterr_failure)
             : pli_keep_open(self->application, &self->kept_in, ret_store, reterr_failure);
 
-    if (error == 0)
-        pl_ignore(pli_file_info_of(self->kept_in, &self->kept_file));
+    if (error == 0 && pli_file_info_of(self->kept_in, &self->kept_file) < 0)
+        self->kept_file.inode = 0; /* not known; asked again when it matters */
     return error;
 }
 

@@ -41,13 +41,15 @@ static int leave_fd(pl_handover *item, const char *name, int fd)
 }
 
 /* What was moved from under this process could be opened by neither, once it is closed. */
-static int check_state_file(const pli_program *self)
+static int check_state_file(pli_program *self)
 {
     pli_file_info now;
     int error = self->kept_in ? pli_file_info_of(self->kept_in, &now) : 0;
 
     if (!self->kept_in || error < 0)
         return error;
+    if (!self->kept_file.inode)
+        self->kept_file = now;
     return now.device == self->kept_file.device && now.inode == self->kept_file.inode
                ? 0
                : PL_E_FOREIGN;
