@@ -26,6 +26,7 @@ struct pli_tail {
     int64_t surveyed; /* the turn of the last survey */
     bool reading;     /* what it found is being read */
     bool again;       /* there was a reason for another look meanwhile */
+    bool thawing;     /* the reactor was frozen at the last look */
     int error;        /* why the log can't be read */
     uint64_t opened, missed, truncated, too_long; /* told of so far */
     pl_timer report;
@@ -141,8 +142,9 @@ static void tail_read(void *arg)
     pli_tail *tail = arg;
     bool more = true;
 
-    /* While no connection is accepted nothing is read either: who has connected by now is owed it. */
-    if (tail->reactor->frozen) {
+    /* While no connection is accepted nothing is read either, nor before those who have waited are accepted: who has connected by now is owed it. */
+    if (tail->reactor->frozen || tail->thawing) {
+        tail->thawing = tail->reactor->frozen;
         tail->reading = pl_call_later(tail->scope, FROZEN_S, tail_read, tail).slot;
         return;
     }
