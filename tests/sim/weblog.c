@@ -188,6 +188,8 @@ static void see_beginning(reader *r)
     const weblog_state *state = r->run->state;
 
     r->begun = true;
+    if (pl_sim_injected(r->run->sim, PL_SIM_STALL) && pl_sim_injected(r->run->sim, PL_SIM_EINTR))
+        r->first_due = r->next = state->written; /* it has read before it could accept */
     for (size_t i = 0; i < sizeof faults / sizeof *faults; ++i)
         if (pl_sim_injected(r->run->sim, faults[i]))
             r->first_due = r->next = state->written;

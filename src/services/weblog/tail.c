@@ -26,7 +26,6 @@ struct pli_tail {
     int64_t surveyed; /* the turn of the last survey */
     bool reading;     /* what it found is being read */
     bool again;       /* there was a reason for another look meanwhile */
-    bool thawing;     /* the reactor was frozen at the last look */
     int error;        /* why the log can't be read */
     uint64_t opened, missed, truncated, too_long; /* told of so far */
     pl_timer report;
@@ -137,14 +136,19 @@ static void tail_watch(pli_tail *tail)
 
 /* ---- looking and reading ---- */
 
+/* While no connection is accepted nothing is read either, nor in the moment after that: who has connected by now is owed it. */
+static bool is_frozen(const pli_tail *tail)
+{
+    return tail->reactor->frozen ||
+           pl_now(tail->reactor) - tail->reactor->thawed < (int64_t) (FROZEN_S * 1e9);
+}
+
 static void tail_read(void *arg)
 {
     pli_tail *tail = arg;
     bool more = true;
 
-    /* While no connection is accepted nothing is read either, nor before those who have waited are accepted: who has connected by now is owed it. */
-    if (tail->reactor->frozen || tail->thawing) {
-        tail->thawing = tail->reactor->frozen;
+    if (is_frozen(tail)) {
         tail->reading = pl_call_later(tail->scope, FROZEN_S, tail_read, tail).slot;
         return;
     }
@@ -171,8 +175,10 @@ static void tail_survey(pli_tail *tail)
 /* Something may have changed. */
 static void tail_look(pli_tail *tail)
 {
-    if (tail->reading || tail->reactor->frozen) {
+    if (tail->reading || is_frozen(tail)) {
         tail->again = true;
+        if (!tail->reading)
+            tail->reading = pl_call_later(tail->scope, FROZEN_S, tail_read, tail).slot;
         return;
     }
     tail_survey(tail);
