@@ -80,6 +80,7 @@ struct pl_reactor {
     bool shares_ports; /* other reactors of this process will listen where this one does */
     struct pli_heritage *heritage; /* sockets from the process before this one; NULL: none */
     bool frozen;                   /* nothing is accepted, nor delivered (net/handover.h) */
+    int64_t thawed;                /* when it was no more; 0: it never was */
     uint32_t ports_made;           /* listening ports, of all kinds */
     pli_rand rand;
     pli_logger logger;

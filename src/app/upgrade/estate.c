@@ -191,13 +191,31 @@ pl_handover *pl_handover_add_part(pl_handover *to, const char *name)
     return part;
 }
 
+static const char *behind(const char *text, const char *beginning)
+{
+    size_t n = strlen(beginning);
+
+    return text && strncmp(text, beginning, n) == 0 ? text + n : NULL;
+}
+
+/* Whether that is the part_name(). Without memory: a part that is not found would be none. */
+static bool is_part(const pl_handover *part, const pl_handover *item, const char *name)
+{
+    const char *rest = behind(part->name, item->kind);
+
+    rest = behind(behind(rest, ":"), item->name);
+    rest = behind(rest, ":");
+    return rest && strcmp(rest, name) == 0;
+}
+
 const pl_handover *pl_handover_part(const pl_handover *from, const char *name)
 {
-    char *text = part_name(from, name);
-    const pl_handover *part = text ? pli_estate_find(from->estate, "part", text) : NULL;
+    const pl_handover *part = NULL;
 
-    pli_free(text);
-    return part;
+    while ((part = pli_estate_next(from->estate, "part", part)))
+        if (is_part(part, from, name))
+            return part;
+    return NULL;
 }
 
 /* ---- descriptors ---- */
