@@ -191,13 +191,30 @@ pl_handover *pl_handover_add_part(pl_handover *to, const char *name)
     return part;
 }
 
+/* What follows `word` and a colon in `text`; NULL: it begins otherwise. */
+static const char *after_word(const char *text, const char *word)
+{
+    size_t len = strlen(word);
+
+    return text && strncmp(text, word, len) == 0 && text[len] == ':' ? text + len + 1 : NULL;
+}
+
+/* By its name, and without memory for it: "there is none" must mean that there is none. */
+static bool is_part(const pl_handover *part, const pl_handover *of, const char *name)
+{
+    const char *own = after_word(after_word(part->name, of->kind), of->name);
+
+    return own && strcmp(own, name) == 0;
+}
+
 const pl_handover *pl_handover_part(const pl_handover *from, const char *name)
 {
-    char *text = part_name(from, name);
-    const pl_handover *part = text ? pli_estate_find(from->estate, "part", text) : NULL;
+    const pl_handover *part = NULL;
 
-    pli_free(text);
-    return part;
+    while ((part = pli_estate_next(from->estate, "part", part)))
+        if (is_part(part, from, name))
+            return part;
+    return NULL;
 }
 
 /* ---- descriptors ---- */
