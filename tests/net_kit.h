@@ -380,6 +380,13 @@ static inline int kit_dial_made(kit *k)
     return fd;
 }
 
+/* The server's connection, which is to be there still. */
+static inline pl_transport *kit_transport(const kit *k)
+{
+    PL_CHECK(k->server.transport);
+    return k->server.transport;
+}
+
 /* A kit with one connection, whose peer is returned. */
 static inline int kit_open_made(kit *k)
 {
