@@ -15,6 +15,7 @@ enum {
     timeout_s = 20,
     slow_s = 30,   /* a test that is slower is named */
     shown_max = 5, /* points of one test that are printed */
+    some_events = 200000,
     allocation = PLI_CALLS,
 };
 
@@ -26,6 +27,8 @@ typedef struct page {
     uint64_t allocations; /* before the test */
     uint64_t counted[PLI_CALLS + 1];
     bool noted;
+    uint64_t events_max; /* 0: not known yet */
+    uint64_t events;
 } page;
 
 typedef struct torturer {
@@ -52,6 +55,17 @@ void torture_note(void)
     for (int call = 0; call < PLI_CALLS; ++call)
         shared->counted[call] = pli_fault_counted((pli_call) call);
     shared->counted[allocation] = pli_alloc_count() - shared->allocations;
+}
+
+uint64_t torture_events_max(void)
+{
+    return shared ? shared->events_max : 0;
+}
+
+void torture_note_events(uint64_t events)
+{
+    if (shared)
+        shared->events = events;
 }
 
 /* ---- in the test's process ---- */
@@ -183,7 +197,9 @@ static void torture_call(torturer *self, const check_test *test, int call, bool 
 {
     uint64_t counted;
 
-    *shared = (page){.call = call, .for_ever = for_ever};
+    shared->call = call;
+    shared->n = 0;
+    shared->for_ever = for_ever;
     do {
         /* All of the first ones; of a loop that makes thousands, fewer and fewer. */
         uint64_t step = 1 + (shared->n > 300 ? shared->n / 30 : 0);
@@ -220,6 +236,7 @@ static void torture_test(torturer *self, const check_test *test)
     memcpy(counted, shared->counted, sizeof counted);
     if (status < 0 || !WIFEXITED(status) || WEXITSTATUS(status) != 0)
         return; /* it is skipped, or fails by itself: that is not for here to say */
+    shared->events_max = 10 * shared->events + some_events;
     for (int call = 0; call <= PLI_CALLS; ++call)
         for (int for_ever = 0; counted[call] && for_ever < 2; ++for_ever)
             torture_call(self, test, call, for_ever);

@@ -18,6 +18,10 @@
 int torture_main(check_test *tests, int argc, char **argv, void (*body)(const check_test *test));
 /* Within a test that ends early: writes down what it has called. Harmless elsewhere. */
 void torture_note(void);
+/* Within a test on the simulator: how many events its world may have (0: as many as any), and how many it has had. One in which something fails may have ten times as
+ * many as without that, and some more: by then it waits for what will never come. */
+uint64_t torture_events_max(void);
+void torture_note_events(uint64_t events);
 /* Whether this process is a tortured test. */
 bool torture_goes_on(void);
 
