@@ -20,13 +20,15 @@
 
 #define JOBS_MAX      PLI_COPIES_MAX
 #define SEEDS_DEFAULT 1000
-#define SHOWN_MAX     20 /* failures that one process prints */
+#define EACH_OF_FIRST 3000 /* calls of a kind that a torture lets fail one by one */
+#define SHOWN_MAX     20   /* failures that one process prints */
 
 /* What one process of the swarm has to tell. */
 typedef struct result {
     uint64_t seed; /* under way */
     uint64_t passed, failed, events;
-    double seconds; /* of virtual time */
+    uint64_t left_out; /* points of a torture */
+    double seconds;    /* of virtual time */
     uint64_t injected[PL_SIM_FAULTS];
 } result;
 
@@ -40,7 +42,7 @@ typedef struct swarm {
     result *
         results; /* per job, shared; in a torture one more, of the process whose copies have the others */
     result *sum; /* this process's */
-    bool tortured;
+    bool tortured, every_point;
     bool is_copy;
     pli_point fail;
     pli_torture torture;
@@ -286,12 +288,15 @@ static void torture_seed(swarm *self, const pl_scenario *scenario, uint64_t seed
 {
     self->torture.copies_max = self->jobs;
     self->torture.spares_memory = scenario->reliable_memory;
+    self->torture.each_of_first = self->every_point ? 0 : EACH_OF_FIRST;
+    self->torture.left_out = 0;
     self->torture.copied = take_point;
     self->torture.died = count_death;
     run_one(self, scenario, seed);
     if (self->is_copy)
         exit(0);
     pli_torture_await(&self->torture);
+    self->sum->left_out += self->torture.left_out;
 }
 
 static void run_share(swarm *self, const pl_scenario *scenario, unsigned job)
@@ -356,6 +361,7 @@ static result total(const swarm *self)
         sum.passed += one->passed;
         sum.failed += one->failed;
         sum.events += one->events;
+        sum.left_out += one->left_out;
         sum.seconds += one->seconds;
         for (int i = 0; i < PL_SIM_FAULTS; ++i)
             sum.injected[i] += one->injected[i];
@@ -378,6 +384,11 @@ static result run_scenario(swarm *self, const pl_scenario *scenario)
            " failed; %.1f hours of its time, %.1f million events\n",
            scenario->name, sum.passed + sum.failed, self->tortured ? "points" : "seeds", sum.failed,
            sum.seconds / 3600, (double) sum.events / 1e6);
+    if (sum.left_out)
+        printf("  %" PRIu64
+               " more points, beyond the %uth call of a kind, are left out; --every-point "
+               "takes them\n",
+               sum.left_out, EACH_OF_FIRST);
     return sum;
 }
 
@@ -489,6 +500,8 @@ static int parse(swarm *self, char **argv)
             return 1;
         } else if (strcmp(name, "--every-fault") == 0) {
             self->every_fault = true;
+        } else if (strcmp(name, "--every-point") == 0) {
+            self->every_point = self->tortured = true;
         } else if (strcmp(name, "--torture") == 0) {
             self->tortured = true;
         } else if (strcmp(name, "--fail") == 0) {
