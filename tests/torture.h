@@ -6,7 +6,7 @@
  *     TEST_PROGRAM --torture [--sample N] [NAME...]
  *     TEST_PROGRAM --torture --fail CALL N[+] NAME
  *
- * Tests of the loop are tortured on the simulator, where waiting for what will never come takes no time. --sample N: one in N points, which ones depends on the day.
+ * Tests of the loop are tortured on the simulator, where waiting for what will never come takes no time. A test that computes for 20 seconds, or takes a minute, has no end. --sample N: one in N points, which ones depends on the day.
  * --fail runs one test with one point, as it is said of one that failed, in this process: for a debugger. N+: the n-th and all after it.
  */
 #ifndef PLAIT_TESTS_TORTURE_H
