@@ -12,8 +12,9 @@
 /* What copies and original tell each other. */
 typedef struct page {
     atomic_uint copies, alive, most;
-    unsigned failed
-        [OUTCOMES_MAX]; /* what work() answered in the copies, in the order in which these were made */
+    /* Of the copies, in the order in which these were made: */
+    unsigned failed[OUTCOMES_MAX]; /* what work() answered */
+    uint64_t n[OUTCOMES_MAX];      /* of the point */
 } page;
 
 static page *told;
@@ -58,6 +59,8 @@ static void be_copy(pli_torture *self, const pli_point *point, unsigned place)
         told->most = alive;
     PL_CHECK(place < self->copies_max);
     PL_CHECK(point->n > 0);
+    if (mine < OUTCOMES_MAX)
+        told->n[mine] = point->n;
 }
 
 static void note_death(pli_torture *self, const pli_point *point, unsigned place, int status)
@@ -79,6 +82,7 @@ static void torture(pli_torture *self)
     PL_CHECK(told != MAP_FAILED);
     self->copied = self->copied ? self->copied : be_copy;
     self->died = note_death;
+    PL_EQ(work(), 0); /* what was before it is not counted */
     pli_torture_start(self);
     failed = work();
     pli_torture_stop(self);
@@ -95,13 +99,16 @@ static void torture(pli_torture *self)
 PL_TEST(each_call_and_each_allocation_fails_once_and_for_ever_in_a_copy)
 {
     static const unsigned expected[] = {1, 1 | 4, 2, 2 | 8, 4, 4, 8, 8, 16, 16};
+    static const uint64_t n[] = {1, 1, 1, 1, 2, 2, 2, 2, 1, 1};
     pli_torture self = {.copies_max = 1};
 
     PL_SKIP_TORTURED();
     torture(&self);
     PL_EQ(told->copies, sizeof expected / sizeof *expected);
-    for (unsigned i = 0; i < told->copies; ++i)
+    for (unsigned i = 0; i < told->copies; ++i) {
         PL_EQ(told->failed[i], expected[i]);
+        PL_EQ(told->n[i], n[i]);
+    }
     PL_EQ(deaths, 0);
     PL_EQ(told->most, 1);
 }
