@@ -2,12 +2,12 @@
  * Files of options, with a table that has options of every kind. What is taken is taken by the reader of command lines, too; written as a file again, it
  * is taken again, as the same. What is refused is refused in one line that says which.
  */
-#include "app/config.h"
+#include "app/options/config.h"
 
 #include <errno.h>
 #include <string.h>
 
-#include "app/application.h"
+#include "app/service/application.h"
 #include "fuzz/must.h"
 
 typedef struct values {

@@ -3,7 +3,7 @@
  */
 #include <plait/testing.h>
 
-#include "app/command.h"
+#include "app/inspect/command.h"
 #include "fuzz/lines.h"
 
 #define LINE_BYTES_MAX 4096
@@ -34,13 +34,13 @@ static void begin(pli_answer *answer, bool ok)
 
 static void end(pli_answer *answer)
 {
-    pli_json *out = &answer->out;
+    const pli_text *out = &answer->out.text;
     json_t *read;
 
-    pli_json_close(out, '}');
-    pli_json_end(out);
-    MUST(!out->failed && memchr(out->text, '\n', out->len) == out->text + out->len - 1);
-    read = json_loadb(out->text, out->len, JSON_REJECT_DUPLICATES, NULL);
+    pli_json_close(&answer->out, '}');
+    pli_json_end(&answer->out);
+    MUST(!out->failed && memchr(out->bytes, '\n', out->len) == out->bytes + out->len - 1);
+    read = json_loadb(out->bytes, out->len, JSON_REJECT_DUPLICATES, NULL);
     MUST(json_is_object(read) && json_is_boolean(json_object_get(read, "ok")));
     json_decref(read);
     pli_answer_done(answer);

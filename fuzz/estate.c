@@ -2,7 +2,7 @@
  * What another process hands over: the first byte says how many items there are, the second how many descriptors, then come the items as they stand in the file. What is taken has each descriptor once, and
  * is the same when it is written and read again. What is refused leaves nothing behind.
  */
-#include "app/estate.h"
+#include "app/upgrade/estate.h"
 
 #include <fcntl.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 /*
  * Requests for figures: the first byte says where the input is split. However it is split, the same is answered behind the same line, and within the limit.
  */
-#include "app/scrape.h"
+#include "app/inspect/scrape.h"
 
 #include "fuzz/lines.h"
 

@@ -723,6 +723,23 @@ def options_that_contradict_each_other_are_refused(folder):
         assert (status, out) == (2, "") and said in err and err.count("\n") == 1, (arguments, status, err)
 
 
+def options_that_have_no_use_are_refused(folder):
+    """What runs nothing has none for how something is run; but a file of options may have them, which then is for both."""
+    for arguments, said in ((["--upgrade", "--chroot", "/"], "--upgrade is of one that runs already: --chroot is not for it"),
+                            (["-n", "--upgrade"], "--upgrade is of one that runs already: --nodaemon is not for it"),
+                            (["--upgrade", "--log-size", "16M"], "--upgrade is of one that runs already: --log-size is not for it"),
+                            (["--upgrade", "-f", "x.tap"], "--upgrade is of one that runs already: --file is not for it"),
+                            (["--save", "x.tap", "-d", "/", "fib"], "--save runs nothing: --rundir is not for it"),
+                            (["--append", "x.tap", "--threads", "2", "fib"], "--append runs nothing: --threads is not for it"),
+                            (["--save", "x.tap", "-f", "x.tap"], "one of --file, --save and --append at a time")):
+        assert run(*arguments, folder=folder) == (2, "", f"plaitd: {said}\n"), arguments
+    with open(f"{folder}/config", "w", encoding="ascii") as file:
+        file.write("nodaemon\nlog-size 1M\n")
+    assert run("--config", "config", "--save", "x.tap", "fib", folder=folder)[0] == 0
+    status, _, err = run("--config", "config", "--upgrade", folder=folder)
+    assert status == 1 and "plaitd.control" in err, err
+
+
 def process_has_the_name_of_its_application(folder):
     for option, name in (([], "fib"), (["--originalname"], "plaitd")):
         with background(folder, *option, "fib", "--listen", LISTEN) as pid:

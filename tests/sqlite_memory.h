@@ -1,8 +1,8 @@
-/* For tests of what uses SQLite: its allocations are Plait's (app/sqlite_memory.h), so that they are among those that fail under torture. */
+/* For tests of what uses SQLite: its allocations are Plait's (app/tap/sqlite_memory.h), so that they are among those that fail under torture. */
 #ifndef PLAIT_TESTS_SQLITE_MEMORY_H
 #define PLAIT_TESTS_SQLITE_MEMORY_H
 
-#include "app/sqlite_memory.h"
+#include "app/tap/sqlite_memory.h"
 
 __attribute__((constructor)) static void use_sqlite_memory(void)
 {

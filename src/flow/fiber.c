@@ -145,7 +145,7 @@ static void fiber_unref(pli_fiber *f)
 /* On the stack of whoever resumed it last. */
 static void fiber_finish(pli_fiber *f)
 {
-    ++f->scope.reactor->counters.fibers_gone;
+    pli_count(&f->scope.reactor->counters.fibers_gone, 1);
     pli_context_done(&f->context);
     stack_put(pool_of(f->scope.reactor), &f->stack);
     pli_scope_done(&f->scope);
@@ -323,7 +323,7 @@ static int fiber_start(pli_fiber *f, pl_scope *owner, pli_fiber_ended *ended, vo
     f->ended = ended;
     f->ended_arg = ended_arg;
     f->owner = owner;
-    ++owner->reactor->counters.fibers_started;
+    pli_count(&owner->reactor->counters.fibers_started, 1);
     pli_fiber_wake(f, 0);
     return 0;
 }

@@ -150,7 +150,7 @@ void pli_connection_lose(pli_connection *c, pl_failure *take_reason)
         return;
     }
     c->flags |= LOST;
-    ++pli_connection_reactor(c)->counters.closed[closed_of(code)];
+    pli_count(&pli_connection_reactor(c)->counters.closed[closed_of(code)], 1);
     pli_connection_stop_producer(c);
     if (c->flags & MADE && protocol->ops->connection_lost)
         tell_lost(c, take_reason);
@@ -250,8 +250,8 @@ static void deliver(pli_connection *c, pl_buf *buf, pl_slice in)
 
     if (c->flags & (CLOSING | DOOMED) || !protocol->ops->data_received)
         return;
-    c->bytes_in += in.len;
-    reactor->counters.bytes_in += in.len;
+    pli_count(&c->bytes_in, in.len);
+    pli_count(&reactor->counters.bytes_in, in.len);
     pli_connection_run(c, PLI_RUNS_RECEIVED);
     reactor->receiving = buf;
     protocol->ops->data_received(protocol, in);
@@ -785,7 +785,7 @@ int pli_connection_make(pl_scope *owner, int take_fd, const pl_address *peer,
         pli_free(c);
         c = NULL;
     } else {
-        ++owner->reactor->counters.opened;
+        pli_count(&owner->reactor->counters.opened, 1);
     }
     *ret_connection = c;
     return error;

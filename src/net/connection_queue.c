@@ -61,8 +61,8 @@ void pli_connection_sent(pli_io *io, ssize_t n)
         pli_connection_broke(c, (int) n);
         return;
     }
-    c->bytes_out += (uint64_t) n;
-    pli_connection_reactor(c)->counters.bytes_out += (uint64_t) n;
+    pli_count(&c->bytes_out, (uint64_t) n);
+    pli_count(&pli_connection_reactor(c)->counters.bytes_out, (uint64_t) n);
     pli_outbox_consume(&pli_connection_reactor(c)->outbox, &c->out, (size_t) n);
     if (waits_for_sending(c))
         pli_connection_attend(c);

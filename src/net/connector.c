@@ -220,7 +220,7 @@ static void attempt_succeeded(attempt *a)
     self->over = true;
     error = pli_connection_new(self->owner, fd, a->address, &self->origin->base, &protocol);
     if (protocol)
-        ++self->owner->reactor->counters.connected;
+        pli_count(&self->owner->reactor->counters.connected, 1);
     else
         self->origin->connected = false; /* there is none, and nobody will tell of its end */
     if (error < 0)

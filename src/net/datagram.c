@@ -209,7 +209,7 @@ static void port_flush_now(pl_datagram_port *port)
         return;
     port->blocked =
         pli_datagram_queue_flush(&port->queue, port->shared->batch, port->socket.fd) < 0;
-    reactor_of(port)->counters.datagrams_out += port->queue.sent - sent;
+    pli_count(&reactor_of(port)->counters.datagrams_out, port->queue.sent - sent);
 }
 
 /* At the end of the turn. */
@@ -377,7 +377,7 @@ static void deliver(pl_datagram_port *port, const pli_message *message)
 
     do {
         ++port->received;
-        ++reactor_of(port)->counters.datagrams_in;
+        pli_count(&reactor_of(port)->counters.datagrams_in, 1);
         pli_runs_sampled(reactor_of(port), PLI_RUNS_DATAGRAM, ops_of(port)->name, &port->io);
         ops_of(port)->datagram_received(port->protocol, pl_slice_first(rest, size), &port->from);
         rest = pl_slice_from(rest, size);

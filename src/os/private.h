@@ -10,6 +10,7 @@
 #include "base/assert.h"
 #include "base/memory.h"
 #include "base/rand.h"
+#include "base/text.h"
 #include "os/channel.h"
 #include "os/clock.h"
 #include "os/daemon.h"
@@ -148,6 +149,11 @@ EXPORT(pli_teller_open);
 EXPORT(pli_teller_say);
 EXPORT(pli_thread_join);
 EXPORT(pli_thread_start);
+
+EXPORT(pli_text_add);
+EXPORT(pli_text_add_str);
+EXPORT(pli_text_addf);
+EXPORT(pli_text_done);
 
 EXPORT(pli_umask);
 

@@ -4,7 +4,7 @@
 
 #include <plait/options.h>
 
-#include "app/completion.h"
+#include "app/options/completion.h"
 #include "base/memory.h"
 #include "os/clock.h"
 #include "os/daemon.h"

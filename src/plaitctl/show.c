@@ -7,40 +7,11 @@
 #include <errno.h>
 #include <stdio.h>
 
-#include "base/memory.h"
+#include "base/text.h"
 #include "os/file.h"
 
 #define COLUMNS_MAX 16
 #define CELL_BYTES  512
-
-typedef struct text {
-    char *bytes;
-    size_t len, size;
-    bool failed;
-} text;
-
-static void add(text *self, const char *bytes, size_t len)
-{
-    if (!len)
-        return;
-    if (self->len + len > self->size) {
-        size_t size = (self->size + len) * 2;
-        char *grown = self->failed ? NULL : pli_realloc(self->bytes, size);
-
-        self->failed = !grown;
-        if (!grown)
-            return;
-        self->bytes = grown;
-        self->size = size;
-    }
-    memcpy(self->bytes + self->len, bytes, len);
-    self->len += len;
-}
-
-static void add_str(text *self, const char *str)
-{
-    add(self, str, strlen(str));
-}
 
 /* What drives terminals is shown as '?'. */
 static size_t clean(char *cell)
@@ -107,21 +78,21 @@ static void measure(const json_t *rows, column *columns, size_t n)
     }
 }
 
-static void add_cell(text *out, const column *at, const char *cell, size_t len, bool last)
+static void add_cell(pli_text *out, const column *at, const char *cell, size_t len, bool last)
 {
     size_t room = at->width > len ? at->width - len : 0;
 
     if (at->numbers)
         for (size_t i = 0; i < room; ++i)
-            add_str(out, " ");
-    add(out, cell, len);
+            pli_text_add_str(out, " ");
+    pli_text_add(out, cell, len);
     if (!at->numbers && !last)
         for (size_t i = 0; i < room; ++i)
-            add_str(out, " ");
-    add_str(out, last ? "\n" : "  ");
+            pli_text_add_str(out, " ");
+    pli_text_add_str(out, last ? "\n" : "  ");
 }
 
-static void add_table(text *out, const json_t *rows)
+static void add_table(pli_text *out, const json_t *rows)
 {
     column columns[COLUMNS_MAX];
     size_t n = columns_of(json_array_get(rows, 0), columns), i;
@@ -141,16 +112,16 @@ static void add_table(text *out, const json_t *rows)
 
 /* ---- the rest ---- */
 
-static void add_line(text *out, const char *name, const char *cell)
+static void add_line(pli_text *out, const char *name, const char *cell)
 {
     char line[CELL_BYTES + 80];
 
     snprintf(line, sizeof line, "%-16s %s\n", name, cell);
-    add_str(out, line);
+    pli_text_add_str(out, line);
 }
 
 /* An object's members in one line: "clean=3 lost=0". */
-static void add_object(text *out, const char *name, const json_t *object)
+static void add_object(pli_text *out, const char *name, const json_t *object)
 {
     char line[CELL_BYTES] = "", cell[CELL_BYTES];
     const char *key;
@@ -168,7 +139,7 @@ static void add_object(text *out, const char *name, const json_t *object)
     add_line(out, name, *line ? line : "-");
 }
 
-static void add_member(text *out, const char *name, const json_t *value)
+static void add_member(pli_text *out, const char *name, const json_t *value)
 {
     char cell[CELL_BYTES];
 
@@ -184,7 +155,7 @@ int pli_show(const char *command, const json_t *answer)
 {
     const char *name;
     const json_t *value;
-    text out = {0};
+    pli_text out = {0};
     int error;
 
     json_object_foreach((json_t *) (uintptr_t) answer, name, value) if (strcmp(name, "ok") != 0)
@@ -194,10 +165,10 @@ int pli_show(const char *command, const json_t *answer)
         if (!json_is_array(value) || !json_array_size(value))
             continue;
         if (strcmp(name, command) != 0) /* a list beside other things */
-            add_str(&out, "\n");
+            pli_text_add_str(&out, "\n");
         add_table(&out, value);
     }
     error = out.failed ? -ENOMEM : pli_file_write(1, pl_slice_of(out.bytes, out.len));
-    pli_free(out.bytes);
+    pli_text_done(&out);
     return error < 0 ? error : 0;
 }

@@ -172,7 +172,7 @@ pl_deferred *pl_deferred_new_at(pl_scope *scope, pl_canceller_fn *canceller, voi
     d->canceller = canceller;
     d->canceller_arg = arg;
     pli_owned_add(scope, &d->owned);
-    ++reactor->counters.deferreds_made;
+    pli_count(&reactor->counters.deferreds_made, 1);
     return d;
 }
 
@@ -217,7 +217,7 @@ static void deferred_free(pl_deferred *d)
     pl_reactor *reactor = d->reactor;
 
     pli_free(d->more);
-    ++reactor->counters.deferreds_gone;
+    pli_count(&reactor->counters.deferreds_gone, 1);
     spare_put(reactor, d);
     if (reactor->n_spare_deferreds > SPARES_MAX)
         pli_free(spare_pop(reactor));

@@ -80,7 +80,7 @@ static void run_posts(pl_reactor *reactor, pli_posted *newest, bool ended)
     while (post) {
         pli_posted *next = post->next; /* running it may free it */
 
-        ++reactor->counters.posts;
+        pli_count(&reactor->counters.posts, 1);
         post->run(post, ended);
         post = next;
     }

@@ -54,7 +54,7 @@ static void run_timers(pl_reactor *reactor)
     pli_wheel_begin_round(&reactor->wheel);
     while (pli_wheel_pop(&reactor->wheel, &fn, &arg)) {
         pli_runs_sampled(reactor, PLI_RUNS_TIMER, (const void *) (uintptr_t) fn, NULL);
-        ++reactor->counters.timers_fired;
+        pli_count(&reactor->counters.timers_fired, 1);
         fn(arg);
     }
 }
@@ -107,7 +107,7 @@ int pli_reactor_turn(pl_reactor *reactor, int64_t timeout_ns)
     if (error < 0)
         return error;
     reactor->in_turn = true;
-    reactor->counters.wakeups += sleep != 0;
+    pli_count(&reactor->counters.wakeups, sleep != 0);
     pli_running_turn_begin(reactor);
     stamp(reactor);
     pli_outbox_pool_turn(&reactor->outbox);

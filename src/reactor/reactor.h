@@ -154,6 +154,21 @@ static inline void pli_ready(pl_reactor *reactor, pli_task *task)
     pli_task_queue(&reactor->ready, task);
 }
 
+/* ---- figures ---- */
+
+/* What they cost is measured against a library without them (bench/). */
+#ifdef PLI_UNCOUNTED
+#define PLI_COUNTS 0
+#else
+#define PLI_COUNTS 1
+#endif
+
+static inline void pli_count(uint64_t *counter, uint64_t n)
+{
+    if (PLI_COUNTS)
+        *counter += n;
+}
+
 /* ---- what runs (running.h) ---- */
 
 /* What is run next. */
@@ -162,6 +177,8 @@ static inline void pli_runs_note(pl_reactor *reactor, pli_runs_kind kind, const 
 {
     pli_running *running = &reactor->running_now;
 
+    if (!PLI_COUNTS)
+        return;
     __atomic_store_n(&running->notes, running->notes + 1, __ATOMIC_RELAXED);
     atomic_signal_fence(
         memory_order_seq_cst); /* a handler of signals on this thread sees that first */
@@ -174,7 +191,8 @@ static inline void pli_runs_note(pl_reactor *reactor, pli_runs_kind kind, const 
 static inline void pli_runs(pl_reactor *reactor, pli_runs_kind kind, const void *about,
                             const pli_io *io)
 {
-    pli_running_charge(reactor);
+    if (PLI_COUNTS)
+        pli_running_charge(reactor);
     pli_runs_note(reactor, kind, about, io);
 }
 
@@ -184,7 +202,7 @@ static inline void pli_runs_sampled(pl_reactor *reactor, pli_runs_kind kind, con
 {
     unsigned n = reactor->running_now.notes;
 
-    if (n - reactor->running_now.first < PLI_NOTES_READ || n % PLI_SAMPLE == 0)
+    if (PLI_COUNTS && (n - reactor->running_now.first < PLI_NOTES_READ || n % PLI_SAMPLE == 0))
         pli_running_charge(reactor);
     pli_runs_note(reactor, kind, about, io);
 }

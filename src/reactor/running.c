@@ -59,7 +59,7 @@ static int64_t ticks_of(const pl_reactor *reactor)
 
 static __attribute__((noinline)) void was_slow(pl_reactor *reactor, int64_t ticks, unsigned n)
 {
-    ++reactor->counters.slow;
+    pli_count(&reactor->counters.slow, 1);
     pli_watchdog_returned(reactor, (int64_t) ((double) ticks * reactor->running_now.ns), n);
 }
 
@@ -90,6 +90,8 @@ void pli_running_turn_begin(pl_reactor *reactor)
 {
     pli_running *running = &reactor->running_now;
 
+    if (!PLI_COUNTS)
+        return;
     running->turn_began = ticks_of(reactor);
     __atomic_store_n(&running->since, running->turn_began, __ATOMIC_RELAXED);
     running->first = running->notes;
@@ -105,15 +107,17 @@ void pli_running_turn_end(pl_reactor *reactor)
     int64_t took;
     unsigned i = 0;
 
+    if (!PLI_COUNTS)
+        return;
     pli_running_charge(reactor);
     pli_runs_note(reactor, PLI_RUNS_IDLE, NULL, NULL);
     running->charged = running->notes;
     took = running->since - running->turn_began;
     while (i < PL_LAG_BUCKETS - 1 && took > running->lag_bounds[i])
         ++i;
-    ++reactor->counters.lag[i];
+    pli_count(&reactor->counters.lag[i], 1);
     reactor->counters.lag_ticks += took;
-    ++reactor->counters.turns;
+    pli_count(&reactor->counters.turns, 1);
 }
 
 /* ---- names ---- */

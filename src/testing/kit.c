@@ -32,7 +32,7 @@ void *pli_testing_alloc(size_t size)
     return memory;
 }
 
-void pli_text_add(pli_text *text, pl_slice bytes)
+void pli_testing_text_add(pli_testing_text *text, pl_slice bytes)
 {
     if (text->len + bytes.len + 1 > text->size) {
         text->size = 2 * (text->len + bytes.len + 1);
@@ -46,7 +46,7 @@ void pli_text_add(pli_text *text, pl_slice bytes)
     text->bytes[text->len] = '\0';
 }
 
-void pli_text_format(pli_text *text, const char *format, ...)
+void pli_testing_text_format(pli_testing_text *text, const char *format, ...)
 {
     char line[512];
     va_list ap;
@@ -54,19 +54,19 @@ void pli_text_format(pli_text *text, const char *format, ...)
     va_start(ap, format);
     vsnprintf(line, sizeof line, format, ap);
     va_end(ap);
-    pli_text_add(text, pl_str(line));
+    pli_testing_text_add(text, pl_str(line));
 }
 
-void pli_text_take(pli_text *text, size_t n)
+void pli_testing_text_take(pli_testing_text *text, size_t n)
 {
     text->len -= n;
     memmove(text->bytes, text->bytes + n, text->len + 1);
 }
 
-void pli_text_free(pli_text *text)
+void pli_testing_text_free(pli_testing_text *text)
 {
     free(text->bytes);
-    *text = (pli_text){0};
+    *text = (pli_testing_text){0};
 }
 
 /* ---- opening ---- */
@@ -74,7 +74,7 @@ void pli_text_free(pli_text *text)
 static void capture(void *arg, pl_log_level level, pl_slice line)
 {
     (void) level;
-    pli_text_add(&((pli_testing *) arg)->log, line);
+    pli_testing_text_add(&((pli_testing *) arg)->log, line);
 }
 
 static void stuck(pl_sim *sim, const char *why, const char *report)
@@ -95,7 +95,7 @@ static void leave_world(pli_testing *own)
 static void free_own(pli_testing *own)
 {
     pli_strings_free(own);
-    pli_text_free(&own->log);
+    pli_testing_text_free(&own->log);
     free(own);
 }
 
@@ -143,7 +143,7 @@ void pl_testing_open(pl_testing *kit, const pl_testing_options *options)
     own->kit = kit;
     pli_list_init(&own->strings);
     pli_rand_seed(&own->rand, options->seed);
-    pli_text_add(&own->log, pl_str(""));
+    pli_testing_text_add(&own->log, pl_str(""));
     if (options->backend)
         own->left = pl_left_begin(NULL);
     else
@@ -160,7 +160,7 @@ void pl_testing_open(pl_testing *kit, const pl_testing_options *options)
 void pl_testing_close(pl_testing *kit)
 {
     pli_testing *own = kit->own;
-    pli_text text = {0};
+    pli_testing_text text = {0};
     unsigned n;
 
     pl_scope_end(kit->scope);
@@ -178,7 +178,7 @@ void pl_testing_close(pl_testing *kit)
     *kit = (pl_testing){0};
     if (n)
         pl_expect_fail(__FILE__, __LINE__, "%u left behind by the test:\n%s", n, text.bytes);
-    pli_text_free(&text);
+    pli_testing_text_free(&text);
 }
 
 /* ---- time ---- */
@@ -268,5 +268,5 @@ unsigned pl_testing_logged(const pl_testing *kit, const char *text)
 
 void pl_testing_log_clear(pl_testing *kit)
 {
-    pli_text_take(&kit->own->log, kit->own->log.len);
+    pli_testing_text_take(&kit->own->log, kit->own->log.len);
 }

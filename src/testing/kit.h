@@ -9,15 +9,15 @@
 #include "reactor/reactor.h"
 
 /* Text that grows. */
-typedef struct pli_text {
+typedef struct pli_testing_text {
     char *bytes; /* a NUL stands behind them; NULL: none */
     size_t len, size;
-} pli_text;
+} pli_testing_text;
 
-void pli_text_add(pli_text *text, pl_slice bytes);
-void pli_text_format(pli_text *text, const char *format, ...) PL_PRINTF(2, 3);
-void pli_text_take(pli_text *text, size_t n); /* off its beginning */
-void pli_text_free(pli_text *text);
+void pli_testing_text_add(pli_testing_text *text, pl_slice bytes);
+void pli_testing_text_format(pli_testing_text *text, const char *format, ...) PL_PRINTF(2, 3);
+void pli_testing_text_take(pli_testing_text *text, size_t n); /* off its beginning */
+void pli_testing_text_free(pli_testing_text *text);
 
 /* Zeroed; aborts when there is none. */
 void *pli_testing_alloc(size_t size);
@@ -29,7 +29,7 @@ typedef struct pli_testing {
     pl_left *left;
     int64_t opened_at;
     pli_rand rand;
-    pli_text log;
+    pli_testing_text log;
     pli_link strings;
 } pli_testing;
 
@@ -40,8 +40,8 @@ void pli_strings_close(pli_testing *own);
 void pli_strings_free(pli_testing *own);
 
 /* left.c: what the running process of a world has, which is to have nothing. Returns: how many things. */
-unsigned pli_left_in_world(const pli_testing *own, pli_text *text);
+unsigned pli_left_in_world(const pli_testing *own, pli_testing_text *text);
 /* The name of the function that an address is in, as far as it is known. */
-void pli_left_add_code(pli_text *text, const void *code);
+void pli_left_add_code(pli_testing_text *text, const void *code);
 
 #endif

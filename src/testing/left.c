@@ -31,7 +31,7 @@ struct pl_left {
     pli_blocks blocks;
     bool ending; /* what is found is reported */
     unsigned n;
-    pli_text text;
+    pli_testing_text text;
 };
 
 /* ---- what was seen ---- */
@@ -68,11 +68,11 @@ static uint64_t id_of(uint32_t slot, uint32_t gen)
 
 /* ---- names ---- */
 
-void pli_left_add_code(pli_text *text, const void *code)
+void pli_left_add_code(pli_testing_text *text, const void *code)
 {
     char name[256];
 
-    pli_text_add(text, pl_str(pl_code_name(code, name, sizeof name)));
+    pli_testing_text_add(text, pl_str(pl_code_name(code, name, sizeof name)));
 }
 
 /* ---- looking ---- */
@@ -86,10 +86,10 @@ static void look_at_timers(pl_left *self)
     while ((timer = pli_wheel_after(wheel, timer, &fn)).slot) {
         if (!is_new(self, &self->timers, id_of(timer.slot, timer.gen)))
             continue;
-        pli_text_format(&self->text, "a timer due in %.1f s, of ",
-                        (double) (pli_wheel_due(wheel, timer) - wheel->now) / 1e3);
+        pli_testing_text_format(&self->text, "a timer due in %.1f s, of ",
+                                (double) (pli_wheel_due(wheel, timer) - wheel->now) / 1e3);
         pli_left_add_code(&self->text, (const void *) (uintptr_t) fn);
-        pli_text_add(&self->text, pl_str("\n"));
+        pli_testing_text_add(&self->text, pl_str("\n"));
     }
 }
 
@@ -102,22 +102,22 @@ static void look_at_ios(pl_left *self)
         const pli_io *io = pli_slots_at(slots, i);
 
         if (io && is_new(self, &self->ios, id_of(i, slots->slots[i].gen)))
-            pli_text_format(&self->text, "the reactor's descriptor %s\n",
-                            pli_descriptor_describe(io->fd, text, sizeof text));
+            pli_testing_text_format(&self->text, "the reactor's descriptor %s\n",
+                                    pli_descriptor_describe(io->fd, text, sizeof text));
     }
 }
 
 static void report_thing(pl_left *self, const pli_thing *thing)
 {
-    pli_text_format(&self->text, "%s %s", strchr("aeiou", thing->kind_name[0]) ? "an" : "a",
-                    thing->kind_name);
+    pli_testing_text_format(&self->text, "%s %s", strchr("aeiou", thing->kind_name[0]) ? "an" : "a",
+                            thing->kind_name);
     if (thing->name)
-        pli_text_format(&self->text, " (%s)", thing->name);
+        pli_testing_text_format(&self->text, " (%s)", thing->name);
     if (thing->code) {
-        pli_text_add(&self->text, pl_str(" "));
+        pli_testing_text_add(&self->text, pl_str(" "));
         pli_left_add_code(&self->text, thing->code);
     }
-    pli_text_add(&self->text, pl_str("\n"));
+    pli_testing_text_add(&self->text, pl_str("\n"));
 }
 
 static void look_at_scope(pl_left *self, const pl_scope *scope)
@@ -155,8 +155,8 @@ static void look_at_descriptors(pl_left *self)
         if (self->ending && self->reactor && is_of_new_io(self, fds[i]))
             continue;
         if (is_new(self, &self->fds, (uint64_t) fds[i]))
-            pli_text_format(&self->text, "descriptor %s\n",
-                            pli_descriptor_describe(fds[i], text, sizeof text));
+            pli_testing_text_format(&self->text, "descriptor %s\n",
+                                    pli_descriptor_describe(fds[i], text, sizeof text));
     }
     free(fds);
 }
@@ -199,16 +199,16 @@ static void watch_gone(pli_memory_watch *watch, void *memory)
         self->before->gone(self->before, memory);
 }
 
-static unsigned report_memory(pli_text *text, const pli_blocks *blocks, const void *owner,
+static unsigned report_memory(pli_testing_text *text, const pli_blocks *blocks, const void *owner,
                               uint64_t after)
 {
     const pli_block *block;
     unsigned n = 0;
 
     for (; (block = pli_blocks_next(blocks, owner, after)); after = block->number, ++n) {
-        pli_text_format(text, "%zu bytes of memory, asked for by ", block->size);
+        pli_testing_text_format(text, "%zu bytes of memory, asked for by ", block->size);
         pli_left_add_code(text, block->site);
-        pli_text_add(text, pl_str("\n"));
+        pli_testing_text_add(text, pl_str("\n"));
     }
     return n;
 }
@@ -220,7 +220,7 @@ pl_left *pl_left_begin(pl_reactor *reactor)
     pl_left *self = pli_testing_alloc(sizeof *self);
 
     self->reactor = reactor;
-    pli_text_add(&self->text, pl_str(""));
+    pli_testing_text_add(&self->text, pl_str(""));
     look(self);
     if (reactor)
         return self;
@@ -255,19 +255,19 @@ unsigned pl_left_end(pl_left *take_left, char *text, size_t size)
     free(self->timers.ids);
     free(self->ios.ids);
     free(self->things.ids);
-    pli_text_free(&self->text);
+    pli_testing_text_free(&self->text);
     free(self);
     return n;
 }
 
-unsigned pli_left_in_world(const pli_testing *own, pli_text *text)
+unsigned pli_left_in_world(const pli_testing *own, pli_testing_text *text)
 {
     int fds[16];
     size_t n = pli_descriptors(fds, 16);
     char name[256];
 
     for (size_t i = 0; i < n && i < 16; ++i)
-        pli_text_format(text, "descriptor %s\n",
-                        pli_descriptor_describe(fds[i], name, sizeof name));
+        pli_testing_text_format(text, "descriptor %s\n",
+                                pli_descriptor_describe(fds[i], name, sizeof name));
     return (unsigned) n + report_memory(text, pli_sim_memory_blocks(own->sim), own->process, 0);
 }

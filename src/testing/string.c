@@ -23,9 +23,9 @@ struct pl_string_transport {
     pli_connection_origin origin;
     pl_marks marks;
     pl_address peer;
-    pl_protocol *protocol; /* NULL: lost, or not made */
-    int fds[2];            /* the connection's, until it has it, and the test's; -1: closed */
-    pli_text in, got;      /* not told yet; what was written */
+    pl_protocol *protocol;    /* NULL: lost, or not made */
+    int fds[2];               /* the connection's, until it has it, and the test's; -1: closed */
+    pli_testing_text in, got; /* not told yet; what was written */
     size_t room;
     size_t pumped; /* of `got` */
     int lost;
@@ -123,8 +123,8 @@ pl_string_transport *pl_string_transport_open(pl_testing *kit, const pl_string_o
     self->fds[0] = self->fds[1] = -1;
     self->room = SIZE_MAX;
     self->stubborn = options->stubborn;
-    pli_text_add(&self->got, pl_str(""));
-    pli_text_add(&self->in, pl_str(""));
+    pli_testing_text_add(&self->got, pl_str(""));
+    pli_testing_text_add(&self->in, pl_str(""));
     pli_list_push_back(&kit->own->strings, &self->link);
     error = kit->own->sim ? make_connection(self, options, &cause) : PL_E_UNSUPPORTED;
     if (error < 0) {
@@ -166,7 +166,7 @@ static bool say_what_is_to_be_said(string_transport *self)
     if (n < 0 && n != -EAGAIN)
         n = (ssize_t) self->in.len; /* nobody hears it any more */
     if (n > 0) {
-        pli_text_take(&self->in, (size_t) n);
+        pli_testing_text_take(&self->in, (size_t) n);
         return true;
     }
     if (self->in.len || !self->end || self->end_sent)
@@ -187,7 +187,7 @@ static bool hear_what_there_is(string_transport *self)
     ssize_t n = pli_sim_receive(self->fds[1], bytes, sizeof bytes);
 
     if (n > 0) {
-        pli_text_add(&self->got, pl_slice_of(bytes, (size_t) n));
+        pli_testing_text_add(&self->got, pl_slice_of(bytes, (size_t) n));
         if (self->room < SIZE_MAX)
             self->room -= (size_t) n < self->room ? (size_t) n : self->room;
         pli_sim_stream_set_window(self->fds[1], window_of(self));
@@ -249,8 +249,8 @@ void pli_strings_free(pli_testing *own)
     while ((at = pli_list_pop_front(&own->strings))) {
         string_transport *self = pl_container_of(at, string_transport, link);
 
-        pli_text_free(&self->in);
-        pli_text_free(&self->got);
+        pli_testing_text_free(&self->in);
+        pli_testing_text_free(&self->got);
         free(self);
     }
 }
@@ -261,7 +261,7 @@ void pl_string_transport_feed(pl_string_transport *peer, pl_slice bytes)
 {
     if (peer->fds[1] < 0 || peer->end)
         return;
-    pli_text_add(&peer->in, bytes);
+    pli_testing_text_add(&peer->in, bytes);
     settle(peer);
 }
 
@@ -308,7 +308,7 @@ pl_slice pl_string_transport_bytes(const pl_string_transport *peer)
 
 void pl_string_transport_clear(pl_string_transport *peer)
 {
-    pli_text_take(&peer->got, peer->got.len);
+    pli_testing_text_take(&peer->got, peer->got.len);
     peer->pumped = 0;
 }
 

@@ -1,5 +1,5 @@
 /* The swarm: all scenarios, as ./dev sim runs them. */
-#include "app/sqlite_memory.h"
+#include "app/tap/sqlite_memory.h"
 #include "tests/sim/scenarios.h"
 
 int main(int argc, char **argv)

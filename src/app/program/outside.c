@@ -9,8 +9,8 @@
 #include <plait/application.h>
 #include <plait/reactor.h>
 
-#include "app/control.h"
-#include "app/metrics.h"
+#include "app/inspect/control.h"
+#include "app/program/metrics.h"
 #include "reactor/reactor.h"
 
 /* ---- the control socket ---- */

@@ -7,7 +7,7 @@
 
 #include <plait/reactor.h>
 
-#include "app/tap.h"
+#include "app/tap/tap.h"
 #include "os/file.h"
 
 int pli_program_starter_begin(pli_program *self, pl_failure **reterr_failure)

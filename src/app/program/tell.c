@@ -7,7 +7,8 @@
 
 #include <plait/reactor.h>
 
-#include "app/completion.h"
+#include "app/inspect/json.h"
+#include "app/options/completion.h"
 #include "base/memory.h"
 #include "os/clock.h"
 #include "os/file.h"
@@ -37,22 +38,25 @@ int pli_program_complain(const char *name, const char *why)
 /* The same when the reactor, which has the log's form, may be gone. */
 static void complain_in_log(pli_program *self, const char *why)
 {
-    char text[1536], line[3200];
-    size_t len = line_of(self->args->kind->name, why, text, sizeof text) - 1, n;
+    char text[1536];
+    size_t len = line_of(self->args->kind->name, why, text, sizeof text);
+    pli_json entry = {0};
 
     if (!self->log.sink)
         return;
-    n = (size_t) snprintf(line, sizeof line, "%s",
-                          self->log.format == PL_LOG_JSON ? "{\"level\":\"error\",\"message\":\""
-                                                          : "");
-    for (size_t i = 0; i < len; ++i) {
-        if (self->log.format == PL_LOG_JSON && (text[i] == '"' || text[i] == '\\'))
-            line[n++] = '\\';
-        line[n++] = text[i];
+    if (self->log.format != PL_LOG_JSON) {
+        self->log.sink(self->log.sink_arg, PL_ERROR, pl_slice_of(text, len));
+        return;
     }
-    n += (size_t) snprintf(line + n, sizeof line - n, "%s\n",
-                           self->log.format == PL_LOG_JSON ? "\"}" : "");
-    self->log.sink(self->log.sink_arg, PL_ERROR, pl_slice_of(line, n));
+    text[len - 1] = '\0'; /* the end of the line */
+    pli_json_open(&entry, '{');
+    pli_json_add_text(&entry, "level", "error");
+    pli_json_add_text(&entry, "message", text);
+    pli_json_close(&entry, '}');
+    pli_json_end(&entry);
+    if (!entry.text.failed)
+        self->log.sink(self->log.sink_arg, PL_ERROR, pl_slice_of(entry.text.bytes, entry.text.len));
+    pli_json_done(&entry);
 }
 
 int pli_program_complain_of(pli_program *self, const char *why)

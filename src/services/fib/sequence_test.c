@@ -1,7 +1,7 @@
 /* The sequence by itself. */
 #include "services/fib/sequence.h"
 
-#include "app/record.h"
+#include "app/state/record.h"
 #include "tests/check.h"
 #include "tests/sqlite_memory.h"
 
