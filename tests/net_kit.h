@@ -217,7 +217,7 @@ static inline bool kit_is_impatient(void)
 /* Turns until it is so. Too many turns are a loop that spins. */
 #define KIT_UNTIL(k, cond)                                                                         \
     do {                                                                                           \
-        unsigned turns_ = kit_is_impatient() ? 300 : 200000;                                      \
+        unsigned turns_ = kit_is_impatient() ? 300 : 200000;                                       \
         while (!(cond)) {                                                                          \
             PL_EQ(pl_reactor_turn((k)->reactor, kit_is_impatient() ? 0.01 : 1), 0);                \
             if (--turns_ == 0)                                                                     \
