@@ -1,134 +1,21 @@
 #!/usr/bin/env python3
 """plaitd as operators and supervisors see it: in the background, its log, its privileges, its sandbox, how it tells that it is ready. Speaks TAP."""
 import contextlib
-import inspect
 import json
 import os
-import queue
 import re
-import select
 import shutil
 import signal
 import socket
 import subprocess
 import sys
-import threading
 
 import tap
+from clients import ask, connect
+from server import (LISTEN, PLAITD, PLUGINS, Datagrams, Process, Server, background, needs_root, port_in, run, status_of, stop, text_of, wait_for_text, write)
+from tap import BUILD, PATIENCE_S
 
-TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-BUILD = os.path.realpath(os.environ.get("PLAIT_BUILD", os.path.join(TOP, "build")))
-PLAITD = os.path.join(BUILD, "plaitd")
-PLUGINS = os.path.join(BUILD, "tests/plugins")
-PATIENCE_S = 60  # for what must happen; nothing waits this long when all is well
-LISTEN = "tcp:0:interface=127.0.0.1"
 EPERM, EACCES, ENOENT, ECONNREFUSED = 1, 13, 2, 111
-
-
-def needs_root():
-    if os.geteuid() != 0:
-        raise tap.Skip("only root can do that")
-
-
-def run(*arguments, folder=None, **more):
-    """(exit status, standard output, standard error)"""
-    done = subprocess.run([PLAITD, *arguments], cwd=folder, capture_output=True, text=True, timeout=PATIENCE_S, check=False, **more)
-    print(f"# plaitd {' '.join(arguments)} -> {done.returncode}: {done.stderr!r}", file=sys.stderr)
-    return done.returncode, done.stdout, done.stderr
-
-
-def text_of(path):
-    with open(path, encoding="utf-8") as file:
-        return file.read()
-
-
-def wait_until_readable(fd):
-    assert select.select([fd], [], [], PATIENCE_S)[0], "nothing came"
-
-
-def wait_for_end(pid):
-    """Of a process that is no child."""
-    try:
-        fd = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return
-    wait_until_readable(fd)
-    os.close(fd)
-
-
-@contextlib.contextmanager
-def background(folder, *arguments, pidfile="plaitd.pid", **more):
-    """A plaitd in the background; gives its number."""
-    status, out, err = run(*arguments, folder=folder, **more)
-    assert (status, out) == (0, ""), (status, out, err)
-    pid = int(text_of(os.path.join(folder, pidfile)))
-    try:
-        yield pid
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-        wait_for_end(pid)
-
-
-def stop(pid, signum=signal.SIGTERM):
-    os.kill(pid, signum)
-    wait_for_end(pid)
-
-
-def port_in(log):
-    return int(re.search(r"address=127\.0\.0\.1:(\d+)", text_of(log))[1])
-
-
-class Server:
-    """A plaitd in the foreground; what it logs can be waited for."""
-
-    def __init__(self, folder, *arguments, **more):
-        self.entries, self.seen = queue.Queue(), []
-        self.process = subprocess.Popen([PLAITD, "-n", "--log-format", "json", *arguments], cwd=folder, stderr=subprocess.PIPE,
-                                        stdin=subprocess.DEVNULL, text=True, **more)
-        self.reader = threading.Thread(target=self.read_log)
-        self.reader.start()
-
-    def read_log(self):
-        for line in self.process.stderr:
-            self.entries.put(json.loads(line) if line.startswith("{") else {"message": line})
-        self.entries.put(None)
-
-    def wait_for(self, message):
-        while True:
-            entry = self.entries.get(timeout=PATIENCE_S)
-            assert entry is not None, f"it ended and never said {message!r}: {self.seen}"
-            self.seen.append(entry)
-            if entry["message"] == message:
-                return entry
-
-    def port(self):
-        return int(self.wait_for("listening")["address"].rsplit(":", 1)[1])
-
-    def stop(self, signum=signal.SIGTERM):
-        self.process.send_signal(signum)
-        return self.process.wait(PATIENCE_S)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait()
-        self.reader.join()
-        self.process.stderr.close()
-
-
-def ask(port):
-    """The next number of fib."""
-    with socket.create_connection(("127.0.0.1", port), PATIENCE_S) as client:
-        client.sendall(b"x")
-        return int(client.makefile().readline())
-
-
-def status_of(pid):
-    return dict(line.split(":\t", 1) for line in text_of(f"/proc/{pid}/status").splitlines() if ":\t" in line)
 
 
 # --- Into the background ---------------------------------------------------------------------------------
@@ -210,8 +97,7 @@ def pidfile_that_is_stale_is_replaced(folder):
     with background(folder, "fib", "--listen", LISTEN) as pid:
         stop(pid, signal.SIGKILL)
     assert text_of(f"{folder}/plaitd.pid") == f"{pid}\n"
-    with open(f"{folder}/plaitd.pid", "w", encoding="ascii") as file:
-        file.write(f"{os.getpid()}\n")  # a process of that number lives, but it is another
+    write(f"{folder}/plaitd.pid", f"{os.getpid()}\n")  # a process of that number lives, but it is another
     with background(folder, "fib", "--listen", LISTEN) as other:
         assert text_of(f"{folder}/plaitd.pid") == f"{other}\n"
         stop(other)
@@ -219,8 +105,7 @@ def pidfile_that_is_stale_is_replaced(folder):
 
 
 def pidfile_that_is_something_else_is_left_alone(folder):
-    with open(f"{folder}/notes", "w", encoding="ascii") as file:
-        file.write("42 is the answer\n")
+    write(f"{folder}/notes", "42 is the answer\n")
     status, _, err = run("-n", "--pidfile", "notes", "fib", "--listen", LISTEN, folder=folder)
     assert status == 1 and "notes is no pidfile" in err, err
     assert text_of(f"{folder}/notes") == "42 is the answer\n"
@@ -238,15 +123,13 @@ def foreground_has_a_pidfile_when_told(folder):
 
 
 def log_is_rotated_by_size_and_old_ones_are_bounded(folder):
-    with Server(folder, "-l", "log", "--log-size", "300", "--log-keep", "2", "--ready-fd", "1", "weblog", "--log", "hits", "--listen", LISTEN,
-                stdout=subprocess.PIPE) as server:
+    with Server(folder, "-l", "log", "--log-size", "300", "--log-keep", "2", "--ready-fd", "1", "weblog", "--log", "hits", "--listen",
+                f"unix:{folder}/s", stdout=subprocess.PIPE) as server:
         assert server.process.stdout.read() == "\n"
-        port = int(re.search(r"127\.0\.0\.1:(\d+)\\?\"", "".join(text_of(f"{folder}/{name}") for name in os.listdir(folder) if "log" in name))[1])
         for _ in range(20):
-            with socket.create_connection(("127.0.0.1", port)) as client:
+            with connect(f"{folder}/s") as client:
                 client.recv(100)
         server.stop()
-        server.process.stdout.close()
     assert sorted(os.listdir(folder)) == ["log", "log.1", "log.2"], os.listdir(folder)
     for name in os.listdir(folder):
         text = text_of(f"{folder}/{name}")
@@ -256,8 +139,7 @@ def log_is_rotated_by_size_and_old_ones_are_bounded(folder):
 
 
 def log_of_yesterday_is_rotated(folder):
-    with open(f"{folder}/plaitd.log", "w", encoding="ascii") as file:
-        file.write("yesterday\n")
+    write(f"{folder}/plaitd.log", "yesterday\n")
     os.utime(f"{folder}/plaitd.log", (1e9, 1e9))
     with background(folder, "--log-every", "86400", "weblog", "--log", "hits", "--listen", LISTEN) as pid:
         assert text_of(f"{folder}/plaitd.log.1") == "yesterday\n"
@@ -267,30 +149,17 @@ def log_of_yesterday_is_rotated(folder):
 
 
 def log_that_is_to_keep_none_is_begun_anew(folder):
-    with open(f"{folder}/plaitd.log", "w", encoding="ascii") as file:
-        file.write("long\n" * 1000)
+    write(f"{folder}/plaitd.log", "long\n" * 1000)
     with background(folder, "--log-size", "2K", "--log-keep", "0", "weblog", "--log", "hits", "--listen", LISTEN):
         assert "long" not in text_of(f"{folder}/plaitd.log") and not os.path.exists(f"{folder}/plaitd.log.1")
 
 
 def log_that_cannot_be_rotated_goes_on_and_says_so(folder):
-    with open(f"{folder}/plaitd.log", "w", encoding="ascii") as file:
-        file.write("long\n" * 1000)
+    write(f"{folder}/plaitd.log", "long\n" * 1000)
     os.makedirs(f"{folder}/plaitd.log.1/x")  # nothing can take its place
     with background(folder, "--log-size", "2K", "--log-keep", "1", "weblog", "--log", "hits", "--listen", LISTEN):
         text = text_of(f"{folder}/plaitd.log")
     assert text.startswith("long\n") and text.count("the file could not be rotated") == 1 and "listening" in text, text[5000:]
-
-
-def wait_for_text(path, text):
-    """Of a file that somebody writes, and that need not be there yet."""
-    with subprocess.Popen(["tail", "-n", "+1", "-F", path], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as follower:
-        patience = threading.Timer(PATIENCE_S, follower.kill)
-        patience.start()
-        found = any(text in line for line in follower.stdout)
-        patience.cancel()
-        follower.kill()
-    assert found, f"{path} never had {text!r}"
 
 
 def hangup_opens_the_log_anew(folder):
@@ -306,8 +175,7 @@ def hangup_opens_the_log_anew(folder):
 def full_disk_loses_lines_and_no_service(folder):
     os.symlink("/dev/full", f"{folder}/log")
     with background(folder, "--no-sandbox", "-l", "log", "fib", "--listen", f"unix:{folder}/s") as pid:
-        client = socket.socket(socket.AF_UNIX)
-        client.connect(f"{folder}/s")
+        client = connect(f"{folder}/s")
         client.sendall(b"x")
         assert client.recv(10) == b"2\n"
         os.remove(f"{folder}/log")
@@ -325,41 +193,17 @@ def quiet_and_debug_choose_what_is_logged(folder):
         with Server(folder, option, "--ready-fd", "1", "fib", "--listen", LISTEN, stdout=subprocess.PIPE) as server:
             assert server.process.stdout.read() == "\n"
             server.stop()
-            server.reader.join()
-            server.process.stdout.close()
-            levels = {entry["level"] for entry in iter(server.entries.get_nowait, None)}
+            levels = {entry["level"] for entry in server.rest()}
         assert levels == expected | missing, levels
 
 
 def log_to_standard_output(folder):
-    with subprocess.Popen([PLAITD, "-n", "-l-", "fib", "--listen", LISTEN], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with Process([PLAITD, "-n", "-l-", "fib", "--listen", LISTEN], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         for line in process.stdout:
             if "running" in line:
                 break
         process.terminate()
         assert "stopping" in process.stdout.read() and process.stderr.read() == ""
-
-
-class Datagrams:
-    """A socket that takes datagrams at a path."""
-
-    def __init__(self, path):
-        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.socket.bind(path)
-        self.socket.settimeout(PATIENCE_S)
-        self.got = []
-
-    def wait_for(self, text):
-        while True:
-            self.got.append(self.socket.recv(65536).decode())
-            if text in self.got[-1]:
-                return self.got[-1]
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        self.socket.close()
 
 
 def system_log_is_told_with_severity_and_prefix(folder):
@@ -382,8 +226,7 @@ def system_log_that_comes_back_is_told_of_what_it_missed(folder):
             log.socket.close()
             os.remove(f"{folder}/devlog")
             for _ in range(3):
-                with socket.socket(socket.AF_UNIX) as client:
-                    client.connect(f"{folder}/s")
+                with connect(f"{folder}/s") as client:
                     client.recv(100)
             with Datagrams(f"{folder}/devlog") as again:
                 os.kill(pid, signal.SIGHUP)
@@ -406,7 +249,7 @@ def it_ends_by_the_signal_that_stopped_it_in_order(folder):
 
 def second_signal_ends_it_at_once(folder):
     with Server(folder, "fib", "--listen", LISTEN) as server:
-        with socket.create_connection(("127.0.0.1", server.port()), PATIENCE_S) as client:
+        with connect(server.port()) as client:
             client.sendall(b"x")
             client.recv(10)
             server.process.terminate()
@@ -460,8 +303,8 @@ def log_belongs_to_the_user_so_that_it_can_be_rotated(folder):
 def log_that_is_a_link_is_not_given_away(folder):
     needs_root()
     os.chmod(folder, 0o777)
-    with open(f"{folder}/secret", "w", encoding="ascii"):
-        os.symlink("secret", f"{folder}/plaitd.log")
+    write(f"{folder}/secret")
+    os.symlink("secret", f"{folder}/plaitd.log")
     with background(folder, "-u", "nobody", "fib", "--listen", LISTEN):
         assert os.stat(f"{folder}/secret").st_uid == 0
 
@@ -512,8 +355,8 @@ def misbehave(folder, *arguments, service="misbehave", before=()):
         return result
 
 
-def sandbox_of(folder):
-    with Server(folder, "fib", "--listen", LISTEN) as server:
+def sandbox_of(where):
+    with Server(where, "fib", "--listen", LISTEN) as server:
         return server.wait_for("in force")
 
 
@@ -533,8 +376,8 @@ def refused_inside_and_done_without(folder, error, *arguments):
 def files_that_nobody_named_are_not_read(folder):
     needs("landlock", folder)
     os.mkdir(f"{folder}/in")
-    with open(f"{folder}/secret", "w", encoding="ascii"):
-        refused_inside_and_done_without(f"{folder}/in", EACCES, "read", "--path", f"{folder}/secret")
+    write(f"{folder}/secret")
+    refused_inside_and_done_without(f"{folder}/in", EACCES, "read", "--path", f"{folder}/secret")
     assert misbehave(f"{folder}/in", "read", "--path", "/etc/passwd") == EACCES
 
 
@@ -547,8 +390,7 @@ def files_that_nobody_named_are_not_written(folder):
 def files_that_were_named_are_open(folder):
     needs("landlock", folder)
     os.mkdir(f"{folder}/data")
-    with open(f"{folder}/data/file", "w", encoding="ascii"):
-        pass
+    write(f"{folder}/data/file")
     for allowed in (f"{folder}/data", f"{folder}/data/file"):
         assert misbehave(folder, "read", "--path", f"{folder}/data/file", "--allow-read", allowed) == 0
         assert misbehave(folder, "write", "--path", f"{folder}/data/file", "--allow-read", allowed) == EACCES
@@ -592,7 +434,7 @@ def raw_packets_are_refused(folder):
 def sandbox_says_which_fences_there_are(folder):
     entry = sandbox_of(folder)
     assert set(entry) >= {"landlock", "seccomp", "uring"}, entry
-    with Server(folder, "--no-sandbox", "-r", "epoll", "fib", "--listen", LISTEN) as server:
+    with Server(folder, "--no-sandbox", "fib", "--listen", LISTEN, backend="epoll") as server:
         assert server.wait_for("not in force")["why"] == "--no-sandbox"
     with Server(folder, "--plugin-dir", PLUGINS, "hermit") as server:
         assert server.wait_for("not in force")["service"] == "hermit"
@@ -613,16 +455,15 @@ def socket_file_is_removed_by_who_is_shut_in(folder):
 def supervisor_is_told_of_each_step(folder):
     for name in (f"{folder}/notify", f"\0plait-test-{os.getpid()}"):
         with Datagrams(name) as notify:
-            environment = {**os.environ, "NOTIFY_SOCKET": name.replace("\0", "@")}
-            with Server(folder, "fib", "--listen", LISTEN, env=environment) as server:
+            with Server(folder, "fib", "--listen", LISTEN, env=notify.environment()) as server:
                 port = server.port()
-                assert notify.socket.recv(1000) == b"READY=1"
+                assert notify.hear() == "READY=1"
                 assert ask(port) >= 2
                 server.process.send_signal(signal.SIGHUP)
-                assert re.fullmatch(r"RELOADING=1\nMONOTONIC_USEC=\d+", notify.socket.recv(1000).decode())
-                assert notify.socket.recv(1000) == b"READY=1"
+                assert re.fullmatch(r"RELOADING=1\nMONOTONIC_USEC=\d+", notify.hear())
+                assert notify.hear() == "READY=1"
                 server.process.terminate()
-                assert notify.socket.recv(1000) == b"STOPPING=1"
+                assert notify.hear() == "STOPPING=1"
                 assert server.process.wait(PATIENCE_S) == -signal.SIGTERM
 
 
@@ -631,23 +472,23 @@ def supervisor_hears_nothing_of_a_start_that_failed(folder):
         other.bind(("127.0.0.1", 0))
         other.listen()
         listen = f"tcp:127.0.0.1:{other.getsockname()[1]}"
-        assert run("-n", "fib", "--listen", listen, folder=folder, env={**os.environ, "NOTIFY_SOCKET": f"{folder}/notify"})[0] == 1
+        assert run("-n", "fib", "--listen", listen, folder=folder, env=notify.environment())[0] == 1
         notify.socket.setblocking(False)
         try:
-            raise AssertionError(notify.socket.recv(1000))
+            raise AssertionError(notify.hear())
         except BlockingIOError:
             pass
 
 
 def supervisor_is_told_which_process_the_daemon_is(folder):
     with Datagrams(f"{folder}/notify") as notify:
-        with background(folder, "fib", "--listen", LISTEN, env={**os.environ, "NOTIFY_SOCKET": f"{folder}/notify"}) as pid:
-            assert notify.socket.recv(1000) == f"MAINPID={pid}\nREADY=1".encode()
+        with background(folder, "fib", "--listen", LISTEN, env=notify.environment()) as pid:
+            assert notify.hear() == f"MAINPID={pid}\nREADY=1"
 
 
 def watchdog_hears_that_the_reactor_turns(folder):
     with Datagrams(f"{folder}/notify") as notify:
-        environment = {**os.environ, "NOTIFY_SOCKET": f"{folder}/notify", "WATCHDOG_USEC": "50000"}
+        environment = notify.environment(WATCHDOG_USEC="50000")
         with Server(folder, "fib", "--listen", LISTEN, env=environment):
             for _ in range(5):
                 notify.wait_for("WATCHDOG=1")
@@ -669,11 +510,11 @@ def sockets_of_a_supervisor_are_found_by_place_and_name(folder):
         script = f'LISTEN_PID=$$ exec "$@" 3<&{high[0]} 4<&{high[1]}'
         for endpoint, sock in (("systemd:0", first), ("systemd:1", second), ("systemd:numbers", second)):
             environment = {**os.environ, "LISTEN_FDS": "2", "LISTEN_FDNAMES": "web:numbers"}
-            with subprocess.Popen(["sh", "-c", script, "sh", PLAITD, "-n", "-l-", "fib", "--listen", endpoint], cwd=folder, env=environment,
-                                  pass_fds=high, stdout=subprocess.PIPE) as process:
+            with Process(["sh", "-c", script, "sh", PLAITD, "-n", "-l-", "fib", "--listen", endpoint], cwd=folder, env=environment,
+                         pass_fds=high, stdout=subprocess.DEVNULL) as process:
                 ask(sock.getsockname()[1])
                 process.terminate()
-                process.communicate()
+                process.wait(PATIENCE_S)
         for endpoint in ("systemd:2", "systemd:nobody"):
             status = subprocess.run(["sh", "-c", script, "sh", PLAITD, "-n", "fib", "--listen", endpoint], cwd=folder, env=environment, pass_fds=high,
                                     check=False, capture_output=True, timeout=PATIENCE_S)
@@ -688,16 +529,14 @@ def readiness_is_a_line_and_the_end_of_a_descriptor(folder):
     with Server(folder, "--ready-fd", "1", "fib", "--listen", LISTEN, stdout=subprocess.PIPE) as server:
         assert server.process.stdout.read() == "\n"
         ask(server.port())
-        server.process.stdout.close()
 
 
 # --- More options ----------------------------------------------------------------------------------------
 
 
 def options_can_stand_in_a_file(folder):
-    with open(f"{folder}/plaitd.conf", "w", encoding="ascii") as file:
-        file.write(f"# as an operator likes it\n\nnodaemon\nready-fd = 1\n  log-format json\numask=027\nlogfile = {folder}/log with blanks\n")
-    with subprocess.Popen([PLAITD, "--config", "plaitd.conf", "--umask", "022", "fib", "--listen", LISTEN], cwd=folder, stdout=subprocess.PIPE) as process:
+    write(f"{folder}/plaitd.conf", f"# as an operator likes it\n\nnodaemon\nready-fd = 1\n  log-format json\numask=027\nlogfile = {folder}/log with blanks\n")
+    with Process([PLAITD, "--config", "plaitd.conf", "--umask", "022", "fib", "--listen", LISTEN], cwd=folder, stdout=subprocess.PIPE) as process:
         assert process.stdout.read() == b"\n"
         assert status_of(process.pid)["Umask"] == "0022", "the command line has the last word"
         process.terminate()
@@ -709,8 +548,7 @@ def mistake_in_the_file_of_options_is_told_with_its_line(folder):
     for text, said in (("nodaemon\n\nnonsense\n", "conf:3: there is no option 'nonsense'"), ("umask = 9", "conf:1: --umask: expected octal"),
                        ("nodaemon = yes\n", "conf:1: --nodaemon: takes no value"), ("logfile\n", "conf:1: 'logfile' needs a value (FILE)"),
                        ("config = x\n", "conf:1: 'config' is for the command line"), ("log-fo json\n", "conf:1: there is no option 'log-fo'")):
-        with open(f"{folder}/conf", "w", encoding="ascii") as file:
-            file.write(text)
+        write(f"{folder}/conf", text)
         status, out, err = run("--config", "conf", "-n", "fib", "--listen", LISTEN, folder=folder)
         assert (status, out) == (2, "") and said in err and err.count("\n") == 1, (text, status, err)
     assert run("--config", "none", "-n", "fib", folder=folder)[0] == 2
@@ -733,8 +571,7 @@ def options_that_have_no_use_are_refused(folder):
                             (["--append", "x.tap", "--threads", "2", "fib"], "--append runs nothing: --threads is not for it"),
                             (["--save", "x.tap", "-f", "x.tap"], "one of --file, --save and --append at a time")):
         assert run(*arguments, folder=folder) == (2, "", f"plaitd: {said}\n"), arguments
-    with open(f"{folder}/config", "w", encoding="ascii") as file:
-        file.write("nodaemon\nlog-size 1M\n")
+    write(f"{folder}/config", "nodaemon\nlog-size 1M\n")
     assert run("--config", "config", "--save", "x.tap", "fib", folder=folder)[0] == 0
     status, _, err = run("--config", "config", "--upgrade", folder=folder)
     assert status == 1 and "plaitd.control" in err, err
@@ -755,8 +592,7 @@ def plugins_in_a_folder_are_services(folder):
 
 def plugin_that_does_not_fit_is_refused_with_its_file(folder):
     os.mkdir(f"{folder}/text")
-    with open(f"{folder}/text/x.so", "w", encoding="ascii") as file:
-        file.write("no shared object\n")
+    write(f"{folder}/text/x.so", "no shared object\n")
     os.mkdir(f"{folder}/twice")
     for name in ("a.so", "b.so"):
         shutil.copy(f"{PLUGINS}/misbehave.so", f"{folder}/twice/{name}")
@@ -803,8 +639,7 @@ def bash_completes_what_the_tables_have(folder):
 
 
 def bash_completes_files(folder):
-    with open(f"{folder}/numbers.tap", "w", encoding="ascii"):
-        pass
+    write(f"{folder}/numbers.tap")
     assert complete_in_bash("-f", f"{folder}/num") == [f"{folder}/numbers.tap"]
     assert complete_in_bash("-d", f"{folder}/num") == []
 
@@ -813,8 +648,7 @@ def zsh_takes_what_is_made_for_it(folder):
     if not shutil.which("zsh"):
         raise tap.Skip("no zsh here")
     script = run("--completion", "zsh")[1]
-    with open(f"{folder}/_plaitd", "w", encoding="utf-8") as file:
-        file.write(script)
+    write(f"{folder}/_plaitd", script)
     done = subprocess.run(["zsh", "-n", f"{folder}/_plaitd"], capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert (done.returncode, done.stderr) == (0, ""), done
     assert script.startswith("#compdef plaitd\n")
@@ -835,9 +669,5 @@ def what_is_installed_completes_and_names_options_that_there_are(folder):
     assert status == 2 and "nonsense" in err, "all but the last is right"
 
 
-TESTS = [value for value in list(globals().values()) if callable(value) and getattr(value, "__module__", "") == "__main__"
-         and getattr(value, "__code__", None) and value.__code__.co_varnames[:value.__code__.co_argcount] == ("folder",)
-         and not value.__code__.co_flags & inspect.CO_VARARGS and value.__name__ != "sandbox_of"]
-
 if __name__ == "__main__":
-    sys.exit(tap.main([(test.__name__, test) for test in TESTS]))
+    sys.exit(tap.main(tap.claims(globals())))

@@ -7,9 +7,7 @@ import subprocess
 import sys
 
 import tap
-
-TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-BUILD = os.environ.get("PLAIT_BUILD", os.path.join(TOP, "build"))
+from tap import BUILD, TOP
 
 
 def run(*command, cwd=TOP, env=None):
@@ -38,8 +36,8 @@ def expect(done, status, *said):
 # --- tools/lint/floors -----------------------------------------------------------------------------
 
 
-def floors(folder):
-    return run(f"{TOP}/tools/lint/floors", folder)
+def floors(tree):
+    return run(f"{TOP}/tools/lint/floors", tree)
 
 
 def floors_allow_what_is_below(folder):
@@ -77,8 +75,8 @@ def floors_refuse_a_folder_they_do_not_know(folder):
 # --- tools/lint/banned -----------------------------------------------------------------------------
 
 
-def banned(folder):
-    return run(f"{TOP}/tools/lint/banned", "out", cwd=folder)
+def banned(tree):
+    return run(f"{TOP}/tools/lint/banned", "out", cwd=tree)
 
 
 def compile_into(folder, path):
@@ -260,16 +258,33 @@ def run_shows_what_a_failing_case_has_printed(folder):
     expect(run_one(folder, "echo 1..1; echo not ok 1 - a; echo '# x is 3'\n"), 1, "not ok: a", "x is 3", "0 passed, 1 failed")
 
 
+# --- tests/tap.py ----------------------------------------------------------------------------------
+
+
+def tap_fails_what_takes_too_long_where_it_waits_and_goes_on(folder):
+    script = write(folder, "x_test.py", "import sys, threading\nimport tap\ndef hangs(folder):\n    threading.Event().wait()\ndef passes(folder):\n    pass\n"
+                   "sys.exit(tap.main(tap.claims(globals())))\n")
+    expect(run(sys.executable, script, env={"PYTHONPATH": f"{TOP}/tests", "PL_TEST_TIMEOUT": "0.02"}), 1,
+           "not ok 1 - hangs\n", "#     threading.Event().wait()\n", "tap.Overdue\n", "ok 2 - passes\n")
+
+
+def tap_runs_a_test_on_each_backend_that_can_be_had(folder):
+    script = write(folder, "x_test.py", "import sys\nimport tap\ndef passes(folder, backend):\n    assert backend == 'one'\ndef helps(folder, *more):\n    pass\n"
+                   "sys.exit(tap.main(tap.claims(globals(), [('one', 'can be had'), ('two', 'no kernel for it')])))\n")
+    done = run(sys.executable, script, env={"PYTHONPATH": f"{TOP}/tests"})
+    assert done == (0, "1..2\nok 1 - passes_on_one\nok 2 - passes_on_two # SKIP no kernel for it\n"), done
+
+
 # --- The library as it is installed ------------------------------------------------------------------
 
 
-def install(folder):
+def install(root):
     with open(f"{BUILD}/meson-info/intro-buildoptions.json", encoding="utf-8") as file:
         options = {option["name"]: option["value"] for option in json.load(file)}
     if options["b_sanitize"] != "none":
         raise tap.Skip("a library with a sanitizer is not for users")
-    expect(run("meson", "install", "-C", BUILD, "--no-rebuild", env={"DESTDIR": folder}), 0)
-    prefix = folder + options["prefix"]
+    expect(run("meson", "install", "-C", BUILD, "--no-rebuild", env={"DESTDIR": root}), 0)
+    prefix = root + options["prefix"]
     return prefix, f"{prefix}/{options['libdir']}"
 
 
@@ -306,9 +321,5 @@ def manual_pages_are_installed(folder):
     assert os.path.isfile(f"{prefix}/share/man/man3/pl_version.3")
 
 
-TESTS = [(name, value) for name, value in list(globals().items())
-         if callable(value) and name.startswith(("floors_", "banned_", "man_", "docs_", "run_", "user_", "shared_", "manual_"))
-         and name != "run_one"]
-
 if __name__ == "__main__":
-    sys.exit(tap.main(TESTS))
+    sys.exit(tap.main(tap.claims(globals())))

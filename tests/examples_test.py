@@ -11,18 +11,17 @@ import sys
 import threading
 
 import tap
-
-TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-BUILD = os.environ.get("PLAIT_BUILD", os.path.join(TOP, "build"))
-PATIENCE_S = 60  # for what must happen; nothing waits this long when all is well
+from clients import connect
+from server import Process, status_of, text_of
+from tap import BUILD, PATIENCE_S, TOP
 
 
 class Example:
     """A running example; a server is given its listening socket, so that nobody has to wait for it to listen."""
 
     def __init__(self, name, *arguments, **options):
-        self.process = subprocess.Popen([f"{BUILD}/examples/{name}", *arguments], stdin=subprocess.DEVNULL, text=True,
-                                        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, **options)
+        self.process = Process([f"{BUILD}/examples/{name}", *arguments], stdin=subprocess.DEVNULL, text=True,
+                               stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, **options)
 
     @classmethod
     def server(cls, name, *arguments, endpoint_at=0):
@@ -61,16 +60,7 @@ class Example:
         return self
 
     def __exit__(self, *error):
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait()
-        self.process.stdout.close()
-
-
-def connect(port):
-    peer = socket.create_connection(("127.0.0.1", port), PATIENCE_S)
-    peer.settimeout(PATIENCE_S)
-    return peer
+        self.process.__exit__(*error)
 
 
 def receive(peer, *wanted):
@@ -157,10 +147,11 @@ def push_weblog_tells_all_of_its_clients(folder):
 def threaded_weblog_serves_each_client_in_a_thread(folder):
     log = f"{folder}/log"
     append(log, 1)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    with Example("threaded-weblog", f"tcp:127.0.0.1:{port}", log) as server:
+    free = socket.socket()
+    free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the example does: two may be bound to it, one of which listens
+    free.bind(("127.0.0.1", 0))
+    port = free.getsockname()[1]
+    with free, Example("threaded-weblog", f"tcp:127.0.0.1:{port}", log) as server:
         server.lines_until("^listening on ")
         one, two = connect(port), connect(port)
         for peer in (one, two):
@@ -197,8 +188,7 @@ def proxied(test):
 
 
 def most_kb_of(pid):
-    with open(f"/proc/{pid}/status", encoding="utf-8") as file:
-        return int(re.search(r"^VmHWM:\s+(\d+) kB", file.read(), re.M).group(1))
+    return int(status_of(pid)["VmHWM"].split()[0])
 
 
 def is_sanitized():
@@ -354,8 +344,7 @@ def thread_lets_the_reactor_go_on(folder):
 
 
 def children_of(pid):
-    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
-        return [int(child) for child in file.read().split()]
+    return [int(child) for child in text_of(f"/proc/{pid}/task/{pid}/children").split()]
 
 
 def is_alive(pid):
@@ -367,8 +356,7 @@ def is_alive(pid):
 
 
 def start_demo(**environment):
-    return subprocess.Popen([f"{TOP}/tools/demo"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                            env=dict(os.environ, PLAIT_BUILD=BUILD, **environment))
+    return Process([f"{TOP}/tools/demo"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=dict(os.environ, PLAIT_BUILD=BUILD, **environment))
 
 
 def demo_prints_hits_and_ends_in_time(folder):
@@ -392,19 +380,11 @@ def demo_leaves_nobody_behind_after_ctrl_c(folder):
 
 
 def every_example_has_a_test(folder):
-    with open(f"{TOP}/tests/examples_test.py", encoding="utf-8") as file:
-        text = file.read()
-    with open(f"{TOP}/tests/fib_test.py", encoding="utf-8") as file:
-        text += file.read()  # has those that are applications
+    text = text_of(f"{TOP}/tests/examples_test.py") + text_of(f"{TOP}/tests/fib_test.py")  # which has those that are applications
     for name in sorted(os.listdir(f"{TOP}/examples")):
         if name.endswith(".c"):
             assert f'"{name[:-2]}"' in text, f"no test runs {name}"
 
 
-NO_TESTS = {"echoes", "connect", "accept", "proxied", "proxied_in", "listen_in", "most_kb_of", "is_sanitized", "receive_all",
-            "receive_to_the_end", "receive", "append", "hit", "children_of", "is_alive", "start_demo"}
-TESTS = [(name, value) for name, value in list(globals().items()) if getattr(value, "__code__", None) and name not in NO_TESTS]
-
-
 if __name__ == "__main__":
-    sys.exit(tap.main(TESTS))
+    sys.exit(tap.main(tap.claims(globals())))

@@ -4,10 +4,10 @@ import os
 import re
 import subprocess
 import sys
-import traceback
 
-TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-BUILD = os.environ.get("PLAIT_BUILD", os.path.join(TOP, "build"))
+import tap
+from tap import BUILD, TOP
+
 SANITIZERS = re.compile(r"lib(asan|ubsan|tsan|clang_rt)")
 TESTING_HEADERS = ("testing.h", "swarm.h")
 APP_HEADERS = ("application.h", "handover.h", "options.h", "plugin.h", "service.h", "state.h", "impl/store.h")
@@ -30,7 +30,7 @@ def promised(names):
     found = set()
     for name in names:
         with open(os.path.join(TOP, "include/plait", name), encoding="utf-8") as file:
-                text = re.sub(r"/\*.*?\*/", "", file.read(), flags=re.S)
+            text = re.sub(r"/\*.*?\*/", "", file.read(), flags=re.S)
         text = re.sub(r"^[ \t]*#(.*\\\n)*.*", "", text, flags=re.M)
         found |= {re.findall(r"(\w+)\s*\(", declaration)[0] for declaration in re.findall(r"PL_API([^;]*);", text) if "(" in declaration}
         found |= set(re.findall(r"PL_API extern const \w+ (\w+);", text))
@@ -45,14 +45,14 @@ def core_headers():
                 yield path
 
 
-def core_exports_only_what_its_headers_promise():
+def core_exports_only_what_its_headers_promise(folder):
     symbols = exported("libplait.so")
     public = {name for name, version in symbols.items() if version != "PLAIT_PRIVATE"}
     assert public <= promised(core_headers()), public - promised(core_headers())
     assert {version for name, version in symbols.items() if name in public} == {"PLAIT_0"}
 
 
-def core_exports_of_its_inside_only_what_is_listed_and_under_the_private_version():
+def core_exports_of_its_inside_only_what_is_listed_and_under_the_private_version(folder):
     listed = set()
     for path in ("src/os/private.h", "src/net/private.h"):
         with open(os.path.join(TOP, path), encoding="utf-8") as file:
@@ -61,29 +61,29 @@ def core_exports_of_its_inside_only_what_is_listed_and_under_the_private_version
     assert private == listed, private ^ listed
 
 
-def core_needs_nothing_but_libc_and_liburing():
+def core_needs_nothing_but_libc_and_liburing(folder):
     assert needed("libplait.so") == {"libc", "liburing"}, needed("libplait.so")
 
 
-def companion_exports_exactly_what_its_headers_promise():
+def companion_exports_exactly_what_its_headers_promise(folder):
     names = [name for name in APP_HEADERS if os.path.exists(os.path.join(TOP, "include/plait", name))]
     symbols = exported("libplait-app.so")
     assert set(symbols) == promised(names), set(symbols) ^ promised(names)
     assert set(symbols.values()) == {"PLAIT_APP_0"}
 
 
-def companion_needs_the_core_and_what_the_decisions_name():
+def companion_needs_the_core_and_what_the_decisions_name(folder):
     assert needed("libplait-app.so") <= {"libc", "libplait", "libsqlite3", "libseccomp", "libjansson", "libz"}, needed("libplait-app.so")
 
 
-def companion_for_tests_exports_exactly_what_its_headers_promise():
+def companion_for_tests_exports_exactly_what_its_headers_promise(folder):
     symbols = exported("libplait-testing.so")
     names = promised(TESTING_HEADERS) - set(exported("libplait.so"))
     assert set(symbols) == names, set(symbols) ^ names
     assert set(symbols.values()) == {"PLAIT_TESTING_0"}
 
 
-def companions_find_all_that_they_use_of_the_inside():
+def companions_find_all_that_they_use_of_the_inside(folder):
     there = set(exported("libplait.so"))
     for library in ("libplait-app.so", "libplait-testing.so"):
         listed = subprocess.run(["nm", "-D", "-u", os.path.join(BUILD, library)], capture_output=True, text=True, check=True)
@@ -91,26 +91,9 @@ def companions_find_all_that_they_use_of_the_inside():
         assert used <= there, used - there
 
 
-def companion_for_tests_needs_the_core_only():
+def companion_for_tests_needs_the_core_only(folder):
     assert needed("libplait-testing.so") <= {"libc", "libplait"}, needed("libplait-testing.so")
 
 
-TESTS = [value for value in list(globals().values()) if callable(value) and value.__name__.startswith(("core_ex", "core_n", "companion"))]
-
-
-def main():
-    print(f"1..{len(TESTS)}")
-    failed = 0
-    for number, test in enumerate(TESTS, 1):
-        try:
-            test()
-            print(f"ok {number} - {test.__name__}")
-        except Exception:  # this test's failure and not the end of the others
-            failed += 1
-            print(f"not ok {number} - {test.__name__}")
-            print("".join(f"# {text}\n" for text in traceback.format_exc().splitlines()), end="")
-    return 1 if failed else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(tap.main(tap.claims(globals())))

@@ -7,8 +7,8 @@ import subprocess
 import sys
 
 import tap
+from tap import TOP
 
-TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 SOURCES = ["tests/fiber_switch_main.c", "src/base/context.c", "src/os/stack_map.c"]
 FLAGS = ["-std=gnu17", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror", "-g", "-Iinclude", "-Isrc", "-I."]
 AARCH64 = "aarch64-linux-gnu-gcc"

@@ -6,30 +6,30 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 
 import tap
+from server import LISTEN, Process, write
+from tap import BUILD, PATIENCE_S, equal
 
-TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-BUILD = os.environ.get("PLAIT_BUILD", os.path.join(TOP, "build"))
 STEPS = os.path.join(BUILD, "docs", "guide", "steps")
-PATIENCE_S = 60  # for anything that is awaited
 
 
 class Server:
     """A step that runs. What it prints is read line by line."""
 
     def __init__(self, step, *arguments):
-        self.process = subprocess.Popen([f"{STEPS}/{step}", "tcp:0:interface=127.0.0.1", *arguments],
-                                        stdout=subprocess.PIPE, text=True)
-        self.address = self.said().rpartition(" ")[2]
+        self.process = Process([f"{STEPS}/{step}", LISTEN, *arguments], stdout=subprocess.PIPE, text=True)
+
+    @functools.cached_property
+    def address(self):
+        """Which is the first that it says."""
+        return self.said().rpartition(" ")[2]
 
     def __enter__(self):
         return self
 
     def __exit__(self, *error):
-        if self.process.poll() is None:
-            self.stop()
+        self.process.__exit__(*error)
 
     def said(self):
         return self.process.stdout.readline().rstrip("\n")
@@ -68,21 +68,17 @@ class Client:
         self.socket.close()
 
 
-def equal(got, expected):
-    assert got == expected, f"{got!r} instead of {expected!r}"
-
-
 # --- Step 1 -----------------------------------------------------------------------------------------
 
 
-def step1_echoes_and_ends_by_a_signal():
+def step1_echoes_and_ends_by_a_signal(folder):
     with Server("step1") as server, server.connect() as client:
         client.say("hello\nagain\n")
         equal([client.hear(), client.hear()], ["hello", "again"])
         equal(server.stop(), (0, ""))
 
 
-def step1_says_why_it_cannot_listen():
+def step1_says_why_it_cannot_listen(folder):
     done = subprocess.run([f"{STEPS}/step1", "tcp:nowhere"], capture_output=True, text=True, check=False)
     equal(done.returncode, 1)
     equal(done.stderr, "listening on tcp:nowhere: "
@@ -92,7 +88,7 @@ def step1_says_why_it_cannot_listen():
 # --- Step 2 -----------------------------------------------------------------------------------------
 
 
-def step2_numbers_its_visitors_and_counts_their_bytes():
+def step2_numbers_its_visitors_and_counts_their_bytes(folder):
     with Server("step2") as server:
         with server.connect() as one, server.connect() as two:
             equal(one.hear(), "you are number 1, 1 here")
@@ -114,7 +110,7 @@ def step2_numbers_its_visitors_and_counts_their_bytes():
 # --- Step 3 -----------------------------------------------------------------------------------------
 
 
-def step3_answers_line_by_line_however_they_are_split():
+def step3_answers_line_by_line_however_they_are_split(folder):
     with Server("step3") as server, server.connect() as client:
         client.say("he")
         client.say("llo\ncount\r\nqu")
@@ -123,7 +119,7 @@ def step3_answers_line_by_line_however_they_are_split():
         equal([client.hear(), client.hear()], ["bye", ""])
 
 
-def step3_skips_a_line_that_is_too_long():
+def step3_skips_a_line_that_is_too_long(folder):
     with Server("step3") as server, server.connect() as client:
         client.say("x" * 200 + "\nshort\n")
         equal([client.hear(), client.hear()], ["that line is too long", "short"])
@@ -132,18 +128,18 @@ def step3_skips_a_line_that_is_too_long():
 # --- Step 4 -----------------------------------------------------------------------------------------
 
 
-def step4_ticks_until_it_is_stopped():
+def step4_ticks_until_it_is_stopped(folder):
     with Server("step4") as server, server.connect() as client:
         client.say("every 0.01\n")
         equal([client.hear() for _ in range(3)], ["tick 1", "tick 2", "tick 3"])
         client.say("stop\n")
-        while client.hear() != "stopped":
-            pass
+        while (line := client.hear()) != "stopped":
+            assert line.startswith("tick "), line
         client.say("every 0.02\n")  # any tick of the old one would come first
         equal(client.hear(), "tick 1")
 
 
-def step4_forgets_a_client_that_has_left():
+def step4_forgets_a_client_that_has_left(folder):
     with Server("step4") as server:
         with server.connect() as client:
             client.say("every 0.01\nevery 0.01\n")
@@ -158,7 +154,7 @@ def step4_forgets_a_client_that_has_left():
 # --- Step 5 -----------------------------------------------------------------------------------------
 
 
-def step5_keeps_little_for_a_slow_reader_and_loses_nothing():
+def step5_keeps_little_for_a_slow_reader_and_loses_nothing(folder):
     count = 1000000
     with Server("step5") as server:
         with server.connect() as client:
@@ -199,46 +195,44 @@ def loses_patience(step):
         equal(client.hear(), "timed out")
 
 
-def step6_asks_another_server():
+def step6_asks_another_server(folder):
     asks_another_server("step6")
 
 
-def step6_tells_why_there_is_no_answer():
+def step6_tells_why_there_is_no_answer(folder):
     tells_why_there_is_no_answer("step6", "connecting to {}: ",
                                  "character 14 ('x'): expected a port from 1 to 65535: bad syntax")
 
 
-def step6_loses_patience():
+def step6_loses_patience(folder):
     loses_patience("step6")
 
 
-def step7_asks_another_server():
+def step7_asks_another_server(folder):
     asks_another_server("step7")
 
 
-def step7_tells_why_there_is_no_answer():
+def step7_tells_why_there_is_no_answer(folder):
     tells_why_there_is_no_answer("step7", "", "bad syntax")
 
 
-def step7_loses_patience():
+def step7_loses_patience(folder):
     loses_patience("step7")
 
 
 # --- Step 8 -----------------------------------------------------------------------------------------
 
 
-def step8_sends_the_last_lines_of_the_log():
-    with tempfile.NamedTemporaryFile("w") as log:
-        log.write("one\ntwo\nthree\n")
-        log.flush()
-        with Server("step8", log.name) as server, server.connect() as client:
-            client.say("2\n")
-            equal([client.hear() for _ in range(3)], ["two", "three", "."])
-            client.say("9\n")  # not together with the first: two threads may end in either order
-            equal([client.hear() for _ in range(4)], ["one", "two", "three", "."])
+def step8_sends_the_last_lines_of_the_log(folder):
+    write(f"{folder}/log", "one\ntwo\nthree\n")
+    with Server("step8", f"{folder}/log") as server, server.connect() as client:
+        client.say("2\n")
+        equal([client.hear() for _ in range(3)], ["two", "three", "."])
+        client.say("9\n")  # not together with the first: two threads may end in either order
+        equal([client.hear() for _ in range(4)], ["one", "two", "three", "."])
 
 
-def step8_tells_that_there_is_no_log():
+def step8_tells_that_there_is_no_log(folder):
     with Server("step8", "/nonexistent/log") as server, server.connect() as client:
         client.say("2\n")
         equal(client.hear(), "working in a thread: No such file or directory")
@@ -247,7 +241,7 @@ def step8_tells_that_there_is_no_log():
 # --- Running programs --------------------------------------------------------------------------------
 
 
-def processes_sorts_the_words_of_each_line():
+def processes_sorts_the_words_of_each_line(folder):
     with Server("processes") as server, server.connect() as client, server.connect() as other:
         client.say("pear apple fig\n; exit 1 $(id)\n")
         other.say("b a\n")
@@ -264,40 +258,31 @@ def append(path, text):
         file.write(text)
 
 
-def step9_sends_each_new_line_to_all():
-    with tempfile.TemporaryDirectory() as folder:
-        log = f"{folder}/log"
-        with Server("step9", log) as server, server.connect() as one, server.connect() as two:
-            equal([one.hear(), two.hear()], ["-- weblog --"] * 2)
-            append(log, "first\nsec")
-            equal([one.hear(), two.hear()], ["first"] * 2)
-            append(log, "ond\nthird\n")
-            equal([one.hear(), two.hear()], ["second"] * 2)
-            equal([one.hear(), two.hear()], ["third"] * 2)
-            with server.connect() as late:
-                equal([late.hear() for _ in range(4)], ["-- weblog --", "first", "second", "third"])
+def step9_sends_each_new_line_to_all(folder):
+    log = f"{folder}/log"
+    with Server("step9", log) as server, server.connect() as one, server.connect() as two:
+        equal([one.hear(), two.hear()], ["-- weblog --"] * 2)
+        append(log, "first\nsec")
+        equal([one.hear(), two.hear()], ["first"] * 2)
+        append(log, "ond\nthird\n")
+        equal([one.hear(), two.hear()], ["second"] * 2)
+        equal([one.hear(), two.hear()], ["third"] * 2)
+        with server.connect() as late:
+            equal([late.hear() for _ in range(4)], ["-- weblog --", "first", "second", "third"])
 
 
-def step9_says_goodbye():
-    with tempfile.TemporaryDirectory() as folder:
-        with Server("step9", f"{folder}/log") as server, server.connect() as client:
-            equal(client.hear(), "-- weblog --")
-            server.process.send_signal(signal.SIGTERM)
-            equal([client.hear(), client.hear()], ["-- end --", ""])
-            client.leave()
-            equal(server.process.wait(PATIENCE_S), 0)
+def step9_says_goodbye(folder):
+    with Server("step9", f"{folder}/log") as server, server.connect() as client:
+        equal(client.hear(), "-- weblog --")
+        server.process.send_signal(signal.SIGTERM)
+        equal([client.hear(), client.hear()], ["-- end --", ""])
+        client.leave()
+        equal(server.process.wait(PATIENCE_S), 0)
 
 
-def testing_tests_a_protocol_of_its_own():
+def testing_tests_a_protocol_of_its_own(folder):
     equal(subprocess.run([f"{STEPS}/testing"], capture_output=True, text=True, timeout=PATIENCE_S, check=True).stdout, "4 passed\n")
 
 
-def in_time(test, _):
-    signal.alarm(2 * PATIENCE_S)
-    test()
-
-
-TESTS = [(name, functools.partial(in_time, value)) for name, value in list(globals().items()) if name.startswith(("step", "processes_", "testing_"))]
-
 if __name__ == "__main__":
-    sys.exit(tap.main(TESTS))
+    sys.exit(tap.main(tap.claims(globals())))

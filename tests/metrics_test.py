@@ -1,7 +1,6 @@
 #!/usr/bin/env python3
 """The figures that plaitd gives to Prometheus: what is in them, that others can read them, and what its small HTTP refuses. Speaks TAP."""
 import contextlib
-import inspect
 import os
 import re
 import shutil
@@ -10,7 +9,9 @@ import subprocess
 import sys
 
 import tap
-from daemon_test import LISTEN, PATIENCE_S, ask, background, port_in, run, stop, text_of
+from clients import ask, connect, receive_until
+from server import LISTEN, background, port_in, run, stop, text_of, write
+from tap import PATIENCE_S
 
 SYSTEM_PYTHON = "/usr/bin/python3"  # whose is Debian's python3-prometheus-client
 
@@ -25,7 +26,7 @@ def metered(folder, *arguments, metrics="tcp:0:interface=127.0.0.1"):
 
 def raw(port, request, end=False):
     """All that comes back."""
-    with socket.create_connection(("127.0.0.1", port), PATIENCE_S) as client:
+    with connect(port) as client:
         client.sendall(request)
         if end:
             client.shutdown(socket.SHUT_WR)
@@ -101,17 +102,14 @@ def histogram_is_cumulative_and_whole(folder):
 
 
 def weblog_tells_of_hits_lines_and_clients(folder):
-    with open(f"{folder}/hits", "w", encoding="ascii"):
-        pass
+    write(f"{folder}/hits")
     with metered(folder, "weblog", "--log", "hits", "--interval", "0", "--listen", LISTEN) as port:
         web_port = int(re.search(r"weblog: listening .*address=127\.0\.0\.1:(\d+)", text_of(f"{folder}/plaitd.log"))[1])
-        with socket.create_connection(("127.0.0.1", web_port), PATIENCE_S) as client:
+        with connect(web_port) as client:
             assert client.recv(100)
             with open(f"{folder}/hits", "a", encoding="ascii") as log:
                 log.write('1.2.3.4 - - [10/Oct/2000:13:55:36 -0700] "GET / HTTP/1.0" 200 2326\nnonsense\n')
-            stream = b""
-            while b"/>" not in stream:
-                stream += client.recv(65536)
+            receive_until(client, b"/>")
             found = figures(port)
             assert found["plait_weblog_hits_total", 'service="weblog"'] == 1
             assert found["plait_weblog_bad_lines_total", 'service="weblog"'] == 1
@@ -192,7 +190,7 @@ def requests_are_answered_by_their_kind(folder):
 
 def request_that_does_not_come_to_its_end_is_given_up(folder):
     with metered(folder, "fib", "--listen", LISTEN) as port:
-        with socket.create_connection(("127.0.0.1", port), PATIENCE_S) as client:
+        with connect(port) as client:
             client.sendall(b"GET /metrics HTTP/1.1\r\n")
             assert client.recv(65536).startswith(b"HTTP/1.1 408 ")
 
@@ -200,8 +198,7 @@ def request_that_does_not_come_to_its_end_is_given_up(folder):
 def many_that_never_ask_do_not_keep_it_from_ending(folder):
     with background(folder, "--metrics", "unix:figures.sock", "fib", "--listen", LISTEN) as pid, contextlib.ExitStack() as stack:
         for _ in range(40):
-            client = stack.enter_context(socket.socket(socket.AF_UNIX))
-            client.connect(f"{folder}/figures.sock")
+            stack.enter_context(connect(f"{folder}/figures.sock"))
         assert ask(port_in(f"{folder}/plaitd.log")) == 2
         stop(pid)
     assert not os.path.exists(f"{folder}/figures.sock")
@@ -213,9 +210,5 @@ def endpoints_that_are_wrong_are_refused(folder):
         assert status == wanted and err.splitlines()[-1].startswith("plaitd: "), (endpoint, status, err)
 
 
-TESTS = [value for value in list(globals().values()) if callable(value) and getattr(value, "__module__", "") == "__main__"
-         and getattr(value, "__code__", None) and value.__code__.co_varnames[:value.__code__.co_argcount] == ("folder",)
-         and not value.__code__.co_flags & inspect.CO_VARARGS]
-
 if __name__ == "__main__":
-    sys.exit(tap.main([(test.__name__, test) for test in TESTS]))
+    sys.exit(tap.main(tap.claims(globals())))

@@ -7,8 +7,7 @@ import sys
 
 import tap
 
-BUILD = os.environ.get("PLAIT_BUILD", "build")
-SWARM = os.path.join(BUILD, "swarm")
+SWARM = os.path.join(tap.BUILD, "swarm")
 SCENARIOS = [line.split()[0] for line in
              subprocess.run([SWARM, "--list"], stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()]
 
@@ -22,31 +21,31 @@ def last_line(text):
     return text.splitlines()[-1]
 
 
-def each_scenario_holds_for_the_first_seeds(_):
+def each_scenario_holds_for_the_first_seeds(folder):
     status, said = swarm("--seeds", "150")
     assert status == 0, said
     assert last_line(said) == f"{150 * len(SCENARIOS)} passed, 0 failed", last_line(said)
 
 
-def each_scenario_holds_for_seeds_of_today(_):
+def each_scenario_holds_for_seeds_of_today(folder):
     day = subprocess.run(["date", "+%Y%m%d"], stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
     status, said = swarm("--seed", day + "000", "--seeds", "100")
     assert status == 0, said
 
 
-def each_call_and_each_allocation_of_a_scenario_may_fail(_):
+def each_call_and_each_allocation_of_a_scenario_may_fail(folder):
     for name in ("datagrams", "echo", "threads", "trees"):
         status, said = swarm("--torture", "--seeds", "1", "--scenario", name)
         assert status == 0, said
 
 
-def the_same_seed_has_the_same_trace_in_every_process(_):
+def the_same_seed_has_the_same_trace_in_every_process(folder):
     for name in SCENARIOS:
         traces = {last_line(swarm("--scenario", name, "--seed", "5")[1]) for _ in range(3)}
         assert len(traces) == 1 and re.fullmatch("trace [0-9a-f]{16}", traces.pop()), (name, traces)
 
 
-def the_same_seed_has_the_same_trace_whatever_ran_before_it(_):
+def the_same_seed_has_the_same_trace_whatever_ran_before_it(folder):
     for name in SCENARIOS:
         alone = swarm("--scenario", name, "--seed", "4", "--trace")[1].splitlines()[:-1]
         after = swarm("--scenario", name, "--seed", "3", "--seeds", "2", "--jobs", "1", "--trace")[1].splitlines()
@@ -54,21 +53,17 @@ def the_same_seed_has_the_same_trace_whatever_ran_before_it(_):
         assert begin > 0, name
 
 
-def another_seed_has_another_trace(_):
+def another_seed_has_another_trace(folder):
     traces = {last_line(swarm("--scenario", "echo", "--seed", str(seed))[1]) for seed in range(1, 21)}
     assert len(traces) == 20, traces
 
 
-def what_is_no_option_is_refused(_):
+def what_is_no_option_is_refused(folder):
     for arguments, text in ((("--bogus",), "--bogus: there is no such option"), (("--seeds", "x"), "--seeds: a number is expected"),
                             (("--scenario", "bogus"), "there is no such scenario: bogus"), (("--fail", "bogus", "1"), "--fail: a kind of call")):
         status, said = swarm(*arguments)
         assert status == 2 and text in said, (arguments, status, said)
 
 
-TESTS = [each_scenario_holds_for_the_first_seeds, each_scenario_holds_for_seeds_of_today,
-         each_call_and_each_allocation_of_a_scenario_may_fail, the_same_seed_has_the_same_trace_in_every_process,
-         the_same_seed_has_the_same_trace_whatever_ran_before_it, another_seed_has_another_trace, what_is_no_option_is_refused]
-
 if __name__ == "__main__":
-    sys.exit(tap.main((test.__name__, test) for test in TESTS))
+    sys.exit(tap.main(tap.claims(globals())))

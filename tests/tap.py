@@ -2,27 +2,79 @@
 
     tests/NAME_test.py [NAME...]      only the tests that have a NAME in their names
     tests/NAME_test.py --list         the names
+
+A test is a function of `folder`, which is its own, or of `folder` and `backend`, and then there is one for each backend.
 """
 import contextlib
+import functools
+import inspect
 import os
+import signal
 import sys
 import tempfile
 import traceback
+import types
+
+TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+BUILD = os.path.realpath(os.environ.get("PLAIT_BUILD", os.path.join(TOP, "build")))
+PATIENCE_S = 60  # for what must happen; nothing waits this long when all is well
+TEST_S = 10 * float(os.environ.get("PL_TEST_TIMEOUT", "30"))  # for a whole test, whatever it waits for
 
 
 class Skip(Exception):
     """Raised by a test that can't be done here; says why."""
 
 
+class Overdue(Exception):
+    """The test has taken too long; its traceback tells what it waited for."""
+
+
+def equal(got, expected):
+    assert got == expected, f"{got!r} instead of {expected!r}"
+
+
+def skip(why, _):
+    raise Skip(why)
+
+
+def claims(script, backends=()):
+    """The tests among the globals of a script, as pairs of a name and a function of a folder. `backends` are pairs, too: a name, and "can be had" or why not."""
+    for name, value in list(script.items()):
+        spec = inspect.getfullargspec(value) if isinstance(value, types.FunctionType) and value.__module__ == "__main__" else None
+        if not spec or spec.varargs or spec.kwonlyargs:
+            continue
+        if spec.args == ["folder"]:
+            yield name, value
+        elif spec.args == ["folder", "backend"]:
+            for backend, state in backends:
+                yield f"{name}_on_{backend}", functools.partial(value, backend=backend) if state == "can be had" else functools.partial(skip, state)
+
+
 def as_comment(text):
     return "".join(f"# {line}\n" for line in text.splitlines())
+
+
+def overdue(*_):
+    raise Overdue
+
+
+@contextlib.contextmanager
+def in_time():
+    """Raises Overdue when it takes too long; and again, should what cleans up take long as well."""
+    signal.signal(signal.SIGALRM, overdue)
+    signal.setitimer(signal.ITIMER_REAL, TEST_S, PATIENCE_S)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def run_one(name, test):
     """(whether it passed, its line of TAP without the number, what follows it)"""
     with tempfile.TemporaryDirectory(prefix="plait-test-") as folder:
         try:
-            test(os.path.realpath(folder))
+            with in_time():
+                test(os.path.realpath(folder))
             return True, name, ""
         except Skip as reason:
             return True, f"{name} # SKIP {reason}", ""

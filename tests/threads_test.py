@@ -9,57 +9,39 @@ import subprocess
 import sys
 
 import tap
+from clients import connect
+from server import LISTEN, PLAITD, Server, backends, run, text_of, write
+from tap import PATIENCE_S, equal
 
-TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-BUILD = os.path.realpath(os.environ.get("PLAIT_BUILD", os.path.join(TOP, "build")))
-PLAITD = os.path.join(BUILD, "plaitd")
-PATIENCE_S = 60
-LISTEN = "tcp:0:interface=127.0.0.1"
 LISTENING = "0A"  # as /proc/net/tcp has it
 HIT = '192.0.2.1 - - [10/Oct/2000:13:55:36 -0700] "GET /{} HTTP/1.0" 200 5 "-" "x"\n'
 
 
-def equal(got, expected):
-    assert got == expected, f"{got!r} instead of {expected!r}"
+class Weblog(Server):
+    """plaitd --threads N weblog, in a folder that has its log."""
 
-
-class Weblog:
-    """plaitd -n --threads N weblog, in a folder that has its log."""
-
-    def __init__(self, folder, threads, backend, *arguments):
+    def __init__(self, folder, threads, backend):
         self.log = os.path.join(folder, "access.log")
-        with open(self.log, "w", encoding="utf-8"):
-            pass
-        self.process = subprocess.Popen(
-            [PLAITD, "-n", "-l", "-", "-r", backend, "--threads", str(threads), *arguments, "weblog", "--interval", "0", "--log", self.log, "--listen", LISTEN],
-            stdout=subprocess.PIPE, text=True, cwd=folder)
-        self.port = int(self.await_line(r"address=127\.0\.0\.1:(\d+)")[1])
-        for _ in range(threads):
-            self.await_line("reactor: running")
+        write(self.log)
+        super().__init__(folder, "--threads", str(threads), "weblog", "--interval", "0", "--log", self.log, "--listen", LISTEN, backend=backend)
+        self.threads = threads
 
-    def await_line(self, pattern):
-        for line in self.process.stdout:
-            if match := re.search(pattern, line):
-                return match
-        raise AssertionError(f"it ended without {pattern}")
+    @functools.cached_property
+    def at(self):
+        """Its port; when each thread serves it."""
+        port = self.port()
+        for _ in range(self.threads):
+            self.wait_for("running", ns="reactor")
+        return port
 
     def connect(self):
-        client = socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE_S)
+        client = connect(self.at)
         equal(client.recv(6, socket.MSG_WAITALL), b"<hits>")
         return client
 
     def append(self, numbers):
         with open(self.log, "a", encoding="utf-8") as file:
             file.write("".join(map(HIT.format, numbers)))
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait(PATIENCE_S)
-        self.process.stdout.close()
 
 
 def hear(client, last):
@@ -73,18 +55,10 @@ def hear(client, last):
     return [int(number) for number in re.findall(rb"GET /(\d+) ", text)]
 
 
-def has_backend(backend):
-    for line in subprocess.run([PLAITD, "--help-reactors"], capture_output=True, text=True, timeout=PATIENCE_S, check=True).stdout.splitlines():
-        if line.split(None, 1) == [backend, "can be had"]:
-            return
-    raise tap.Skip(f"there is no {backend} here")
-
-
 # ---------------------------------------------------------------------------------------------------
 
 
 def every_client_of_every_thread_sees_every_hit_once(folder, backend):
-    has_backend(backend)
     with Weblog(folder, 4, backend) as server:
         clients = [server.connect() for _ in range(200)]
         server.append(range(1, 501))
@@ -100,33 +74,31 @@ def every_client_of_every_thread_sees_every_hit_once(folder, backend):
 
 
 def listening_sockets(port):
-    with open("/proc/net/tcp", encoding="ascii") as table:
-        entries = [line.split() for line in table.readlines()[1:]]
+    entries = [line.split() for line in text_of("/proc/net/tcp").splitlines()[1:]]
     return sum(entry[1].endswith(f":{port:04X}") and entry[3] == LISTENING for entry in entries)
 
 
 def each_thread_listens_by_itself(folder, backend):
-    has_backend(backend)
     with Weblog(folder, 3, backend) as server:
-        equal(listening_sockets(server.port), 3)
-        names = [open(f"/proc/{server.process.pid}/task/{task}/comm", encoding="utf-8").read().strip() for task in os.listdir(f"/proc/{server.process.pid}/task")]
-        equal(names.count("plait-reactor"), 2)
+        equal(listening_sockets(server.at), 3)
+        tasks = f"/proc/{server.process.pid}/task"
+        equal([text_of(f"{tasks}/{task}/comm") for task in os.listdir(tasks)].count("plait-reactor\n"), 2)
 
 
 def one_thread_listens_alone(folder):
     with Weblog(folder, 1, "epoll") as server:
-        equal(listening_sockets(server.port), 1)
+        equal(listening_sockets(server.at), 1)
 
 
 def refused(said, *arguments, folder=None):
-    done = subprocess.run([PLAITD, "-n", *arguments], capture_output=True, text=True, timeout=PATIENCE_S, cwd=folder, check=False)
-    equal(done.stderr.splitlines()[-1], f"plaitd: {said}")
-    return done.returncode
+    status, _, err = run("-n", *arguments, folder=folder)
+    equal(err.splitlines()[-1], f"plaitd: {said}")
+    return status
 
 
 def port_that_another_program_has_is_busy(folder):
     with Weblog(folder, 2, "epoll") as server:
-        endpoint = f"tcp:{server.port}:interface=127.0.0.1"
+        endpoint = f"tcp:{server.at}:interface=127.0.0.1"
         equal(refused(f"weblog: listening on {endpoint}: address already in use", "--threads", "2", "weblog", "--log", "access.log", "--listen", endpoint, folder=folder), 1)
 
 
@@ -147,7 +119,7 @@ def upgrade_is_refused_and_all_goes_on(folder):
     with Weblog(folder, 2, "epoll") as server:
         client = server.connect()
         server.process.send_signal(signal.SIGUSR2)
-        server.await_line("with --threads, connections can't be handed over")
+        assert "with --threads, connections can't be handed over" in server.wait_for("refused")["why"]
         server.append([1])
         equal(hear(client, 1), [1])
         client.close()
@@ -164,20 +136,5 @@ def thread_that_can_not_start_fails_the_start(folder):
     assert "plaitd: starting a thread: resource temporarily unavailable" in done.stderr.splitlines(), done.stderr
 
 
-def in_time(test, backend, folder):
-    signal.alarm(2 * PATIENCE_S)
-    test(*([folder, backend] if backend else [folder]))
-
-
-def tests():
-    for name, value in list(globals().items()):
-        parameters = value.__code__.co_varnames[:value.__code__.co_argcount] if hasattr(value, "__code__") else ()
-        if parameters == ("folder", "backend"):
-            for backend in ("uring", "epoll"):
-                yield f"{name}_on_{backend}", functools.partial(in_time, value, backend)
-        elif parameters == ("folder",):
-            yield name, functools.partial(in_time, value, None)
-
-
 if __name__ == "__main__":
-    sys.exit(tap.main(list(tests())))
+    sys.exit(tap.main(tap.claims(globals(), backends("uring", "epoll"))))

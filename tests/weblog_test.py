@@ -1,88 +1,34 @@
 #!/usr/bin/env python3
 """plaitd -n weblog as its users see it: the real program, real logs, clients on the loopback."""
-import functools
-import json
 import os
-import queue
 import re
 import shutil
 import signal
 import socket
 import subprocess
 import sys
-import threading
 import xml.parsers.expat
 
 import tap
+from clients import connect
+from server import LISTEN, PLAITD, Process, Server, backends, memory_of, run, text_of, wait_until
+from tap import PATIENCE_S, TOP
 
-TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-BUILD = os.environ.get("PLAIT_BUILD", os.path.join(TOP, "build"))
-PLAITD = os.path.join(BUILD, "plaitd")
 REAL_LOG = os.environ.get("PLAIT_ACCESS_LOG")
 SAMPLE_LOG = os.path.join(TOP, "examples", "data", "sample-access.log")
-PATIENCE_S = 60  # for what must happen; nothing waits this long when all is well
 KEYS = ["ip", "timestamp", "request", "status", "bytes", "referrer", "agent"]
 
 
-# --- The server ------------------------------------------------------------------------------------------
-
-
-class Plaitd:
-    """A plaitd that serves `folder`/log; what it logs can be waited for."""
+class Plaitd(Server):
+    """Serves `folder`/log."""
 
     def __init__(self, folder, *arguments, backend="epoll", logs=("log",), listen=True, interval="0", descriptors=None):
-        command = [PLAITD, "-n", "-r", backend, "--log-format", "json", "weblog"]
-        for log in logs:
-            command += ["--log", os.path.join(folder, log)]
-        if listen:
-            command += ["--listen", "tcp:0:interface=127.0.0.1"]
-        command += ["--interval", interval, *arguments]
-        self.entries, self.seen = queue.Queue(), []
-        if descriptors:
-            command = ["sh", "-c", f'ulimit -n {descriptors}; exec "$@"', "sh", *command]
-        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
-        self.reader = threading.Thread(target=self.read_log)
-        self.reader.start()
-
-    def read_log(self):
-        for line in self.process.stderr:
-            print("# plaitd:", line, end="")
-            self.entries.put(json.loads(line) if line.startswith("{") else {"message": line})
-        self.entries.put(None)
-
-    def wait_for(self, message, **fields):
-        """The next entry with this message and these fields."""
-        while True:
-            entry = self.entries.get(timeout=PATIENCE_S)
-            assert entry is not None, f"plaitd ended and never said {message!r}"
-            self.seen.append(entry)
-            if entry["message"] == message and all(entry.get(key) == value for key, value in fields.items()):
-                return entry
+        told = [word for log in logs for word in ("--log", os.path.join(folder, log))] + (["--listen", LISTEN] if listen else [])
+        before = ["sh", "-c", f'ulimit -n {descriptors}; exec "$@"', "sh"] if descriptors else []
+        super().__init__(folder, "weblog", *told, "--interval", interval, *arguments, backend=backend, before=before)
 
     def port(self, mode="push"):
-        return int(self.wait_for("listening", mode=mode)["address"].rsplit(":", 1)[1])
-
-    def stop(self, signum=signal.SIGTERM):
-        """Its exit status."""
-        self.process.send_signal(signum)
-        return self.process.wait(PATIENCE_S)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait()
-        self.reader.join()
-        self.process.stderr.close()
-
-
-def run_plaitd(*arguments):
-    """(exit status, standard output, standard error)"""
-    done = subprocess.run([PLAITD, *arguments], capture_output=True, text=True, timeout=PATIENCE_S, check=False)
-    print(f"# plaitd {' '.join(arguments)} -> {done.returncode}: {done.stderr!r}")
-    return done.returncode, done.stdout, done.stderr
+        return super().port(mode=mode)
 
 
 # --- The clients -----------------------------------------------------------------------------------------
@@ -157,9 +103,13 @@ class Client:
 
     def ask(self):
         """One request, and its answer's events."""
+        return self.wait_for_answer(1)
+
+    def wait_for_answer(self, hits):
+        """One request whose answer is so many hits."""
         before = len(self.events)
         self.socket.sendall(b"NEW?")
-        while len(self.events) == before:
+        while len(self.events) < before + hits:
             assert self.read_some(), "closed without an answer"
         return self.events[before:]
 
@@ -297,12 +247,11 @@ def each_replay_gives_the_last_hits_first(folder, backend):
 
 def each_hit_waits_for_the_interval(folder, backend):
     append(folder, "")
-    with Plaitd(folder, "--pull", "tcp:0:interface=127.0.0.1", backend=backend, interval="86400") as plaitd:
+    with Plaitd(folder, "--pull", LISTEN, backend=backend, interval="86400") as plaitd:
         client = Client(plaitd.port()).connected()
         asking = Client(plaitd.port("pull")).connected()
         append_numbers(folder, range(3))
-        while numbers_of(asking) != [0, 1, 2]:
-            asking.ask()
+        wait_until(lambda: asking.ask() and numbers_of(asking) == [0, 1, 2])
         client.socket.setblocking(False)
         try:
             raise AssertionError(f"it was told: {client.socket.recv(100)}")
@@ -324,7 +273,7 @@ def each_interval_passes(folder, backend):
 
 def each_request_is_answered_with_what_is_new(folder, backend):
     append(folder, "")
-    arguments = ["--pull", "tcp:0:interface=127.0.0.1"]
+    arguments = ["--pull", LISTEN]
     with Plaitd(folder, *arguments, backend=backend) as plaitd:
         push = Client(plaitd.port()).connected()
         port = plaitd.port("pull")
@@ -342,18 +291,6 @@ def each_request_is_answered_with_what_is_new(folder, backend):
         assert one.ask() == two.ask() == [("none",)]
         assert plaitd.stop() == -signal.SIGTERM
         one.wait_for_end()
-
-
-def wait_for_answer(self, hits):
-    """One request whose answer is so many hits."""
-    before = len(self.events)
-    self.socket.sendall(b"NEW?")
-    while len(self.events) < before + hits:
-        assert self.read_some()
-    return self.events[before:]
-
-
-Client.wait_for_answer = wait_for_answer
 
 
 def each_slow_client_is_told_exactly_what_it_lost(folder, backend):
@@ -402,7 +339,7 @@ def each_of_200_clients_sees_all(folder, backend):
 def each_signal_ends_it_in_order(folder, backend):
     append(folder, "")
     for signum in (signal.SIGTERM, signal.SIGINT):
-        with Plaitd(folder, "--pull", "tcp:0:interface=127.0.0.1", backend=backend) as plaitd:
+        with Plaitd(folder, "--pull", LISTEN, backend=backend) as plaitd:
             client = Client(plaitd.port()).connected()
             asking = Client(plaitd.port("pull")).connected()
             assert plaitd.stop(signum) == -signum
@@ -579,7 +516,7 @@ def from_start_accounts_for_every_hit_of_a_log_larger_than_the_backlog(folder):
 
 def replay_zero_takes_precedence_over_from_start(folder):
     append_numbers(folder, range(10))
-    with Plaitd(folder, "--from-start", "--replay", "0", "--pull", "tcp:0:interface=127.0.0.1") as plaitd:
+    with Plaitd(folder, "--from-start", "--replay", "0", "--pull", LISTEN) as plaitd:
         port = plaitd.port()
         watcher = Client(plaitd.port("pull")).connected()
         client = Client(port).connected()
@@ -614,9 +551,7 @@ def clients_come_over_unix_sockets(folder):
     append(folder, "")
     with Plaitd(folder, "--listen", f"unix:{folder}/s", listen=False) as plaitd:
         plaitd.wait_for("listening")
-        peer = socket.socket(socket.AF_UNIX)
-        peer.settimeout(PATIENCE_S)
-        peer.connect(f"{folder}/s")
+        peer = connect(f"{folder}/s")
         assert peer.recv(6, socket.MSG_WAITALL) == b"<hits>"
         append_numbers(folder, [1])
         assert peer.recv(5, socket.MSG_WAITALL) == b"<hit "
@@ -644,7 +579,7 @@ def client_that_leaves_is_forgotten_at_once(folder):
 
 def asking_once_and_ending_is_answered_whole(folder):
     append_numbers(folder, range(2000))
-    with Plaitd(folder, "--from-start", "--pull", "tcp:0:interface=127.0.0.1") as plaitd:
+    with Plaitd(folder, "--from-start", "--pull", LISTEN) as plaitd:
         Client(plaitd.port()).wait_for(2000)
         client = Client(plaitd.port("pull"))
         client.socket.sendall(b"NEW?")
@@ -662,8 +597,8 @@ def clients_that_connect_and_leave_cost_nothing(folder):
                 Client(port).close()
             Client(port).connected().close()
             if round_ == 1:
-                before = memory_of(plaitd)
-        grown = memory_of(plaitd) - before
+                before = memory_of(plaitd.process.pid)
+        grown = memory_of(plaitd.process.pid) - before
         assert grown < 2 << 20, f"{grown} bytes more"
         client = Client(port).connected()
         append_numbers(folder, [1])
@@ -674,28 +609,26 @@ def each_lack_of_descriptors_is_survived(folder, backend):
     append(folder, "")
     with Plaitd(folder, backend=backend, descriptors=40) as plaitd:
         port = plaitd.port()
-        first = Client(port).connected()
+        first, late = Client(port).connected(), None
         others = [Client(port) for _ in range(100)]
         append_numbers(folder, [1])
         assert numbers_of(first.wait_for(1)) == [1]
         for other in others:
             other.close()
-        while True:  # until the ends of the others have been seen
+
+        def another_is_taken():
+            nonlocal late
             late = Client(port)
             try:
-                late.connected()
-                break
+                return late.connected()
             except (AssertionError, ConnectionError):
                 late.close()
+                return None
+        wait_until(another_is_taken)
         append_numbers(folder, [2])
         assert numbers_of(late.wait_for(1)) == [2] and numbers_of(first.wait_for(2)) == [1, 2]
         assert plaitd.stop() == -signal.SIGTERM
         first.wait_for_end()
-
-
-def memory_of(plaitd):
-    with open(f"/proc/{plaitd.process.pid}/statm", encoding="ascii") as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 # --- The command line ------------------------------------------------------------------------------------
@@ -714,7 +647,7 @@ def mistakes_of_use_get_one_line_and_status_2(folder):
                       ["-n", "weblog", "--log", log, "--pull", "carrier-pigeon:1"], ["-n", "weblog", "--log", log, "--nonsense\nmore"],
                       ["-n", "-r", "nonsense", "weblog", "--log", log], ["-n", "--log-format", "xml", "weblog", "--log", log],
                       ["-n", "weblog", "--log", log, "--l", "x"], ["-n", "weblog", "--log", log, "x" * 100000]):
-        status, out, err = run_plaitd(*arguments)
+        status, out, err = run(*arguments)
         assert status == 2 and out == "", (arguments, status, out)
         assert err.startswith("plaitd: ") and err.count("\n") == 1 and err.endswith("\n"), err
 
@@ -724,73 +657,46 @@ def busy_port_is_named_with_status_1(folder):
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
-        status, _, err = run_plaitd("-n", "weblog", "--log", f"{folder}/log", "--listen", f"tcp:{port}:interface=127.0.0.1")
+        status, _, err = run("-n", "weblog", "--log", f"{folder}/log", "--listen", f"tcp:{port}:interface=127.0.0.1")
     assert status == 1
     assert err.splitlines()[-1] == f"plaitd: weblog: listening on tcp:{port}:interface=127.0.0.1: address already in use", err
 
 
 def folder_as_log_is_refused_with_status_1(folder):
-    status, _, err = run_plaitd("-n", "weblog", "--log", folder, "--listen", "tcp:0")
+    status, _, err = run("-n", "weblog", "--log", folder, "--listen", "tcp:0")
     assert status == 1 and err.count("\n") == 1 and folder in err and "directory" in err, err
 
 
 def pipe_as_log_is_refused_with_status_1(folder):
     os.mkfifo(f"{folder}/pipe")
-    status, _, err = run_plaitd("-n", "weblog", "--log", f"{folder}/pipe", "--listen", "tcp:0")
+    status, _, err = run("-n", "weblog", "--log", f"{folder}/pipe", "--listen", "tcp:0")
     assert status == 1 and err.count("\n") == 1 and f"{folder}/pipe, which is no regular file" in err, err
 
 
 def logfile_that_cannot_be_written_is_named_with_status_1(folder):
-    status, _, err = run_plaitd("-n", "-l", f"{folder}/no/such/folder", "weblog", "--log", f"{folder}/log")
+    status, _, err = run("-n", "-l", f"{folder}/no/such/folder", "weblog", "--log", f"{folder}/log")
     assert status == 1 and err.count("\n") == 1 and f"{folder}/no/such/folder" in err, err
 
 
 def help_and_version_go_to_standard_output(folder):
     for arguments, said in ((["--help"], "weblog"), (["weblog", "--help"], "--from-start"), (["-n", "weblog", "--help"], "--interval"),
                             (["--version"], "plaitd 0."), (["--help-reactors"], "epoll")):
-        status, out, err = run_plaitd(*arguments)
+        status, out, err = run(*arguments)
         assert status == 0 and said in out and err == "", (arguments, status, out, err)
 
 
 def log_goes_to_a_file_as_text(folder):
     append(folder, "")
-    with subprocess.Popen([PLAITD, "-n", f"-l{folder}/plaitd.log", "--reactor=poll", "weblog", f"--log={folder}/log",
-                           "--listen=tcp:0:interface=127.0.0.1", "--pull", f"unix:{folder}/s"]) as process:
-        while not os.path.exists(f"{folder}/s"):
-            assert process.poll() is None
+    with Process([PLAITD, "-n", f"-l{folder}/plaitd.log", "--reactor=poll", "--ready-fd=1", "weblog", f"--log={folder}/log", f"--listen={LISTEN}",
+                  "--pull", f"unix:{folder}/s"], stdout=subprocess.PIPE) as process:
+        assert process.stdout.read() == b"\n"
+        assert os.path.exists(f"{folder}/s")
         process.terminate()
         assert process.wait(PATIENCE_S) == -signal.SIGTERM
-    with open(f"{folder}/plaitd.log", encoding="utf-8") as file:
-        text = file.read()
+    text = text_of(f"{folder}/plaitd.log")
     assert re.search(r"^\S+Z info weblog: listening endpoint=tcp:0:interface=127.0.0.1 address=127.0.0.1:\d+ mode=push$", text, re.M), text
     assert "backend=poll" in text
 
 
-# --- Running them ----------------------------------------------------------------------------------------
-
-
-def backends():
-    """The backends, and why some can't be had here."""
-    lines = run_plaitd("--help-reactors")[1].splitlines()[1:]
-    return [(entry.split()[0], entry.split(None, 1)[1]) for entry in lines]
-
-
-def skip(reason, _):
-    raise tap.Skip(reason)
-
-
-def tests():
-    """(name, function of a folder)"""
-    found = [(name, value) for name, value in globals().items() if callable(value) and getattr(value, "__module__", "") == "__main__"]
-    for name, function in found:
-        names = function.__code__.co_varnames[:function.__code__.co_argcount] if hasattr(function, "__code__") else ()
-        if names == ("folder", "backend"):
-            for backend, state in backends():
-                test = functools.partial(function, backend=backend) if state == "can be had" else functools.partial(skip, state)
-                yield f"{name}_on_{backend}", test
-        elif names == ("folder",) and not name.startswith("_"):
-            yield name, function
-
-
 if __name__ == "__main__":
-    sys.exit(tap.main(tests()))
+    sys.exit(tap.main(tap.claims(globals(), backends())))

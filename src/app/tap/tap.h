@@ -7,7 +7,7 @@
  *     state(name, version, checksum)                                    "fib:sequence"
  *     field(state, name, type, value, checksum)                         what the states have
  *
- * A checksum is the CRC-32 of the columns before it as text (bytes as they are; NULL as nothing; of a double, %.17g), each followed by a byte of 0; `id` and `commits` do not count. The
+ * A checksum is the CRC-32 of the columns before it as text (bytes as they are; NULL as nothing; of a double, %.17g), each followed by a byte of 0; `id` does not count. The
  * lineage is a random number that an application keeps for life; of two files of one lineage, that with more commits is the later one.
  */
 #ifndef PLI_APP_TAP_H

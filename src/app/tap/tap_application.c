@@ -118,10 +118,17 @@ int pli_tap_read(pli_tap *tap, pl_application **ret_application, pl_failure **re
 
 /* ---- writing ---- */
 
+int64_t pli_tap_checksum_of(const pl_application *application, pl_slice lineage)
+{
+    return PLI_TAP_CHECKSUM(pl_str(application->name), text_or_nothing(application->user),
+                            text_or_nothing(application->group), lineage);
+}
+
 int pli_tap_write_application(sqlite3 *db, const pl_application *application, pl_slice lineage,
                               uint64_t commits)
 {
     sqlite3_stmt *set = NULL;
+    char text[PLI_TAP_NUMBER_TEXT];
     int error =
         pli_sql_prepare(db, &set, "INSERT OR REPLACE INTO application VALUES(1, ?, ?, ?, ?, ?, ?)");
 
@@ -132,9 +139,8 @@ int pli_tap_write_application(sqlite3 *db, const pl_application *application, pl
         pli_sql_bind_bytes(set, 4, lineage);
         sqlite3_bind_int64(set, 5, (int64_t) commits);
         sqlite3_bind_int64(set, 6,
-                           PLI_TAP_CHECKSUM(pl_str(application->name),
-                                            text_or_nothing(application->user),
-                                            text_or_nothing(application->group), lineage));
+                           pli_tap_checksum_with(pli_tap_checksum_of(application, lineage),
+                                                 pli_tap_number_text(text, commits)));
         error = pli_sql_finish(db, set);
     }
     sqlite3_finalize(set);
@@ -202,11 +208,12 @@ void pli_tap_describe(pli_tap *tap, const pl_application *application)
 
 int pli_tap_write_description(pli_tap *tap)
 {
+    pl_slice lineage = pl_slice_of(tap->lineage, PLI_TAP_LINEAGE_BYTES);
     int error;
 
     if (!tap->describes)
         return 0;
-    error = pli_tap_write_application(
-        tap->db, tap->describes, pl_slice_of(tap->lineage, PLI_TAP_LINEAGE_BYTES), tap->commits);
+    tap->described = pli_tap_checksum_of(tap->describes, lineage);
+    error = pli_tap_write_application(tap->db, tap->describes, lineage, tap->commits);
     return error < 0 ? error : pli_tap_write_services(tap->db, tap->describes);
 }

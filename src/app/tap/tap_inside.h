@@ -21,6 +21,7 @@ struct pli_tap {
     sqlite3_stmt *prepared[PLI_TAP_STATEMENTS];
     unsigned char lineage[PLI_TAP_LINEAGE_BYTES];
     uint64_t commits;
+    int64_t described;               /* the checksum of the application's row, up to its commits */
     const pl_application *describes; /* what is to be written with the first batch; NULL: nothing */
     bool begun;                      /* it may be written to */
 };
@@ -35,6 +36,8 @@ PL_MUST int pli_tap_begin(pli_tap *tap);
 
 /* Of `n` columns. */
 int64_t pli_tap_checksum(size_t n, const pl_slice *columns);
+/* Of those and one more. */
+int64_t pli_tap_checksum_with(int64_t checksum, pl_slice column);
 #define PLI_TAP_CHECKSUM(...)                                                                      \
     pli_tap_checksum(sizeof((pl_slice[]){__VA_ARGS__}) / sizeof(pl_slice),                         \
                      (const pl_slice[]){__VA_ARGS__})
@@ -47,6 +50,8 @@ static inline pl_slice pli_tap_number_text(char text[PLI_TAP_NUMBER_TEXT], uint6
 
 /* ---- tap_application.c ---- */
 
+/* Of its row, up to the commits. */
+int64_t pli_tap_checksum_of(const pl_application *application, pl_slice lineage);
 PL_MUST int pli_tap_write_application(sqlite3 *db, const pl_application *application,
                                       pl_slice lineage, uint64_t commits);
 PL_MUST int pli_tap_write_services(sqlite3 *db, const pl_application *application);

@@ -22,7 +22,7 @@ _Static_assert(GET_FIELDS + 1 == PLI_TAP_STATEMENTS, "a statement for each");
 static const char *const statements[PLI_TAP_STATEMENTS] = {
     [BEGIN] = "BEGIN IMMEDIATE",
     [COMMIT] = "COMMIT",
-    [COUNT_COMMIT] = "UPDATE application SET commits = commits + 1",
+    [COUNT_COMMIT] = "UPDATE application SET commits = ?1, checksum = ?2",
     [DROP_OLD_FIELDS] = "DELETE FROM field WHERE state = ?1 AND"
                         " (SELECT version FROM state WHERE name = ?1) IS NOT ?2",
     [SET_STATE] = "INSERT INTO state VALUES(?1, ?2, ?3) ON CONFLICT(name) DO UPDATE SET"
@@ -220,6 +220,18 @@ static int write_change(pli_tap *tap, const pl_store_change *change)
     return error;
 }
 
+static int count_commit(pli_tap *tap)
+{
+    sqlite3_stmt *set = tap->prepared[COUNT_COMMIT];
+    char text[PLI_TAP_NUMBER_TEXT];
+    uint64_t commits = tap->commits + 1;
+
+    sqlite3_bind_int64(set, 1, (int64_t) commits);
+    sqlite3_bind_int64(set, 2,
+                       pli_tap_checksum_with(tap->described, pli_tap_number_text(text, commits)));
+    return pli_sql_finish(tap->db, set);
+}
+
 static void roll_back(sqlite3 *db)
 {
     if (!sqlite3_get_autocommit(db))
@@ -237,7 +249,7 @@ static int write_batch(pli_tap *tap, const pl_store_change *changes, size_t n)
     if (error == 0)
         error = pli_tap_write_description(tap);
     if (error == 0)
-        error = pli_sql_finish(tap->db, tap->prepared[COUNT_COMMIT]);
+        error = count_commit(tap);
     for (size_t i = 0; error == 0 && i < n; ++i)
         error = write_change(tap, &changes[i]);
     return error < 0 ? error : pli_sql_finish(tap->db, tap->prepared[COMMIT]);
