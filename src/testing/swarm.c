@@ -42,11 +42,12 @@ typedef struct swarm {
     result *
         results; /* per job, shared; in a torture one more, of the process whose copies have the others */
     result *sum; /* this process's */
+    result single;
     bool tortured, every_point;
     bool is_copy;
     pli_point fail;
     pli_torture torture;
-    pl_swarm_run *run;           /* the one under way */
+    pl_swarm_run run;            /* the one under way */
     const pl_scenario *scenario; /* that it is of */
     uint64_t hash;               /* of the last run */
 } swarm;
@@ -208,31 +209,31 @@ static void print_failure(const swarm *self, const pl_swarm_run *run)
 
 static void run_one(swarm *self, const pl_scenario *scenario, uint64_t seed)
 {
-    pl_swarm_run run = {.seed = seed,
-                        .tortured = self->tortured,
-                        .for_ever = self->tortured && self->fail.for_ever};
+    pl_swarm_run *run = &self->run;
     pl_sim_faults faults = {0};
 
+    *run = (pl_swarm_run){.seed = seed,
+                          .tortured = self->tortured,
+                          .for_ever = self->tortured && self->fail.for_ever};
     if (!self->tortured)
         draw_for(scenario, seed, &faults);
-    run.state = calloc(1, scenario->state_size ? scenario->state_size : 1);
-    if (!run.state ||
+    run->state = calloc(1, scenario->state_size ? scenario->state_size : 1);
+    if (!run->state ||
         pl_sim_new(&(pl_sim_options){.seed = seed,
                                      .faults = scenario->reliable_start ? NULL : &faults,
                                      .trace = self->trace ? tell : NULL},
-                   &run.sim) < 0)
+                   &run->sim) < 0)
         abort();
-    self->run = &run;
     self->scenario = scenario;
     running = self;
-    run_world(self, scenario, &run);
-    add_up(self->sum, &run);
-    self->hash = pl_sim_hash(run.sim);
-    if (run.failed && self->sum->failed <= SHOWN_MAX)
-        print_failure(self, &run);
+    run_world(self, scenario, run);
+    add_up(self->sum, run);
+    self->hash = pl_sim_hash(run->sim);
+    if (run->failed && self->sum->failed <= SHOWN_MAX)
+        print_failure(self, run);
     fflush(stdout);
-    pl_sim_free(run.sim);
-    free(run.state);
+    pl_sim_free(run->sim);
+    free(run->state);
 }
 
 /* ---- many ---- */
@@ -251,7 +252,7 @@ static void take_point(pli_torture *torture, const pli_point *point, unsigned pl
     self->is_copy = true;
     self->sum = &self->results[place];
     self->fail = *point;
-    self->run->for_ever = point->for_ever;
+    self->run.for_ever = point->for_ever;
 }
 
 static const char *how_it_ended(int status, char *text, size_t size)
@@ -280,7 +281,7 @@ static void count_death(pli_torture *torture, const pli_point *point, unsigned p
     (void) torture;
     self->fail = *point;
     if (++self->results[place].failed <= SHOWN_MAX)
-        print_death(self, self->run->seed, status);
+        print_death(self, self->run.seed, status);
     self->fail = (pli_point){.call = -1};
 }
 
@@ -431,14 +432,12 @@ static int run_all(swarm *self)
 
 static int run_single(swarm *self)
 {
-    result sum = {0};
-
-    self->sum = &sum;
+    self->sum = &self->single;
     for (const pl_scenario *const *at = self->scenarios; *at; ++at)
         if (is_wanted(self, *at))
             run_one(self, *at, self->seed);
     printf("trace %016" PRIx64 "\n", self->hash);
-    return sum.failed != 0;
+    return self->single.failed != 0;
 }
 
 /* ---- the command line ---- */
