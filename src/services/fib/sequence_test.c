@@ -34,7 +34,7 @@ PL_TEST(hundred_thousandth_number_is_right)
     pli_sequence sequence;
     mpz_t expected;
     unsigned long n = (unsigned long) check_times(100000, 1000);
-    pl_slice said;
+    pl_slice said = {NULL, 0};
     pl_buf *buf = NULL;
     char *text;
 
