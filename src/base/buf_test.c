@@ -41,7 +41,7 @@ PL_TEST(buf_copy_is_a_copy)
 PL_TEST(buf_of_foreign_memory_gives_it_back_once)
 {
     static char text[] = "text";
-    pl_buf *buf = pl_buf_wrap(pl_str(text), release, text);
+    pl_buf *buf = PL_MADE(pl_buf_wrap(pl_str(text), release, text));
 
     pl_buf_ref(buf);
     PL_CHECK(pl_buf_slice(buf).ptr == text);

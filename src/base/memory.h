@@ -25,6 +25,8 @@ PL_MUST char *pli_strdup(const char *text);
 uint64_t pli_alloc_count(void);
 /* Lets the n-th allocation of this thread from now on fail (1 is the next), and those after it too when `for_ever`. 0: never. */
 void pli_alloc_fail_at(uint64_t n, bool for_ever);
+/* `fn` is asked at each allocation of this thread, when it has been counted, whether that one is to fail; NULL: nobody is. */
+void pli_alloc_ask(bool (*fn)(void *arg), void *arg);
 
 /* Is told of all memory that a thread makes and gives back. Nothing that it does may come here again. */
 typedef struct pli_memory_watch pli_memory_watch;

@@ -49,6 +49,14 @@ static void start(int64_t at)
     pli_rand_seed(&dice, check_seed());
 }
 
+static pl_timer add_timer(uint32_t *owner, int64_t due)
+{
+    pl_timer timer = pli_wheel_add(&wheel, owner, due, nothing, NULL);
+
+    PL_CHECK(timer.slot);
+    return timer;
+}
+
 /* ---- the model ---- */
 
 static bool comes_before(const model_timer *a, const model_timer *b)
@@ -316,10 +324,10 @@ PL_TEST(wheel_timer_that_is_due_at_once_waits_for_the_next_round)
     void *arg;
 
     start(1);
-    PL_CHECK(pli_wheel_add(&wheel, &owner, 1, nothing, NULL).slot);
+    add_timer(&owner, 1);
     pli_wheel_begin_round(&wheel);
     PL_CHECK(pli_wheel_pop(&wheel, &fn, &arg));
-    PL_CHECK(pli_wheel_add(&wheel, &owner, 0, nothing, NULL).slot);
+    add_timer(&owner, 0);
     PL_CHECK(!pli_wheel_pop(&wheel, &fn, &arg));
     PL_EQ(pli_wheel_next(&wheel), 1);
     pli_wheel_begin_round(&wheel);
@@ -336,10 +344,8 @@ PL_TEST(wheel_of_a_million_timers_forgets_none)
     void *arg;
 
     start(99);
-    for (uint64_t i = 0; i < n; ++i) {
-        ids[i] = pli_wheel_add(&wheel, &owner, now + 1 + (int64_t) throw(60000), nothing, NULL);
-        PL_CHECK(ids[i].slot);
-    }
+    for (uint64_t i = 0; i < n; ++i)
+        ids[i] = add_timer(&owner, now + 1 + (int64_t) throw(60000));
     for (uint64_t i = 0; i < n; i += 2)
         PL_CHECK(pli_wheel_remove(&wheel, ids[i]));
     while (wheel.pending) {
@@ -363,7 +369,7 @@ PL_TEST(wheel_out_of_memory_answers_0_and_goes_on)
             ++added;
         PL_EQ(wheel.pending, added);
         pli_alloc_fail_at(0, false);
-        PL_CHECK(pli_wheel_add(&wheel, &owner, 10, nothing, NULL).slot);
+        add_timer(&owner, 10);
         pli_wheel_done(&wheel);
     }
 }
@@ -386,10 +392,8 @@ PL_TEST(wheel_moves_and_sorts_without_memory_although_each_timer_has_a_block_of_
     int moved = 0;
 
     start(0);
-    for (int i = 0; i < FULL; ++i) {
-        ids[i] = pli_wheel_add(&wheel, &owner, 1, nothing, NULL);
-        PL_CHECK(ids[i].slot);
-    }
+    for (int i = 0; i < FULL; ++i)
+        ids[i] = add_timer(&owner, 1);
     pli_alloc_fail_at(1, true);
     PL_CHECK(!pli_wheel_add(&wheel, &owner, 1, nothing, NULL).slot);
     /* One of each block stays, the others go to slots of their own. */
@@ -415,10 +419,10 @@ PL_TEST(wheel_uses_the_memory_of_a_cancelled_timer_for_the_next_one)
     uint32_t owner = 0;
 
     start(0);
-    PL_CHECK(pli_wheel_add(&wheel, &owner, 70000, nothing, NULL).slot);
+    add_timer(&owner, 70000);
     for (uint64_t i = 0; i < n; ++i) {
         int64_t due = 70000 + (int64_t) throw(1000000);
-        pl_timer id = pli_wheel_add(&wheel, &owner, due, nothing, NULL);
+        pl_timer id = add_timer(&owner, due);
 
         PL_CHECK(pli_wheel_remove(&wheel, id));
         PL_CHECK(!pli_wheel_remove(&wheel, id));
@@ -436,7 +440,7 @@ PL_TEST(wheel_has_never_more_blocks_than_timers)
 
     start(0);
     for (int i = 0; i < TIMERS; ++i)
-        ids[i] = pli_wheel_add(&wheel, &owner, 1 + (int64_t) throw(1000), nothing, NULL);
+        ids[i] = add_timer(&owner, 1 + (int64_t) throw(1000));
     for (int i = 0; i < 200000; ++i) {
         pl_timer *id = &ids[throw(TIMERS)];
 
@@ -444,7 +448,7 @@ PL_TEST(wheel_has_never_more_blocks_than_timers)
             pli_wheel_move(&wheel, *id, 1 + (int64_t) throw(1 << throw(24)));
         } else {
             PL_CHECK(pli_wheel_remove(&wheel, *id));
-            *id = pli_wheel_add(&wheel, &owner, 1 + (int64_t) throw(1000), nothing, NULL);
+            *id = add_timer(&owner, 1 + (int64_t) throw(1000));
         }
         PL_CHECK(wheel.fresh_block <= TIMERS + 1 && wheel.fresh <= TIMERS + 1);
     }

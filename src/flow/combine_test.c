@@ -350,6 +350,7 @@ PL_TEST(race_that_is_cancelled_cancels_all)
 
 PL_TEST(combinations_survive_the_failing_of_any_allocation)
 {
+    PL_SKIP_TORTURED();
     for (int kind = 0; kind < 3; ++kind)
         for (uint64_t n = 1; n < 12; ++n) {
             pl_deferred *all;

@@ -70,6 +70,15 @@ static int answer(void *arg, void **ret_value)
     return 0;
 }
 
+/* One thread is at the gate, if there can be one. */
+static void occupy_thread(gate *g)
+{
+    watch(pl_defer_to_thread(root(), pass_gate, g));
+    PL_OK_(pl_reactor_turn(reactor, 0));
+    PL_EQ(n_failures, 0);
+    gate_await(g, 1);
+}
+
 static int refuse(void *arg, void **ret_value)
 {
     (void) arg;
@@ -163,8 +172,7 @@ PL_TEST_EACH_BACKEND(work_is_begun_in_the_order_of_asking)
 
     gate_init(&g);
     make_reactor(1);
-    watch(pl_defer_to_thread(root(), pass_gate, &g));
-    gate_await(&g, 1);
+    occupy_thread(&g);
     for (uintptr_t i = 0; i < 3; ++i)
         watch(pl_defer_to_thread(root(), note_begun, (void *) i));
     gate_open(&g);
@@ -180,8 +188,7 @@ PL_TEST(work_beyond_the_queue_fails_with_limit)
 
     gate_init(&g);
     make_reactor(1);
-    watch(pl_defer_to_thread(root(), pass_gate, &g));
-    gate_await(&g, 1);
+    occupy_thread(&g);
     for (int i = 0; i < PL_THREAD_QUEUE_MAX; ++i)
         watch(pl_defer_to_thread(root(), answer, NULL));
     watch(pl_defer_to_thread_owned(root(), answer, NULL, count_drop));
@@ -201,8 +208,7 @@ PL_TEST_EACH_BACKEND(work_cancelled_before_it_began_is_never_begun)
 
     gate_init(&g);
     make_reactor(1);
-    watch(pl_defer_to_thread(root(), pass_gate, &g));
-    gate_await(&g, 1);
+    occupy_thread(&g);
     second = pl_defer_to_thread_owned(root(), pass_gate, &g, count_drop);
     watch(second);
     pl_deferred_cancel(second);
@@ -510,7 +516,7 @@ PL_TEST_EACH_BACKEND(calls_from_many_threads_all_arrive)
 
 PL_TEST_EACH_BACKEND(reactor_may_be_freed_as_soon_as_the_last_post_has_run)
 {
-    for (int i = 0; i < 200; ++i) {
+    for (uint64_t i = check_times(200, 5); i; --i) {
         pli_thread thread;
 
         n_posted = 0;

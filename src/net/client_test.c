@@ -57,6 +57,7 @@ static const pl_protocol_ops server_ops = {PL_PROTOCOL(peer), .connection_made =
 
 static unsigned n_made, n_lost, refusals_left;
 static int lost_code;
+static pl_protocol *last_protocol; /* NULL: that connection is lost */
 
 static int made(pl_protocol *self)
 {
@@ -70,7 +71,8 @@ static int made(pl_protocol *self)
 
 static void lost(pl_protocol *self, const pl_failure *reason)
 {
-    (void) self;
+    if (last_protocol == self)
+        last_protocol = NULL;
     ++n_lost;
     lost_code = pl_failure_code(reason);
 }
@@ -120,7 +122,6 @@ static void reconnect(const pl_reconnect_options *options)
 
 static unsigned n_connected, n_failed;
 static int last_code;
-static pl_protocol *last_protocol;
 
 static pl_result connected(void *value, void *arg)
 {
@@ -128,6 +129,12 @@ static pl_result connected(void *value, void *arg)
     ++n_connected;
     last_protocol = value;
     return pl_value(NULL);
+}
+
+static void abort_connection(void)
+{
+    PL_CHECK(last_protocol);
+    pl_abort(last_protocol->transport);
 }
 
 static pl_result failed(const pl_failure *failure, void *arg)
@@ -156,7 +163,7 @@ PL_TEST_EACH_BACKEND(client_tells_who_waits_that_it_is_connected)
     watch(pl_client_when_connected(client));
     PL_EQ(n_made, 0);
     turn_until(&n_connected, 2);
-    PL_CHECK(last_protocol->ops == &client_ops);
+    PL_CHECK(last_protocol && last_protocol->ops == &client_ops);
     watch(pl_client_when_connected(client));
     PL_OK_(pl_reactor_turn(reactor, 0));
     PL_EQ(n_connected, 3);
@@ -315,7 +322,7 @@ PL_TEST_EACH_BACKEND(client_that_is_reset_begins_its_delays_and_its_count_anew)
     turn_until(&n_connected, 1);
     pl_client_reset_delay(client);
     close_port();
-    pl_abort(last_protocol->transport);
+    abort_connection();
     turn_until(&n_lost, 3);
     watch(pl_client_when_connected(client));
     turn_until(&n_failed, 1);
@@ -338,7 +345,7 @@ PL_TEST_EACH_BACKEND(client_whose_connection_lasted_begins_its_delays_anew)
     turn_until(&n_connected, 1);
     for (int64_t from = pl_now(reactor); pl_now(reactor) - from < 10000000;)
         PL_OK_(pl_reactor_turn(reactor, 0.010));
-    pl_abort(last_protocol->transport);
+    abort_connection();
     turn_until(&n_delays, 3);
     PL_EQ(delays[0], 1);
     PL_EQ(delays[1], 3);

@@ -83,6 +83,7 @@ static void fill(kit_side *side)
     char bytes[4096];
     int r = 0;
 
+    PL_CHECK(side->transport);
     memset(bytes, 'f', sizeof bytes);
     while (r == 0)
         r = pl_write(side->transport, pl_slice_of(bytes, sizeof bytes));
@@ -95,7 +96,7 @@ static void fill_up(kit *k)
     static const char bytes[1 << 20];
 
     for (int still = 0; still < 5; ++still) {
-        if (pl_queued(k->server.transport) < 2 << 20) {
+        if (pl_queued(kit_transport(k)) < 2 << 20) {
             PL_EQ(pl_write(k->server.transport, pl_slice_of(bytes, sizeof bytes)), PL_FULL);
             still = 0;
         }
@@ -388,7 +389,7 @@ PL_TEST_EACH_BACKEND(resume_and_pause_in_one_go_delivers_nothing)
     peer = kit_dial_made(&k);
     peer_say(peer, "held");
     PL_CHECK(kit_rests(&k));
-    pl_resume(k.server.transport);
+    pl_resume(kit_transport(&k));
     pl_pause(k.server.transport);
     PL_CHECK(kit_rests(&k));
     PL_STR_EQ(k.server.trace, "made");
@@ -407,7 +408,7 @@ PL_TEST_EACH_BACKEND(close_while_paused_forgets_what_is_held)
     peer = kit_dial_made(&k);
     peer_say(peer, "held");
     PL_CHECK(kit_rests(&k));
-    pl_close(k.server.transport);
+    pl_close(kit_transport(&k));
     PL_EQ(kit_hear(&k, peer, (char[1]){0}, 1), 0);
     peer_say(peer, "more");
     peer_close(peer);
@@ -605,7 +606,7 @@ PL_TEST_EACH_BACKEND(reading_pauses_while_the_queue_is_full)
     peer_say(peer, "question");
     PL_CHECK(kit_rests(&k));
     PL_EQ(k.server.bytes, 0);
-    pl_set_pause_when_full(k.server.transport, false);
+    pl_set_pause_when_full(kit_transport(&k), false);
     KIT_UNTIL(&k, k.server.bytes == 8);
     kit_done_with(&k, peer);
 }
@@ -724,7 +725,7 @@ PL_TEST_EACH_BACKEND(a_pull_producer_is_asked_for_more_only_when_there_is_room)
     PL_EQ(pl_register_producer(k.server.transport, &producer.base, PL_PULL_PRODUCER), 0);
     PL_CHECK(kit_rests(&k));
     PL_CHECK(producer.asked > 1);
-    PL_CHECK(pl_queued(k.server.transport) <= (1 << 16) + (16 << 10));
+    PL_CHECK(pl_queued(kit_transport(&k)) <= (1 << 16) + (16 << 10));
     kit_done_with(&k, peer);
 }
 
@@ -875,8 +876,8 @@ PL_TEST_EACH_BACKEND(bytes_written_one_by_one_arrive_in_order)
 /* Large and small, shared and copied, while the peer reads now and then: all of it, in order. */
 PL_TEST_EACH_BACKEND(a_slow_reader_gets_every_byte)
 {
-    enum { total = 50 << 20 };
     static char chunk[100000], sink[50000];
+    size_t total = check_times(50 << 20, 1 << 20);
     uint32_t dice = (uint32_t) check_seed();
     size_t sent = 0, heard = 0;
     kit k;
@@ -889,7 +890,7 @@ PL_TEST_EACH_BACKEND(a_slow_reader_gets_every_byte)
         ssize_t n;
         int r = 0;
 
-        while (r == 0 && sent < total && pl_queued(k.server.transport) < 65536) {
+        while (r == 0 && sent < total && pl_queued(kit_transport(&k)) < 65536) {
             size_t size = 1 + dice % (dice >> 31 ? 200 : sizeof chunk);
 
             dice = dice * 1664525 + 1013904223;
@@ -936,7 +937,7 @@ PL_TEST_EACH_BACKEND(a_peer_that_never_reads_costs_no_more_than_the_marks)
         said += n > 0 ? (size_t) n : 0;
         stuck = n > 0 ? 0 : stuck + 1;
         PL_EQ(pl_reactor_turn(k.reactor, 0), 0);
-        if (pl_queued(k.server.transport) > most)
+        if (pl_queued(kit_transport(&k)) > most)
             most = pl_queued(k.server.transport);
     }
     PL_CHECK(said > 65536);

@@ -49,7 +49,8 @@ static void subscriber_data_received(pl_protocol *self, pl_slice in)
 
 static void subscriber_connection_lost(pl_protocol *self, const pl_failure *reason)
 {
-    (void) self;
+    if (last_made == self->transport)
+        last_made = NULL;
     ++n_lost;
     lost_code = pl_failure_code(reason);
 }
@@ -103,6 +104,13 @@ static peer *dial(unsigned i)
     return &peers[i];
 }
 
+/* The one that was made last, which is to be there still. */
+static pl_transport *member(void)
+{
+    PL_CHECK(last_made);
+    return last_made;
+}
+
 static void take(peer *p)
 {
     ssize_t n;
@@ -126,6 +134,13 @@ static void take_until(peer *p, size_t n)
         PL_EQ(pl_reactor_turn(reactor, 0.001), 0);
         take(p);
     }
+}
+
+/* Something comes. */
+static void take_more(peer *p)
+{
+    take_until(p, p->n + 1);
+    PL_CHECK(!p->ended);
 }
 
 static void turns(unsigned n)
@@ -210,7 +225,7 @@ PL_TEST_EACH_BACKEND(slow_member_is_told_exactly_how_many_it_missed)
     pl_fanout_get_stats(fanout, &stats);
     PL_CHECK(stats.backlog_bytes <= 300000);
     while (check_sequence(slow, 0) < published)
-        take_until(slow, slow->n + 1);
+        take_more(slow);
     PL_EQ(check_sequence(slow, 0), 40000);
     pl_fanout_get_stats(fanout, &stats);
     PL_CHECK(stats.skipped > 0);
@@ -227,7 +242,7 @@ PL_TEST_EACH_BACKEND(member_that_does_not_read_has_no_more_queued_than_makes_it_
         if (i % 1000 == 0)
             turns(1);
         PL_EQ(n_lost, 0);
-        PL_CHECK(pl_queued(last_made) <= 2 * 65536);
+        PL_CHECK(pl_queued(member()) <= 2 * 65536);
     }
     stop();
 }
@@ -285,8 +300,10 @@ PL_TEST_EACH_BACKEND(publisher_is_refused_where_the_policy_is_to_wait)
     }
     PL_EQ(r, PL_E_LIMIT);
     while (published < many) {
-        if (publish(500) == PL_E_LIMIT)
-            take_until(slow, slow->n + 1);
+        r = publish(500);
+        PL_CHECK(r == 0 || r == PL_E_LIMIT);
+        if (r)
+            take_more(slow);
     }
     take_until(slow, many * 500);
     PL_EQ(check_sequence(slow, 0), many);
@@ -361,7 +378,7 @@ PL_TEST_EACH_BACKEND(member_goes_on_in_a_restored_fanout_where_it_was)
         for (int i = 0; i < 3000; ++i) /* more than its queue and the kernel take at once */
             PL_EQ(publish(500), 0);
         turns((unsigned) round);
-        move_on(last_made, 10, NULL);
+        move_on(member(), 10, NULL);
         pl_fanout_get_stats(fanout, &stats);
         PL_EQ(stats.published, published);
         PL_EQ(publish(100), 0);
@@ -387,7 +404,7 @@ PL_TEST_EACH_BACKEND(held_records_stay_held_in_a_restored_fanout)
     PL_EQ(publish(50), 0);
     pl_fanout_flush(fanout);
     PL_EQ(publish(50), 0);
-    move_on(last_made, 0, &options);
+    move_on(member(), 0, &options);
     take_until(p, 50);
     turns(10);
     take(p);
@@ -406,7 +423,7 @@ PL_TEST_EACH_BACKEND(member_that_asks_goes_on_asking_in_a_restored_fanout)
     pulls = true;
     p = dial(0);
     PL_EQ(publish(50), 0);
-    move_on(last_made, 0, NULL);
+    move_on(member(), 0, NULL);
     PL_EQ(publish(50), 0);
     turns(10);
     take(p);
@@ -427,12 +444,12 @@ PL_TEST_EACH_BACKEND(member_whose_place_was_gone_is_told_so_by_the_restored_fano
     p = dial(0);
     for (int i = 0; i < 1000; ++i)
         PL_EQ(publish(500), 0);
-    move_on(last_made, 0, &options);
+    move_on(member(), 0, &options);
     PL_EQ(peer_send(p->fd, "x", 1, 0), 1);
     take_until(p, 100);
     PL_CHECK(strncmp(p->got, "lost ", 5) == 0);
     while (check_sequence(p, 0) < published)
-        take_until(p, p->n + 1);
+        take_more(p);
     stop();
 }
 
@@ -640,6 +657,7 @@ static void publish_with_failing_memory(uint64_t n, bool for_ever)
 
 PL_TEST_EACH_BACKEND(running_out_of_memory_loses_no_more_than_the_connection)
 {
+    PL_SKIP_TORTURED();
     for (uint64_t n = 1; n < 60; ++n) {
         publish_with_failing_memory(n, false);
         publish_with_failing_memory(n, true);

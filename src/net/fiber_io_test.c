@@ -1039,6 +1039,7 @@ PL_TEST_EACH_BACKEND(transport_of_another_protocol_is_refused)
     dial();
     for (int i = 0; i < 1000 && !plain; i++)
         turn();
+    PL_CHECK(plain);
     PL_EQ(pl_read(plain, &in), PL_E_STATE); /* no fiber */
     PL_CHECK(pl_spawn(scope, read_plain, NULL) != NULL);
     turn();

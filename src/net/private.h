@@ -21,6 +21,7 @@
 
 #define EXPORT(function) extern __typeof__(function) function __attribute__((visibility("default")))
 
+EXPORT(pli_alloc_ask);
 EXPORT(pli_alloc_count);
 EXPORT(pli_alloc_fail_at);
 EXPORT(pli_memory_set_watch);
@@ -36,6 +37,7 @@ EXPORT(pli_clock_now);
 EXPORT(pli_descriptor_describe);
 EXPORT(pli_descriptors);
 EXPORT(pli_call_name);
+EXPORT(pli_fault_ask);
 EXPORT(pli_fault_at);
 EXPORT(pli_fault_count);
 EXPORT(pli_fault_counted);

@@ -44,11 +44,13 @@ static PLI_THREAD_LOCAL struct {
         uint64_t count, fail_at;
         bool for_ever;
     } calls[PLI_CALLS];
+    pli_fault_fn *ask;
+    void *ask_arg;
 } own;
 
 static void own_changed(void)
 {
-    pli_faults_on = own.counting;
+    pli_faults_on = own.counting || own.ask;
     for (pli_call call = 0; call < PLI_CALLS; ++call)
         pli_faults_on |= own.calls[call].fail_at != 0;
 }
@@ -68,6 +70,13 @@ void pli_fault_count(bool on)
     own_changed();
 }
 
+void pli_fault_ask(pli_fault_fn *fn, void *arg)
+{
+    own.ask = fn;
+    own.ask_arg = arg;
+    own_changed();
+}
+
 uint64_t pli_fault_counted(pli_call call)
 {
     return own.calls[call].count;
@@ -83,5 +92,7 @@ int pli_fault_slow(pli_call call)
     uint64_t n = ++own.calls[call].count, at = own.calls[call].fail_at;
     bool fails = at && (own.calls[call].for_ever ? n >= at : n == at);
 
+    if (own.ask)
+        fails |= own.ask(own.ask_arg, call);
     return fails ? calls[call].error : 0;
 }

@@ -46,6 +46,9 @@ void pli_fault_at(pli_call call, uint64_t n, bool for_ever);
 /* Counts calls from now on (they count while one is set to fail, too). Returns: how many of that kind there were since. */
 void pli_fault_count(bool on);
 uint64_t pli_fault_counted(pli_call call);
+/* `fn` is asked at each call of this thread, when it has been counted, whether that one is to fail; NULL: nobody is. */
+typedef bool pli_fault_fn(void *arg, pli_call call);
+void pli_fault_ask(pli_fault_fn *fn, void *arg);
 /* "socket", "file sync", ... */
 const char *pli_call_name(pli_call call);
 

@@ -178,6 +178,7 @@ PL_TEST_BOTH(replacement_that_fails_at_any_call_leaves_the_old_file_or_the_new_o
                                      PLI_CALL_FILE_CHANGE};
     unsigned failed = 0;
 
+    PL_SKIP_TORTURED();
     for (size_t i = 0; i < sizeof calls / sizeof *calls; ++i) {
         int error = -1;
 

@@ -15,6 +15,8 @@ static PLI_THREAD_LOCAL struct {
     bool odd; /* an allocation may be refused, or is watched */
     bool fail_for_ever;
     uint64_t fail_at; /* of `count`; 0: never */
+    bool (*ask)(void *arg);
+    void *ask_arg;
     pli_memory_watch *watch;
 } own;
 
@@ -28,6 +30,8 @@ static __attribute__((noinline)) bool refused_oddly(size_t size)
     pli_memory_watch *watch = own.watch;
 
     if (own.fail_at && (own.fail_for_ever ? own.count >= own.fail_at : own.count == own.fail_at))
+        return true;
+    if (own.ask && own.ask(own.ask_arg))
         return true;
     return watch && watch->refuse && watch->refuse(watch, size);
 }
@@ -118,13 +122,20 @@ uint64_t pli_alloc_count(void)
 
 static void own_changed(void)
 {
-    own.odd = own.fail_at || own.watch;
+    own.odd = own.fail_at || own.ask || own.watch;
 }
 
 void pli_alloc_fail_at(uint64_t n, bool for_ever)
 {
     own.fail_at = n ? own.count + n : 0;
     own.fail_for_ever = for_ever;
+    own_changed();
+}
+
+void pli_alloc_ask(bool (*fn)(void *arg), void *arg)
+{
+    own.ask = fn;
+    own.ask_arg = arg;
     own_changed();
 }
 

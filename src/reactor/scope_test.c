@@ -122,7 +122,7 @@ PL_TEST(scope_may_lose_any_of_its_things_while_it_ends)
 PL_TEST_EACH_BACKEND(scope_memory_is_zero_and_stays_until_the_end_of_the_turn)
 {
     pl_scope *scope = start();
-    char *memory = pl_scope_alloc(scope, 1000);
+    char *memory = PL_MADE(pl_scope_alloc(scope, 1000));
 
     for (int i = 0; i < 1000; ++i)
         PL_EQ(memory[i], 0);
@@ -136,7 +136,7 @@ PL_TEST_EACH_BACKEND(scope_memory_is_zero_and_stays_until_the_end_of_the_turn)
 PL_TEST(scope_memory_can_be_given_back_before)
 {
     pl_scope *scope = start();
-    void *memory = pl_scope_alloc(scope, 10), *other = pl_scope_alloc(scope, 10);
+    void *memory = PL_MADE(pl_scope_alloc(scope, 10)), *other = PL_MADE(pl_scope_alloc(scope, 10));
 
     PL_OK_(pl_scope_on_end(scope, note, letter('a')));
     pl_scope_free(memory);
@@ -205,7 +205,7 @@ PL_TEST_EACH_BACKEND(memory_of_a_scope_that_a_timer_ends_is_there_for_the_rest_o
     pl_deferred *later;
 
     ended_scope = start();
-    memory_of_ended = pl_scope_alloc(ended_scope, MEMORY);
+    memory_of_ended = PL_MADE(pl_scope_alloc(ended_scope, MEMORY));
     memory_of_ended[MEMORY - 1] = 'm';
     later = pl_deferred_new(pl_reactor_scope(reactor));
     PL_OK_(pl_add_callback(later, look_at_memory, NULL));

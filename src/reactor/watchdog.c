@@ -137,8 +137,8 @@ static int64_t held_ns(const pli_watchdog *self)
                       running->ns);
 }
 
-/* It is still at it. Whatever the answer is, it is told once. */
-static void name_it(pli_watchdog *self, unsigned notes)
+/* It is still at it, after so long. Whatever the answer is, it is told once. */
+static void name_it(pli_watchdog *self, unsigned notes, int64_t ns)
 {
     const pli_running *running = &self->reactor->running_now;
     slow_report seen = {.kind = __atomic_load_n(&running->kind, __ATOMIC_RELAXED),
@@ -146,15 +146,15 @@ static void name_it(pli_watchdog *self, unsigned notes)
     char trace[TRACE_BYTES] = "";
     int error = self->probed ? pli_probe_ask(&self->probe, ASK_MS) : PL_E_UNSUPPORTED;
 
-    if (__atomic_load_n(&running->notes, __ATOMIC_RELAXED) != notes)
-        return; /* it has returned meanwhile, and what was seen may be of the next; the reactor tells of it */
     if (error == 0)
         format_trace(&self->probe, trace, sizeof trace);
-    atomic_store(&self->reported, notes);
-    pli_log_hold(self->reactor);
-    self->told = error == 0 ? self->report : seen;
-    tell(self, "a callback holds the reactor", &self->told, held_ns(self),
-         error == 0 ? trace : "its thread does not answer");
+    pli_log_hold(self->reactor); /* for which the reactor may just have told that it has returned */
+    if (__atomic_load_n(&running->notes, __ATOMIC_RELAXED) == notes) {
+        atomic_store(&self->reported, notes);
+        self->told = error == 0 ? self->report : seen;
+        tell(self, "a callback holds the reactor", &self->told, ns,
+             error == 0 ? trace : "its thread does not answer");
+    } /* else it has returned meanwhile, and what was seen may be of the next; the reactor tells of it */
     pli_log_release(self->reactor);
 }
 
@@ -166,13 +166,15 @@ static bool is_idle(const pli_watchdog *self)
 static void look(pli_watchdog *self)
 {
     unsigned notes = __atomic_load_n(&self->reactor->running_now.notes, __ATOMIC_RELAXED);
+    int64_t ns;
 
     if (notes != self->seen || is_idle(self)) {
         self->seen = notes;
         return;
     }
-    if (atomic_load(&self->reported) != notes && held_ns(self) >= self->slow_ns)
-        name_it(self, notes);
+    ns = held_ns(self);
+    if (atomic_load(&self->reported) != notes && ns >= self->slow_ns)
+        name_it(self, notes, ns);
 }
 
 /*

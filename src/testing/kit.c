@@ -213,6 +213,8 @@ void pl_testing_settle(pl_testing *kit)
 {
     unsigned still = 0, enough = kit->own->sim ? 1 : TURNS_REAL;
 
+    if (!kit->reactor)
+        return; /* it could not be made, which has been told */
     for (unsigned turns = 0; still < enough; ++turns) {
         bool moved = pli_strings_move(kit->own);
 
@@ -231,7 +233,7 @@ void pl_testing_advance(pl_testing *kit, double seconds)
     int64_t until = pli_clock_now() + (int64_t) (seconds * 1e9 + 0.5), left;
 
     pl_testing_settle(kit);
-    while ((left = until - pli_clock_now()) > 0) {
+    while (kit->reactor && (left = until - pli_clock_now()) > 0) {
         turn(kit, left);
         pl_testing_settle(kit);
     }

@@ -2,6 +2,7 @@
 #include <plait/testing.h>
 
 #include "base/memory.h"
+#include "os/fault.h"
 #include "tests/check.h"
 
 static pl_testing kit;
@@ -205,10 +206,23 @@ static void spin(void *arg)
     PL_CHECK(pl_call_later(kit.scope, 0, spin, arg).slot);
 }
 
+PL_TEST(kit_whose_reactor_cannot_be_made_says_so_and_can_be_closed)
+{
+    PL_SKIP_TORTURED();
+    pl_expect_handle(remember);
+    pli_fault_at(PLI_CALL_RING, 1, true);
+    FAILS_WITH(pl_testing_open(&kit, NULL), "there is no reactor for the test: ENOMEM");
+    pli_fault_at(PLI_CALL_RING, 0, false);
+    pl_testing_settle(&kit);
+    pl_testing_advance(&kit, 1);
+    pl_testing_close(&kit);
+}
+
 PL_TEST(what_never_comes_to_rest_fails)
 {
     pl_expect_handle(remember);
     pl_testing_open(&kit, NULL);
+    PL_CHECK(kit.scope);
     spin(NULL);
     FAILS_WITH(pl_testing_settle(&kit), "no rest");
     pl_testing_close(&kit);

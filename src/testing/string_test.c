@@ -69,11 +69,14 @@ static const pl_protocol_ops recorder_ops = {
 static pl_string_transport *begin(const pl_string_options *options)
 {
     pl_string_options with = options ? *options : (pl_string_options){0};
+    pl_string_transport *peer;
 
     if (!with.listen.fiber && !with.listen.factory)
         with.listen.protocol = &recorder_ops;
     pl_testing_open(&kit, NULL);
-    return pl_string_transport_open(&kit, &with);
+    peer = pl_string_transport_open(&kit, &with);
+    PL_CHECK(pl_string_transport_transport(peer));
+    return peer;
 }
 
 static void echo(pl_transport *transport, pl_slice in)
@@ -244,6 +247,7 @@ PL_TEST(peer_without_room_fills_the_queue_to_its_marks)
     PL_EQ(pl_write_str(transport, "defgh"), 0);
     pl_testing_settle(&kit);
     PL_STR_EQ(pl_string_transport_written(peer), "abc");
+    PL_CHECK(pl_string_transport_transport(peer) == transport);
     PL_EQ(pl_queued(transport), 5);
     PL_EQ(pl_write_str(transport, "ij"), PL_FULL);
     PL_EQ(pl_write_str(transport, "klmn"), PL_E_LIMIT);
@@ -430,8 +434,10 @@ PL_TEST(pump_cuts_as_it_is_told)
     pl_string_transport *a = begin(NULL), *b;
 
     b = pl_string_transport_open(&kit, &(pl_string_options){.listen.protocol = &silent});
+    PL_CHECK(pl_string_transport_transport(b));
     pl_write_str(pl_string_transport_transport(b), "abc");
     pl_string_transport_pump(a, b, PL_CUT_BYTES);
+    PL_CHECK(pl_string_transport_transport(b));
     pl_write_str(pl_string_transport_transport(b), "def");
     pl_string_transport_pump(a, b, PL_CUT_WHOLE);
     PL_STR_EQ(trace, "made data(a) - data(b) - data(c) - data(def) - ");

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,24 +16,21 @@
 #include "base/memory.h"
 #include "base/rand.h"
 #include "os/fault.h"
+#include "testing/torture.h"
 
-#define JOBS_MAX      64
+#define JOBS_MAX      PLI_COPIES_MAX
 #define SEEDS_DEFAULT 1000
-#define SHOWN_MAX     20 /* failures that one process prints */
+#define EACH_OF_FIRST 3000 /* calls of a kind that a torture lets fail one by one */
+#define SHOWN_MAX     20   /* failures that one process prints */
 
 /* What one process of the swarm has to tell. */
 typedef struct result {
+    uint64_t seed; /* under way */
     uint64_t passed, failed, events;
-    double seconds; /* of virtual time */
+    uint64_t left_out; /* points of a torture */
+    double seconds;    /* of virtual time */
     uint64_t injected[PL_SIM_FAULTS];
 } result;
-
-/* A call of the system, or an allocation, that is to fail: the n-th of its kind in the whole world. */
-typedef struct point {
-    int call; /* a pli_call; PLI_CALLS: an allocation; -1: none */
-    uint64_t n;
-    bool for_ever;
-} point;
 
 typedef struct swarm {
     const char *program;
@@ -41,12 +39,20 @@ typedef struct swarm {
     uint64_t seed, seeds;
     bool one, trace, every_fault;
     unsigned jobs;
-    result *results; /* per job, shared */
-    bool torture;
-    point fail;
-    uint64_t counted[PLI_CALLS + 1]; /* calls and allocations of the last run */
-    uint64_t hash;                   /* of the last run */
+    result *
+        results; /* per job, shared; in a torture one more, of the process whose copies have the others */
+    result *sum; /* this process's */
+    result single;
+    bool tortured, every_point;
+    bool is_copy;
+    pli_point fail;
+    pli_torture torture;
+    pl_swarm_run run;            /* the one under way */
+    const pl_scenario *scenario; /* that it is of */
+    uint64_t hash;               /* of the last run */
 } swarm;
+
+static swarm *running;
 
 /* ---- faults ---- */
 
@@ -107,40 +113,49 @@ static void tell(void *arg, int64_t now_ns, const char *where, const char *what)
     printf("%14.9f  %-20s %s\n", (double) now_ns / 1e9, where, what);
 }
 
-/* The scenario that runs, for pl_swarm_started(). */
-static const pl_scenario *running;
+/* From here on things fail that are to. */
+static void begin_faults(swarm *self)
+{
+    if (!self->tortured)
+        return;
+    pli_fault_count(true);
+    if (self->fail.call >= 0)
+        pli_point_set(&self->fail);
+    else
+        pli_torture_start(&self->torture);
+}
+
+static void end_faults(swarm *self)
+{
+    if (!self->tortured)
+        return;
+    pli_torture_stop(&self->torture);
+    pli_point_set(&(pli_point){.call = self->fail.call});
+    pli_fault_count(false);
+}
 
 void pl_swarm_started(pl_swarm_run *run)
 {
     pl_sim_faults faults;
 
-    draw_for(running, run->seed, &faults);
+    if (running->tortured) {
+        begin_faults(running);
+        return;
+    }
+    draw_for(running->scenario, run->seed, &faults);
     pl_sim_set_faults(run->sim, &faults);
-}
-
-static void set_point(const point *fail, uint64_t n)
-{
-    if (fail->call == PLI_CALLS)
-        pli_alloc_fail_at(n, fail->for_ever);
-    else if (fail->call >= 0)
-        pli_fault_at((pli_call) fail->call, n, fail->for_ever);
 }
 
 /* The part of a run in which things go wrong. */
 static int run_faults(swarm *self, const pl_scenario *scenario, pl_swarm_run *run)
 {
-    uint64_t allocations = pli_alloc_count();
     int r;
 
-    pli_fault_count(self->torture);
-    set_point(&self->fail, self->fail.n);
+    if (!scenario->reliable_start)
+        begin_faults(self);
     scenario->build(run);
     r = pl_sim_run(run->sim, scenario->faults_s);
-    set_point(&self->fail, 0);
-    for (int call = 0; call < PLI_CALLS; ++call)
-        self->counted[call] = pli_fault_counted((pli_call) call);
-    self->counted[PLI_CALLS] = pli_alloc_count() - allocations;
-    pli_fault_count(false);
+    end_faults(self);
     pl_sim_calm(run->sim);
     return r;
 }
@@ -171,49 +186,54 @@ static void add_up(result *sum, const pl_swarm_run *run)
         sum->injected[i] += pl_sim_injected(run->sim, (pl_sim_fault) i);
 }
 
-static const char *point_name(int call)
-{
-    return call == PLI_CALLS ? "allocation" : pli_call_name((pli_call) call);
-}
-
 static const char *how_to_replay(const swarm *self, const char *scenario, uint64_t seed, char *text,
                                  size_t size)
 {
     size_t n = (size_t) snprintf(text, size, "%s --scenario %s --seed %" PRIu64 " --trace",
                                  self->program, scenario, seed);
 
-    if (self->torture && self->fail.call >= 0 && n < size)
-        snprintf(text + n, size - n, " --fail '%s' %" PRIu64 "%s", point_name(self->fail.call),
+    if (self->fail.call >= 0 && n < size)
+        snprintf(text + n, size - n, " --fail '%s' %" PRIu64 "%s", pli_point_name(self->fail.call),
                  self->fail.n, self->fail.for_ever ? "+" : "");
     return text;
 }
 
-static void run_one(swarm *self, const pl_scenario *scenario, uint64_t seed, result *sum)
+static void print_failure(const swarm *self, const pl_swarm_run *run)
 {
-    pl_swarm_run run = {
-        .seed = seed, .tortured = self->torture, .for_ever = self->torture && self->fail.for_ever};
     char replay[256];
+
+    printf("FAILED %s with seed %" PRIu64 ": %s\n  to replay: %s\n", self->scenario->name,
+           run->seed, run->why,
+           how_to_replay(self, self->scenario->name, run->seed, replay, sizeof replay));
+}
+
+static void run_one(swarm *self, const pl_scenario *scenario, uint64_t seed)
+{
+    pl_swarm_run *run = &self->run;
     pl_sim_faults faults = {0};
 
-    if (!self->torture)
+    *run = (pl_swarm_run){.seed = seed,
+                          .tortured = self->tortured,
+                          .for_ever = self->tortured && self->fail.for_ever};
+    if (!self->tortured)
         draw_for(scenario, seed, &faults);
-    run.state = calloc(1, scenario->state_size ? scenario->state_size : 1);
-    if (!run.state ||
+    run->state = calloc(1, scenario->state_size ? scenario->state_size : 1);
+    if (!run->state ||
         pl_sim_new(&(pl_sim_options){.seed = seed,
                                      .faults = scenario->reliable_start ? NULL : &faults,
                                      .trace = self->trace ? tell : NULL},
-                   &run.sim) < 0)
+                   &run->sim) < 0)
         abort();
-    running = scenario;
-    run_world(self, scenario, &run);
-    add_up(sum, &run);
-    self->hash = pl_sim_hash(run.sim);
-    if (run.failed && sum->failed <= SHOWN_MAX)
-        printf("FAILED %s with seed %" PRIu64 ": %s\n  to replay: %s\n", scenario->name, seed,
-               run.why, how_to_replay(self, scenario->name, seed, replay, sizeof replay));
+    self->scenario = scenario;
+    running = self;
+    run_world(self, scenario, run);
+    add_up(self->sum, run);
+    self->hash = pl_sim_hash(run->sim);
+    if (run->failed && self->sum->failed <= SHOWN_MAX)
+        print_failure(self, run);
     fflush(stdout);
-    pl_sim_free(run.sim);
-    free(run.state);
+    pl_sim_free(run->sim);
+    free(run->state);
 }
 
 /* ---- many ---- */
@@ -223,69 +243,126 @@ static bool is_wanted(const swarm *self, const pl_scenario *scenario)
     return !self->only || strcmp(self->only, scenario->name) == 0;
 }
 
-/* Fails each call of a kind that this seed makes, one per run. A run in which something failed may make more of them than the first: so it goes on until none is left. */
-static void torture_calls(swarm *self, const pl_scenario *scenario, uint64_t seed, int call,
-                          result *sum)
+/* A copy tells what becomes of its point, and the original what becomes of none. */
+static void take_point(pli_torture *torture, const pli_point *point, unsigned place)
 {
-    for (int for_ever = 0; for_ever < 2; ++for_ever) {
-        self->fail = (point){call, 0, for_ever};
-        do {
-            ++self->fail.n;
-            run_one(self, scenario, seed, sum);
-        } while (self->counted[call] >= self->fail.n);
-    }
+    swarm *self = running;
+
+    (void) torture;
+    self->is_copy = true;
+    self->sum = &self->results[place];
+    self->fail = *point;
+    self->run.for_ever = point->for_ever;
 }
 
-static void torture_seed(swarm *self, const pl_scenario *scenario, uint64_t seed, result *sum)
+static const char *how_it_ended(int status, char *text, size_t size)
 {
-    self->fail.call = -1;
-    run_one(self, scenario, seed, sum);
-    for (int call = 0; call < PLI_CALLS + !scenario->reliable_memory; ++call)
-        torture_calls(self, scenario, seed, call, sum);
+    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM)
+        snprintf(text, size, "no end");
+    else
+        snprintf(text, size, "%s %d", WIFSIGNALED(status) ? "signal" : "status",
+                 WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+    return text;
+}
+
+static void print_death(const swarm *self, uint64_t seed, int status)
+{
+    char replay[256], how[32];
+
+    printf("DIED at seed %" PRIu64 " (%s); to replay: %s\n", seed,
+           how_it_ended(status, how, sizeof how),
+           how_to_replay(self, self->only ? self->only : "NAME", seed, replay, sizeof replay));
+}
+
+static void count_death(pli_torture *torture, const pli_point *point, unsigned place, int status)
+{
+    swarm *self = running;
+
+    (void) torture;
+    self->fail = *point;
+    if (++self->results[place].failed <= SHOWN_MAX)
+        print_death(self, self->run.seed, status);
+    self->fail = (pli_point){.call = -1};
+}
+
+static void torture_seed(swarm *self, const pl_scenario *scenario, uint64_t seed)
+{
+    self->torture.copies_max = self->jobs;
+    self->torture.spares_memory = scenario->reliable_memory;
+    self->torture.each_of_first = self->every_point ? 0 : EACH_OF_FIRST;
+    self->torture.left_out = 0;
+    self->torture.copied = take_point;
+    self->torture.died = count_death;
+    run_one(self, scenario, seed);
+    if (self->is_copy)
+        exit(0);
+    pli_torture_await(&self->torture);
+    self->sum->left_out += self->torture.left_out;
 }
 
 static void run_share(swarm *self, const pl_scenario *scenario, unsigned job)
 {
-    for (uint64_t i = job; i < self->seeds; i += self->jobs)
-        if (self->torture)
-            torture_seed(self, scenario, self->seed + i, &self->results[job]);
+    self->sum = &self->results[job];
+    for (uint64_t i = job % self->jobs; i < self->seeds; i += self->tortured ? 1 : self->jobs) {
+        self->sum->seed = self->seed + i;
+        if (self->tortured)
+            torture_seed(self, scenario, self->seed + i);
         else
-            run_one(self, scenario, self->seed + i, &self->results[job]);
+            run_one(self, scenario, self->seed + i);
+    }
 }
 
 /* A process that ends before its time has failed at all that it had left. */
-static void await_jobs(swarm *self, const pid_t *jobs)
+static void await_job(swarm *self, unsigned job, pid_t pid)
 {
-    for (unsigned job = 0; job < self->jobs; ++job) {
-        result *one = &self->results[job];
-        uint64_t share = (self->seeds + self->jobs - 1 - job) / self->jobs;
-        int status = 0;
+    result *one = &self->results[job];
+    uint64_t share = (self->seeds + self->jobs - 1 - job) / self->jobs;
+    int status = 0;
 
-        while (waitpid(jobs[job], &status, 0) < 0 && errno == EINTR) {
-        }
-        if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
-            uint64_t at = self->seed + job + (one->passed + one->failed) * self->jobs;
-
-            printf("DIED at seed %" PRIu64 " (%s %d); to replay: %s --scenario %s --seed %" PRIu64
-                   " --trace\n",
-                   at, WIFSIGNALED(status) ? "signal" : "status",
-                   WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status), self->program,
-                   self->only ? self->only : "NAME", at);
-            one->failed += self->torture ? 1 : share - (one->passed + one->failed);
-        }
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
     }
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+        return;
+    print_death(self, one->seed, status);
+    one->failed += self->tortured ? 1 : share - (one->passed + one->failed);
+}
+
+static pid_t start_job(swarm *self, const pl_scenario *scenario, unsigned job)
+{
+    pid_t pid = fork();
+
+    if (pid < 0)
+        abort();
+    if (pid == 0) {
+        run_share(self, scenario, job);
+        exit(0); /* and not _exit(): what looks at exit (leaks, coverage) looks at these, too */
+    }
+    return pid;
+}
+
+/* Each job has its share of the seeds. A torture takes one seed after the other, and the jobs are copies of the process that does so. */
+static void run_jobs(swarm *self, const pl_scenario *scenario)
+{
+    pid_t jobs[JOBS_MAX + 1];
+    unsigned first = self->tortured ? self->jobs : 0, end = self->tortured ? first + 1 : self->jobs;
+
+    for (unsigned job = first; job < end; ++job)
+        jobs[job] = start_job(self, scenario, job);
+    for (unsigned job = first; job < end; ++job)
+        await_job(self, job, jobs[job]);
 }
 
 static result total(const swarm *self)
 {
     result sum = {0};
 
-    for (unsigned job = 0; job < self->jobs; ++job) {
+    for (unsigned job = 0; job <= self->jobs; ++job) {
         const result *one = &self->results[job];
 
         sum.passed += one->passed;
         sum.failed += one->failed;
         sum.events += one->events;
+        sum.left_out += one->left_out;
         sum.seconds += one->seconds;
         for (int i = 0; i < PL_SIM_FAULTS; ++i)
             sum.injected[i] += one->injected[i];
@@ -295,29 +372,24 @@ static result total(const swarm *self)
 
 static result run_scenario(swarm *self, const pl_scenario *scenario)
 {
-    pid_t jobs[JOBS_MAX];
     const char *only = self->only;
     result sum;
 
-    memset(self->results, 0, self->jobs * sizeof *self->results);
+    memset(self->results, 0, (self->jobs + 1) * sizeof *self->results);
     self->only = scenario->name;
     fflush(stdout);
-    for (unsigned job = 0; job < self->jobs; ++job) {
-        jobs[job] = fork();
-        if (jobs[job] < 0)
-            abort();
-        if (jobs[job] == 0) {
-            run_share(self, scenario, job);
-            exit(0); /* and not _exit(): what looks at exit (leaks, coverage) looks at these, too */
-        }
-    }
-    await_jobs(self, jobs);
+    run_jobs(self, scenario);
     self->only = only;
     sum = total(self);
     printf("%-12s %8" PRIu64 " %s, %" PRIu64
            " failed; %.1f hours of its time, %.1f million events\n",
-           scenario->name, sum.passed + sum.failed, self->torture ? "points" : "seeds", sum.failed,
+           scenario->name, sum.passed + sum.failed, self->tortured ? "points" : "seeds", sum.failed,
            sum.seconds / 3600, (double) sum.events / 1e6);
+    if (sum.left_out)
+        printf("  %" PRIu64
+               " more points, beyond the %uth call of a kind, are left out; --every-point "
+               "takes them\n",
+               sum.left_out, EACH_OF_FIRST);
     return sum;
 }
 
@@ -351,22 +423,21 @@ static int run_all(swarm *self)
         for (int i = 0; i < PL_SIM_FAULTS; ++i)
             sum.injected[i] += one.injected[i];
     }
-    if (!self->torture)
+    if (!self->tortured)
         printf("injected:\n");
-    missing = self->torture ? 0 : print_injected(self, &sum);
+    missing = self->tortured ? 0 : print_injected(self, &sum);
     printf("%" PRIu64 " passed, %" PRIu64 " failed\n", sum.passed, sum.failed + missing);
     return sum.failed + missing || !sum.passed;
 }
 
 static int run_single(swarm *self)
 {
-    result sum = {0};
-
+    self->sum = &self->single;
     for (const pl_scenario *const *at = self->scenarios; *at; ++at)
         if (is_wanted(self, *at))
-            run_one(self, *at, self->seed, &sum);
+            run_one(self, *at, self->seed);
     printf("trace %016" PRIx64 "\n", self->hash);
-    return sum.failed != 0;
+    return self->single.failed != 0;
 }
 
 /* ---- the command line ---- */
@@ -405,9 +476,9 @@ static bool parse_point(swarm *self, const char *kind, const char *which)
     self->fail.for_ever = digits[len - 1] == '+';
     if (self->fail.for_ever)
         digits[len - 1] = '\0';
-    self->torture = true;
+    self->tortured = true;
     for (self->fail.call = 0; self->fail.call <= PLI_CALLS; ++self->fail.call)
-        if (strcmp(point_name(self->fail.call), kind) == 0)
+        if (strcmp(pli_point_name(self->fail.call), kind) == 0)
             return number(digits, &self->fail.n);
     return false;
 }
@@ -428,8 +499,10 @@ static int parse(swarm *self, char **argv)
             return 1;
         } else if (strcmp(name, "--every-fault") == 0) {
             self->every_fault = true;
+        } else if (strcmp(name, "--every-point") == 0) {
+            self->every_point = self->tortured = true;
         } else if (strcmp(name, "--torture") == 0) {
-            self->torture = true;
+            self->tortured = true;
         } else if (strcmp(name, "--fail") == 0) {
             if (!parse_point(self, at[1], at[1] ? at[2] : NULL))
                 return complain(name, "a kind of call and its number are expected");
@@ -453,6 +526,10 @@ static int parse(swarm *self, char **argv)
         }
     }
     self->one = seed && !seeds && self->only;
+    if (self->fail.call >= 0 && !self->one)
+        return complain("--fail", "one --scenario and one --seed are expected");
+    if (self->tortured && self->fail.call < 0 && self->trace)
+        return complain("--trace", "a torture tells no story; --fail tells that of one point");
     if (seed && !seeds)
         self->seeds = 1;
     return 0;
@@ -479,9 +556,9 @@ int pl_swarm_main(int argc, char **argv, const pl_scenario *const *scenarios)
         known |= is_wanted(&self, *at);
     if (!known)
         return complain("there is no such scenario", self.only ? self.only : "");
-    if (self.one && (!self.torture || self.fail.call >= 0))
+    if (self.one && (!self.tortured || self.fail.call >= 0))
         return run_single(&self);
-    self.results = mmap(NULL, JOBS_MAX * sizeof *self.results, PROT_READ | PROT_WRITE,
+    self.results = mmap(NULL, (JOBS_MAX + 1) * sizeof *self.results, PROT_READ | PROT_WRITE,
                         MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (self.results == MAP_FAILED)
         return complain("no memory for the results", "");

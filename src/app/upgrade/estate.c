@@ -191,21 +191,20 @@ pl_handover *pl_handover_add_part(pl_handover *to, const char *name)
     return part;
 }
 
-static const char *behind(const char *text, const char *beginning)
+/* What follows `word` and a colon in `text`; NULL: it begins otherwise. */
+static const char *after_word(const char *text, const char *word)
 {
-    size_t n = strlen(beginning);
+    size_t len = strlen(word);
 
-    return text && strncmp(text, beginning, n) == 0 ? text + n : NULL;
+    return text && strncmp(text, word, len) == 0 && text[len] == ':' ? text + len + 1 : NULL;
 }
 
-/* Whether that is the part_name(). Without memory: a part that is not found would be none. */
-static bool is_part(const pl_handover *part, const pl_handover *item, const char *name)
+/* By its name, and without memory for it: "there is none" must mean that there is none. */
+static bool is_part(const pl_handover *part, const pl_handover *of, const char *name)
 {
-    const char *rest = behind(part->name, item->kind);
+    const char *own = after_word(after_word(part->name, of->kind), of->name);
 
-    rest = behind(behind(rest, ":"), item->name);
-    rest = behind(rest, ":");
-    return rest && strcmp(rest, name) == 0;
+    return own && strcmp(own, name) == 0;
 }
 
 const pl_handover *pl_handover_part(const pl_handover *from, const char *name)

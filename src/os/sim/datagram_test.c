@@ -180,9 +180,10 @@ static void note_drained(pl_datagram_protocol *self)
 static int fill(pl_datagram_protocol *self)
 {
     static const char bytes[30000];
+    unsigned sent = 0;
 
     while (pl_datagram_send(self->port, pl_slice_of(bytes, sizeof bytes)) == 0)
-        continue;
+        PL_CHECK(++sent < 10000);
     return 0;
 }
 

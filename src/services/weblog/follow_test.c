@@ -672,12 +672,12 @@ PL_TEST(any_schedule_of_writing_and_rotating_gives_each_line_once_and_in_order)
 {
     make_folder();
     pli_rand_seed(&dice, check_seed());
-    for (int round = 0; round < 60; ++round) {
+    for (uint64_t rounds = check_times(60, 2); rounds; --rounds) {
         model_begin();
-        follow = pli_follow_new(&(pli_follow_options){
-            .path = log_path, .from_start = true, .line_bytes_max = LIMIT, .line = compare});
+        follow = PL_MADE(pli_follow_new(&(pli_follow_options){
+            .path = log_path, .from_start = true, .line_bytes_max = LIMIT, .line = compare}));
         refusing = true;
-        for (int step = 0; step < 150; ++step)
+        for (uint64_t steps = check_times(150, 50); steps; --steps)
             model_step();
         model_end();
         follow = pli_follow_free(follow);

@@ -1,0 +1,232 @@
+#include <plait/swarm.h>
+
+#include <sys/mman.h>
+
+#include "base/memory.h"
+#include "os/fault.h"
+#include "os/sim/sim.h"
+#include "tests/check.h"
+
+static char said[1 << 16];
+
+/* Runs a swarm of one scenario. Returns: its status; what it said is in `said`. */
+static int swarm(const pl_scenario *scenario, char **arguments)
+{
+    char *argv[16] = {"swarm"};
+    int argc = 1, output = memfd_create("output", MFD_CLOEXEC), before = dup(STDOUT_FILENO), status;
+    ssize_t n;
+
+    while (*arguments)
+        argv[argc++] = *arguments++;
+    fflush(NULL);
+    dup2(output, STDOUT_FILENO);
+    dup2(output, STDERR_FILENO);
+    status = pl_swarm_main(argc, argv, (const pl_scenario *[]){scenario, NULL});
+    fflush(NULL);
+    dup2(before, STDOUT_FILENO);
+    n = pread(output, said, sizeof said - 1, 0);
+    PL_CHECK(n >= 0);
+    said[n] = '\0';
+    close(output);
+    close(before);
+    return status;
+}
+
+#define SWARM(scenario, ...) swarm(scenario, (char *[]){__VA_ARGS__, NULL})
+
+static unsigned count(const char *text)
+{
+    unsigned n = 0;
+
+    for (const char *at = said; (at = strstr(at, text)); ++at)
+        ++n;
+    return n;
+}
+
+/* ---- a process that asks for memory now and then ---- */
+
+enum { PIECES = 5 };
+
+static int ask(void *arg)
+{
+    pl_swarm_run *run = arg;
+
+    for (int i = 0; i < PIECES; ++i) {
+        void *memory;
+
+        pl_sim_sleep((double) (1 + pl_sim_random(run->sim) % 100) / 10);
+        memory = pli_alloc(100);
+        if (!memory && i >= 2)
+            pl_swarm_fail(run, "piece %d is refused at %" PRId64 ", and for ever: %d", i,
+                          pl_sim_now(run->sim), run->for_ever);
+        pli_free(memory);
+    }
+    return 0;
+}
+
+static void ask_build(pl_swarm_run *run)
+{
+    pl_sim_spawn(pl_sim_host_new(run->sim, "host", NULL), "asks", ask, run);
+}
+
+static void ask_check(pl_swarm_run *run)
+{
+    (void) run;
+}
+
+static const pl_scenario asks = {
+    .name = "asks",
+    .claim = "this one fails",
+    .build = ask_build,
+    .faults_s = 100,
+    .calm_s = 10,
+    .check = ask_check,
+};
+
+/* Runs what is written behind "to replay: " at `at`, whose words may stand in quotes, and wants to hear `claim` again. */
+static void replay(const pl_scenario *scenario, const char *at, const char *claim)
+{
+    char line[256], *arguments[16], *to = line;
+    int n = 0;
+
+    at += strlen("to replay: swarm ");
+    while (*at && *at != '\n') {
+        char end = *at == '\'' ? '\'' : ' ';
+
+        at += end == '\'';
+        arguments[n++] = to;
+        while (*at && *at != end && *at != '\n')
+            *to++ = *at++;
+        *to++ = '\0';
+        at += *at == '\'';
+        at += *at == ' ';
+    }
+    arguments[n] = NULL;
+    PL_EQ(swarm(scenario, arguments), 1);
+    if (!strstr(said, claim))
+        check_fail(__FILE__, __LINE__, "it is not said again: %s, but %s", claim, said);
+}
+
+PL_TEST(what_a_torture_finds_is_replayed_by_the_command_that_it_prints)
+{
+    static char all[sizeof said];
+    unsigned n = 0;
+
+    PL_SKIP_TORTURED();
+    PL_EQ(SWARM(&asks, "--torture", "--seeds", "1", "--jobs", "2"), 1);
+    PL_EQ(count("FAILED asks with seed 1: "), 8);
+    PL_CHECK(strstr(said, "\n3 passed, 8 failed\n"));
+    memcpy(all, said, sizeof all);
+    for (char *at = all; (at = strstr(at, "FAILED ")); ++n) {
+        char *end = strchr(at, '\n');
+
+        *end = '\0';
+        replay(&asks, end + strlen("\n  "), at);
+        at = end + 1;
+    }
+    PL_EQ(n, 8);
+}
+
+PL_TEST(a_torture_takes_seed_after_seed)
+{
+    PL_SKIP_TORTURED();
+    PL_EQ(SWARM(&asks, "--torture", "--seeds", "3", "--jobs", "4"), 1);
+    for (int seed = 1; seed <= 3; ++seed) {
+        char text[40];
+
+        snprintf(text, sizeof text, "FAILED asks with seed %d: ", seed);
+        PL_EQ(count(text), 8);
+    }
+    PL_CHECK(strstr(said, "\n9 passed, 24 failed\n"));
+}
+
+/* ---- one that dies of it ---- */
+
+static int die(void *arg)
+{
+    void *memory = pli_alloc(1);
+
+    (void) arg;
+    if (!memory)
+        kill(getpid(), SIGKILL);
+    pli_free(memory);
+    return 0;
+}
+
+static void die_build(pl_swarm_run *run)
+{
+    pl_sim_spawn(pl_sim_host_new(run->sim, "host", NULL), "dies", die, run);
+}
+
+PL_TEST(a_point_that_kills_the_program_is_named_and_the_others_go_on)
+{
+    static const pl_scenario dies = {.name = "dies",
+                                     .claim = "this one dies",
+                                     .build = die_build,
+                                     .faults_s = 10,
+                                     .calm_s = 10,
+                                     .check = ask_check};
+
+    PL_SKIP_TORTURED();
+    PL_EQ(SWARM(&dies, "--torture", "--seeds", "1"), 1);
+    PL_CHECK(strstr(said, "DIED at seed 1 (signal 9); to replay: swarm --scenario dies --seed 1 "
+                          "--trace --fail 'allocation' 1\n"));
+    PL_CHECK(strstr(said, "--fail 'allocation' 1+\n"));
+    PL_CHECK(strstr(said, "\n1 passed, 2 failed\n"));
+}
+
+/* ---- one that needs what it begins with ---- */
+
+static int start_and_ask(void *arg)
+{
+    pl_swarm_run *run = arg;
+    void *memory = pli_alloc(1);
+
+    if (!memory)
+        pl_swarm_fail(run, "this was before it had started");
+    pli_free(memory);
+    pl_swarm_started(run);
+    pli_free(pli_alloc(1));
+    return 0;
+}
+
+static void start_build(pl_swarm_run *run)
+{
+    pl_sim_spawn(pl_sim_host_new(run->sim, "host", NULL), "starts", start_and_ask, run);
+}
+
+static void start_check(pl_swarm_run *run)
+{
+    for (int i = 0; run->tortured && i < PL_SIM_FAULTS; ++i)
+        if (pl_sim_injected(run->sim, (pl_sim_fault) i))
+            pl_swarm_fail(run, "a torture has no faults by chance");
+}
+
+static const pl_scenario starts = {
+    .name = "starts",
+    .claim = "nothing fails before it has started",
+    .build = start_build,
+    .faults_s = 10,
+    .calm_s = 10,
+    .check = start_check,
+    .reliable_start = true,
+};
+
+PL_TEST(nothing_is_tortured_before_a_reliable_start_is_over)
+{
+    PL_SKIP_TORTURED();
+    PL_EQ(SWARM(&starts, "--torture", "--seeds", "20"), 0);
+    PL_CHECK(strstr(said, "\n60 passed, 0 failed\n"));
+}
+
+PL_TEST(what_a_torture_cannot_do_is_refused)
+{
+    PL_SKIP_TORTURED();
+    PL_EQ(SWARM(&asks, "--torture", "--trace"), 2);
+    PL_CHECK(strstr(said, "--trace: a torture tells no story"));
+    PL_EQ(SWARM(&asks, "--fail", "socket", "1", "--seeds", "2"), 2);
+    PL_CHECK(strstr(said, "--fail: one --scenario and one --seed are expected"));
+    PL_EQ(SWARM(&asks, "--fail", "bogus", "1"), 2);
+}
+
+PL_TEST_MAIN
