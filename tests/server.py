@@ -67,8 +67,15 @@ def wait_until(is_so):
         time.sleep(0.005)
 
 
+def is_readable(fd, seconds=0):
+    """Also of a descriptor beyond those that select() takes."""
+    one = select.poll()
+    one.register(fd, select.POLLIN)
+    return bool(one.poll(seconds * 1000))
+
+
 def wait_until_readable(fd):
-    assert select.select([fd], [], [], PATIENCE_S)[0], "nothing came"
+    assert is_readable(fd, PATIENCE_S), "nothing came"
 
 
 def open_process(pid):

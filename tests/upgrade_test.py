@@ -10,7 +10,6 @@ import json
 import os
 import re
 import resource
-import select
 import selectors
 import shutil
 import signal
@@ -20,7 +19,7 @@ import threading
 
 import tap
 from clients import Client, Control, FibClient, connect, fibonacci, receive_until
-from server import (LISTEN, PLAITD, Datagrams, Server, background, backends, end, needs_root, open_process, port_in, run, status_of, stop, text_of, wait_for_end,
+from server import (LISTEN, PLAITD, Datagrams, Server, background, backends, end, is_readable, needs_root, open_process, port_in, run, status_of, stop, text_of, wait_for_end,
                     wait_for_text, write)
 from tap import BUILD, PATIENCE_S, equal
 
@@ -35,7 +34,7 @@ def lives(pid):
     if (process := open_process(pid)) is None:
         return False
     with os.fdopen(process) as fd:
-        return not select.select([fd], [], [], 0)[0]
+        return not is_readable(fd)
 
 
 class Dynasty(Server):

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import select
 import signal
 import socket
 import struct
@@ -12,7 +11,7 @@ import time
 
 import tap
 from clients import Control, ask, connect
-from server import LISTEN, PLUGINS, Datagrams, Server, background, port_in, stop, text_of, wait_until
+from server import LISTEN, PLUGINS, Datagrams, Server, background, is_readable, port_in, stop, text_of, wait_until
 from tap import PATIENCE_S
 
 BLOCK = ("--plugin-dir", PLUGINS, "block", "--listen", LISTEN)
@@ -30,7 +29,7 @@ class Blocker:
         self.socket.sendall(f"{how} {ms}\n".encode())
 
     def is_answered(self):
-        return bool(select.select([self.socket], [], [], 0)[0])
+        return is_readable(self.socket)
 
     def wait(self):
         assert self.socket.recv(100) == b"done\n"

@@ -31,6 +31,8 @@ typedef struct vfs_file {
     int fd;
     int level;       /* SQLITE_LOCK_... */
     bool folder_due; /* the name may be new: the first sync is the folder's as well */
+    bool journal;    /* for rolling back */
+    bool unsure;     /* a sync has failed: what was written may read as something else */
     int last_error;  /* a negative errno */
 } vfs_file;
 
@@ -60,11 +62,17 @@ static int file_close(sqlite3_file *base)
     return SQLITE_OK;
 }
 
+/*
+ * When the sync of a journal has failed, pages of it may be dropped and read as what the disk has. SQLite would roll back with them: its checksum of a page is of every 200th byte. So they are not read; the journal is then as
+ * one that was left, whose first bytes say that nothing of it counts if it was never synced.
+ */
 static int file_read(sqlite3_file *base, void *bytes, int len, sqlite3_int64 at)
 {
     vfs_file *self = of(base);
     size_t done = 0, size = (size_t) len;
 
+    if (self->journal && self->unsure)
+        return failed(self, -EIO, SQLITE_IOERR_READ);
     while (done < size) {
         ssize_t n = pli_file_read_at(self->fd, (uint64_t) at + done, (char *) bytes + done,
                                      size - done, NULL, 0);
@@ -100,6 +108,7 @@ static int file_sync(sqlite3_file *base, int flags)
     vfs_file *self = of(base);
     int error = pli_file_sync(self->fd, flags & SQLITE_SYNC_DATAONLY);
 
+    self->unsure |= error != 0;
     if (error)
         return failed(self, error, SQLITE_IOERR_FSYNC);
     if (!self->folder_due)
@@ -371,6 +380,7 @@ static int vfs_open(sqlite3_vfs *vfs, const char *path, sqlite3_file *base, int 
     else
         self->path = path;
     self->folder_due = self->path && (flags & SQLITE_OPEN_CREATE);
+    self->journal = flags & SQLITE_OPEN_MAIN_JOURNAL;
     if ((flags & SQLITE_OPEN_WAL) && (flags & SQLITE_OPEN_READWRITE)) {
         int error = write_again(self);
 

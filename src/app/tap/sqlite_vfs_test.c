@@ -243,6 +243,33 @@ PL_TEST_BOTH(bytes_beyond_the_end_are_zeros)
     close_db(db);
 }
 
+/* It may read as something else, which SQLite may not notice. */
+PL_TEST_BOTH(journal_whose_sync_has_failed_is_not_read)
+{
+    sqlite3 *db = open_db("db");
+    sqlite3_file *journal;
+    char bytes[8];
+
+    execute(db, "CREATE TABLE t(x); INSERT INTO t VALUES(1); BEGIN; UPDATE t SET x = 2");
+    PL_EQ(sqlite3_file_control(db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &journal), SQLITE_OK);
+    PL_EQ(journal->pMethods->xRead(journal, bytes, 8, 0), SQLITE_OK);
+    pli_fault_at(PLI_CALL_FILE_SYNC, 1, false);
+    PL_EQ(try(db, "COMMIT"), SQLITE_IOERR);
+    pli_fault_at(PLI_CALL_FILE_SYNC, 0, false);
+    PL_STR_EQ(ask(db, "SELECT x FROM t"), "1");
+    execute(db, "BEGIN; UPDATE t SET x = 3");
+    PL_EQ(sqlite3_file_control(db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &journal), SQLITE_OK);
+    pli_fault_at(PLI_CALL_FILE_SYNC, 1, false);
+    PL_EQ(journal->pMethods->xSync(journal, SQLITE_SYNC_NORMAL), SQLITE_IOERR_FSYNC);
+    pli_fault_at(PLI_CALL_FILE_SYNC, 0, false);
+    PL_EQ(journal->pMethods->xRead(journal, bytes, 8, 0), SQLITE_IOERR_READ);
+    pl_ignore(try(db, "ROLLBACK"));
+    PL_STR_EQ(ask(db, "SELECT x FROM t"), "1");
+    execute(db, "UPDATE t SET x = 4");
+    PL_STR_EQ(ask(db, "PRAGMA integrity_check"), "ok");
+    close_db(db);
+}
+
 static void count_temporary(void *arg, const char *name)
 {
     *(unsigned *) arg += strncmp(name, "plait-sqlite", 12) == 0;

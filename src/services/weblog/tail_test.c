@@ -7,6 +7,7 @@
 #include <plait/reactor.h>
 #include <plait/timer.h>
 
+#include "os/clock.h"
 #include "os/file.h"
 #include "tests/check.h"
 
@@ -55,7 +56,8 @@ static void cut_log(void)
 static void set_up(void)
 {
     pl_ignore(pli_folder_make("/tmp", 0755)); /* a world's disk is empty at first */
-    snprintf(folder, sizeof folder, "/tmp/plait-tail-%d", (int) getpid());
+    snprintf(folder, sizeof folder, "/tmp/plait-tail-%016llx",
+             (unsigned long long) pli_clock_seed());
     PL_EQ(pli_folder_make(folder, 0700), 0);
     atexit(clean_up);
     snprintf(log_path, sizeof log_path, "%s/log", folder);
