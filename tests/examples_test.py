@@ -1,6 +1,5 @@
 #!/usr/bin/env python3
 """The examples, each run as its user would run it."""
-import json
 import os
 import re
 import signal
@@ -13,7 +12,7 @@ import threading
 import tap
 from clients import connect
 from server import Process, status_of, text_of
-from tap import BUILD, PATIENCE_S, TOP
+from tap import BUILD, PATIENCE_S, TOP, sanitizer
 
 
 class Example:
@@ -191,12 +190,6 @@ def most_kb_of(pid):
     return int(status_of(pid)["VmHWM"].split()[0])
 
 
-def is_sanitized():
-    """Then memory is the sanitizer's."""
-    with open(f"{BUILD}/meson-info/intro-buildoptions.json", encoding="utf-8") as file:
-        return {option["name"]: option["value"] for option in json.load(file)}["b_sanitize"] != "none"
-
-
 def listen_in(folder, name):
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(f"{folder}/{name}")
@@ -248,7 +241,7 @@ def proxy_keeps_little_and_loses_nothing_although_one_side_reads_only_when_it_ha
         receive_all(client, len(said[1]), heard[1])
         for thread in threads:
             thread.join()
-        assert is_sanitized() or most_kb_of(proxy.process.pid) < 16 << 10, f"it has used {most_kb_of(proxy.process.pid)} kB"
+        assert sanitizer() != "none" or most_kb_of(proxy.process.pid) < 16 << 10, f"it has used {most_kb_of(proxy.process.pid)} kB"  # else memory is the sanitizer's
 
     proxied_in(folder, talk)
     assert [bytes(text) for text in heard] == said

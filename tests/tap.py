@@ -8,6 +8,7 @@ A test is a function of `folder`, which is its own, or of `folder` and `backend`
 import contextlib
 import functools
 import inspect
+import json
 import os
 import signal
 import sys
@@ -27,6 +28,12 @@ class Skip(Exception):
 
 class Overdue(Exception):
     """The test has taken too long; its traceback tells what it waited for."""
+
+
+def sanitizer():
+    """What this build has: "none", "address,undefined" or "thread"."""
+    with open(f"{BUILD}/meson-info/intro-buildoptions.json", encoding="utf-8") as file:
+        return {option["name"]: option["value"] for option in json.load(file)}["b_sanitize"]
 
 
 def equal(got, expected):

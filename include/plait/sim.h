@@ -164,7 +164,8 @@ PL_API PL_MUST int pl_sim_setenv(pl_sim_host *host, const char *name, const char
 
 /**
  * Has `name` stand for a program on that host: whoever starts a process of it there (pl_process_start(), argv[0] as it is given) starts `main`, whose `arg` is argv, a `char **` that ends with NULL.
- * So a script plays the part of a program, and a whole application can be one. The last one installed under a name counts. Returns: 0 or -ENOMEM.
+ * So a script plays the part of a program, and a whole application can be one. The last one installed under a name counts; NULL: there is none any more. An application that was started by such a name
+ * (its argv[0]) can be upgraded: what is installed then follows it. Returns: 0 or -ENOMEM.
  */
 PL_API PL_MUST int pl_sim_install(pl_sim_host *host, const char *name, pl_sim_main_fn *main);
 
@@ -185,7 +186,7 @@ PL_API void pl_sim_clock_drift(pl_sim_host *host, double ppm);
 
 /** The process does nothing for `seconds`. */
 PL_API void pl_sim_stall(pl_sim_process *process, double seconds);
-/** The `n`th occasion from now on at which `fault` could strike in this process (1: the next) is struck, and when `for_ever` all after it. 0: never. */
+/** The `n`th occasion from now on at which `fault` could strike in this process (1: the next) is struck, and when `for_ever` all after it. 0: never. PL_SIM_CRASH: it is killed, and its allocations are the occasions, and messages between processes. */
 PL_API void pl_sim_fault_at(pl_sim_process *process, pl_sim_fault fault, uint64_t n, bool for_ever);
 
 /* ---- what a process has ---- */

@@ -607,7 +607,7 @@ static int open_socket(pl_reactor *reactor, const char *text, const pl_datagram_
     if (error < 0)
         return error;
     fd = pli_heritage_take(reactor, text, true, NULL);
-    error = fd >= 0 ? pli_datagram_inherit_server(&endpoint, fd, options, ret_socket)
+    error = fd >= 0 ? pli_datagram_inherit_server(reactor, &endpoint, fd, options, ret_socket)
                     : pli_datagram_open_server(&endpoint, options, ret_socket);
     if (error < 0)
         *reterr_cause = pli_endpoint_open_cause(error, "datagrams");

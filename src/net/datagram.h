@@ -31,6 +31,8 @@ typedef struct pli_datagram_socket {
     pl_address address;
     pl_address peer; /* connected, or PL_NO_ADDRESS */
     char *unlink;    /* the file of a UNIX socket; NULL */
+    const pl_reactor
+        *heir; /* it was another process's, and is this reactor's now; NULL: it is new */
 } pli_datagram_socket;
 
 struct pl_datagram_port {
@@ -67,8 +69,8 @@ PL_MUST int pli_datagram_open_server(const pl_endpoint *endpoint,
                                      const pl_datagram_options *options,
                                      pli_datagram_socket *ret_socket);
 /* The same of a socket that the process before this one has opened for that endpoint. */
-PL_MUST int pli_datagram_inherit_server(const pl_endpoint *endpoint, int take_fd,
-                                        const pl_datagram_options *options,
+PL_MUST int pli_datagram_inherit_server(const pl_reactor *heir, const pl_endpoint *endpoint,
+                                        int take_fd, const pl_datagram_options *options,
                                         pli_datagram_socket *ret_socket);
 /* Returns: 0, or -EINVAL with its cause when there is no protocol. */
 PL_MUST int pli_datagram_options_check(const pl_datagram_options *options,

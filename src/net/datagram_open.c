@@ -79,7 +79,7 @@ static void socket_ready(pli_datagram_socket *s, const pl_datagram_options *opti
 
 void pli_datagram_socket_close(pli_datagram_socket *s)
 {
-    if (s->unlink)
+    if (s->unlink && !(s->heir && s->heir->heritage)) /* a process that may yet go on needs it */
         pl_ignore(pli_path_unlink(s->unlink));
     pli_free(s->unlink);
     s->unlink = NULL;
@@ -212,13 +212,14 @@ int pli_datagram_open_server(const pl_endpoint *endpoint, const pl_datagram_opti
     return error;
 }
 
-int pli_datagram_inherit_server(const pl_endpoint *endpoint, int take_fd,
+int pli_datagram_inherit_server(const pl_reactor *heir, const pl_endpoint *endpoint, int take_fd,
                                 const pl_datagram_options *options, pli_datagram_socket *s)
 {
     bool named = endpoint->kind == PL_ENDPOINT_UNIX_DATAGRAM && endpoint->path[0] != '@';
     int only = 0;
 
-    *s = (pli_datagram_socket){.fd = take_fd, .unlink = named ? pli_strdup(endpoint->path) : NULL};
+    *s = (pli_datagram_socket){
+        .fd = take_fd, .unlink = named ? pli_strdup(endpoint->path) : NULL, .heir = heir};
     if (named && !s->unlink) {
         pli_socket_close(take_fd);
         return -ENOMEM;

@@ -5,6 +5,7 @@
 #include "base/memory.h"
 #include "net/connection_state.h"
 #include "net/datagram.h"
+#include "os/clock.h"
 #include "os/socket.h"
 
 /* What of a connection goes on elsewhere; the rest is of the moment. */
@@ -75,6 +76,7 @@ void pli_reactor_thaw(pl_reactor *reactor)
     pli_io *io;
 
     reactor->frozen = false;
+    reactor->thawed = pli_clock_now(); /* the turn may have begun long before */
     for (uint32_t at = 0; (io = io_next(reactor, &at));) {
         pli_connection *c = pli_connection_at(io);
 

@@ -657,6 +657,26 @@ PL_TEST_EACH_BACKEND(name_of_a_unix_socket_goes_with_the_new_side)
     both_done(&b);
 }
 
+/* It ends the program when that is so, but not before its services have let go of all that they had begun with. */
+PL_TEST_EACH_BACKEND(new_side_that_gives_up_leaves_the_name_of_a_unix_socket)
+{
+    char endpoint[64];
+    both b;
+    int peer;
+
+    snprintf(endpoint, sizeof endpoint, "unix:/tmp/plait-handover-%d", (int) getpid());
+    both_open_with(&b, endpoint, &scribe_ops);
+    both_freeze(&b);
+    both_begin(&b, endpoint, &scribe_ops);
+    pl_port_stop(b.port);
+    pli_reactor_thaw(b.k.reactor);
+    peer = kit_dial(&b.k);
+    BOTH_UNTIL(&b, strstr(story[0], "made"));
+    peer_close(peer);
+    BOTH_UNTIL(&b, strstr(story[0], "lost"));
+    both_done(&b);
+}
+
 static const pl_protocol_ops *chosen;
 
 /* Two ports of one endpoint are told apart by their order. */

@@ -38,6 +38,7 @@ struct pl_port {
     int64_t told_at; /* when the log was told that it rests */
     bool tcp, stopping, removed, resting, ended;
     bool left;       /* the socket is the successor's: nothing is accepted any more */
+    bool inherited;  /* the socket was another process's */
     uint32_t number; /* in the order of making */
     char *endpoint;  /* as it was asked for */
     char *unlink;    /* the file of a UNIX socket */
@@ -129,6 +130,13 @@ static void port_removed(pli_io *io)
     pli_ready(port->reactor, &port->task);
 }
 
+/* That of a process which may yet go on stays. */
+static void remove_name(const pl_port *port)
+{
+    if (port->unlink && !(port->inherited && port->reactor->heritage))
+        pl_ignore(pli_path_unlink(port->unlink));
+}
+
 static void port_close(pl_port *port)
 {
     pli_backend *backend = port->reactor->backend;
@@ -138,8 +146,7 @@ static void port_close(pl_port *port)
     port->stopping = true;
     pl_timer_cancel(port->reactor, port->rest);
     pli_socket_close(port->reserve);
-    if (port->unlink)
-        pl_ignore(pli_path_unlink(port->unlink));
+    remove_name(port);
     backend->ops->remove(backend, &port->io, true);
 }
 
@@ -516,6 +523,7 @@ static int open_inherited(pl_port *port, const pl_endpoint *endpoint)
 {
     int fd = pli_heritage_take(port->reactor, port->endpoint, false, port);
 
+    port->inherited = fd >= 0;
     if (fd < 0 || endpoint->kind != PL_ENDPOINT_UNIX || endpoint->path[0] == '@')
         return fd;
     port->unlink = pli_strdup(endpoint->path);
@@ -597,8 +605,7 @@ static int listen_at(pl_scope *scope, const char *endpoint, const pl_listen_opti
     port->endpoint = pli_strdup(endpoint);
     error = port->endpoint ? port_start(port, endpoint, options, reterr_cause) : -ENOMEM;
     if (error < 0) {
-        if (port->unlink)
-            pl_ignore(pli_path_unlink(port->unlink));
+        remove_name(port);
         port_free(port);
         return error;
     }

@@ -1,7 +1,5 @@
 /*
  * A channel between two processes of one program: messages with descriptors, and both ends see when the other is gone.
- *
- * None of it is for a simulated process, which is refused.
  */
 #ifndef PLI_OS_CHANNEL_H
 #define PLI_OS_CHANNEL_H
@@ -29,7 +27,8 @@ typedef struct pli_channel_got {
 
 /*
  * Receives one message into `room`; waits for it up to `timeout_ms` (negative: for ever, 0: not at all). One that is larger is cut.
- * Returns: 0; PL_E_TIMED_OUT; PL_E_CLOSED: the other end is gone; a negative errno. After less than 0 there are no descriptors.
+ * Returns: 0; PL_E_TIMED_OUT; PL_E_CLOSED: the other end is gone, and all that it has sent was heard; -EMFILE: there was no room for its descriptors, and it is lost; a negative errno. After less than 0
+ * there are no descriptors.
  */
 PL_MUST int pli_channel_receive(int fd, void *room, size_t size, int timeout_ms,
                                 pli_channel_got *ret_got);

@@ -21,7 +21,7 @@
 #include <plait/error.h>
 
 #include "os/fault.h"
-#include "os/sim/sim.h"
+#include "os/sim/process.h"
 #include "os/socket.h"
 
 #define ENTRY_BYTES (64u << 10) /* of the users' and groups' tables */
@@ -162,7 +162,7 @@ int pli_process_await(uint32_t pid, double seconds)
 
 uint32_t pli_process_id(void)
 {
-    return pli_sim_here ? 1 : (uint32_t) getpid();
+    return pli_sim_here ? pli_sim_process()->number : (uint32_t) getpid();
 }
 
 void pli_process_set_name(const char *name)
@@ -191,7 +191,9 @@ void pli_signal_set_default(int signal)
 
 void pli_process_tell_itself(int signal)
 {
-    if (!pli_sim_here)
+    if (pli_sim_here)
+        pl_sim_signal(pli_sim_process(), signal);
+    else
         kill(getpid(), signal);
 }
 
@@ -202,8 +204,10 @@ extern void pli_coverage_end_by(int signal) __attribute__((weak));
 
 void pli_process_end_by(int signal)
 {
-    if (pli_sim_here)
+    if (pli_sim_here) {
+        pli_sim_end_by(signal);
         return;
+    }
     if (__lsan_do_leak_check)
         __lsan_do_leak_check();
     if (pli_coverage_end_by)

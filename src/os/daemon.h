@@ -1,7 +1,7 @@
 /*
  * What a daemon asks of its system: to go into the background, where it stands and who it is, and to speak to those who look after it.
  *
- * None of it is for a simulated process, which is refused.
+ * Little of it is for a simulated process, which is refused the rest.
  */
 #ifndef PLI_OS_DAEMON_H
 #define PLI_OS_DAEMON_H

@@ -14,7 +14,7 @@
 
 #include "os/fault.h"
 #include "os/file.h"
-#include "os/sim/sim.h"
+#include "os/sim/file.h"
 
 /* Numbers of our own: the headers of a system may be older than its kernel. */
 #define CALL_CREATE   444
@@ -146,8 +146,10 @@ int pli_file_open_nameless(void)
 {
     int error = pli_fault(PLI_CALL_FILE_OPEN);
 
-    if (error || pli_sim_here)
-        return error ? error : PL_E_UNSUPPORTED;
+    if (error)
+        return error;
+    if (pli_sim_here)
+        return pli_sim_file_open_nameless();
     return answer(memfd_create("plait", MFD_CLOEXEC));
 }
 

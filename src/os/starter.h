@@ -3,8 +3,6 @@
  *
  * A program in its sandbox can run no other program, and neither can what it starts. So before the sandbox closes it forks a process that stays outside, does nothing and holds nothing but one end of a channel. On
  * request it starts the program that it was made for, by its name of then, with the arguments of then; nothing that comes over the channel changes which that is. It ends with its maker.
- *
- * None of it is for a simulated process, which is refused.
  */
 #ifndef PLI_OS_STARTER_H
 #define PLI_OS_STARTER_H
@@ -26,6 +24,7 @@ typedef struct pli_starter_plan {
 typedef struct pli_starter {
     int fd; /* -1: there is none */
     int32_t pid;
+    uint32_t asked; /* requests so far */
 } pli_starter;
 
 /*
@@ -56,8 +55,8 @@ typedef struct pli_ended {
 /* Ends what was started, if it has not ended, and waits until nothing of it is left. `ends`: it seems to end by itself, and has a moment for that. Returns: 0, PL_E_GONE, or a negative errno. */
 PL_MUST int pli_starter_end(pli_starter *self, uint32_t pid, bool ends, pli_ended *ret_ended);
 
-/* Whether this process was started so: then it takes the channel and the folder as its own. Returns: 1, 0. */
-int pli_started(void);
+/* Whether this process was started so: then the channel and the folder are its own. Returns: 1, 0. */
+int pli_started(int *ret_channel, int *ret_folder);
 /* Ends at once, leaving all as it is: what is open is somebody else's. */
 void pli_process_leave(int status);
 

@@ -10,7 +10,7 @@
 
 #include <plait/base.h>
 
-/* From now on both come to this thread; `wake` (pli_wake_open()) rings for each that is not the end. Returns: 0; PL_E_UNSUPPORTED: a simulated process; a negative errno. */
+/* From now on both come to this thread; `wake` (pli_wake_open()) rings for each that is not the end. Returns: 0; PL_E_UNSUPPORTED: a simulated process, or one under ThreadSanitizer; a negative errno. */
 PL_MUST int pli_stop_handler_set(int wake);
 /* Both do what they did before. One that was not asked for by pli_stop_handler_next() is forgotten. */
 void pli_stop_handler_unset(void);

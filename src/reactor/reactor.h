@@ -80,6 +80,7 @@ struct pl_reactor {
     bool shares_ports; /* other reactors of this process will listen where this one does */
     struct pli_heritage *heritage; /* sockets from the process before this one; NULL: none */
     bool frozen;                   /* nothing is accepted, nor delivered (net/handover.h) */
+    int64_t thawed;                /* when it was no more; 0: it never was */
     uint32_t ports_made;           /* listening ports, of all kinds */
     pli_rand rand;
     pli_logger logger;
@@ -247,7 +248,7 @@ void pli_posts_run(pl_reactor *reactor);
 void pli_signals_close(pl_reactor *reactor);
 /* Lets `signal` do what it did before it was watched, unless somebody still watches it. One that is pending does so now. */
 void pli_signal_let_go(pl_reactor *reactor, int signal);
-/* For a program's one reactor: a second SIGINT or SIGTERM ends the process at once, also while a callback holds it (os/stop_handler.h). Nothing in a simulated process. Returns: 0 or a negative errno. */
+/* For a program's one reactor: a second SIGINT or SIGTERM ends the process at once, also while a callback holds it (os/stop_handler.h). Nothing where there is no such handler. Returns: 0 or a negative errno. */
 PL_MUST int pli_stop_signals_handle(pl_reactor *reactor);
 /* Tells of those that have come. */
 void pli_stop_signals_handled(pl_reactor *reactor);

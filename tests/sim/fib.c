@@ -4,22 +4,16 @@
  * The server is plaitd with its state on the host's disk. It is killed, stopped in good order, and loses its power; a supervisor starts it again. Clients ask one number after the
  * other. A number that is asked for after another one was seen, by whomever, comes after it in the sequence.
  */
-#include "tests/sim/scenarios.h"
+#include "tests/sim/numbers.h"
 
 #include <plait/application.h>
 
-#include <gmp.h>
 #include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
 
-#include "os/sim/sim.h"
 #include "services/fib/fib.h"
 
 enum {
     CLIENTS = 4,
-    NUMBERS_MAX = 4000,
-    DIGITS_MAX = 1200,
     ORDERLY_S = 1000,
     ORDERLY_TORTURED_S = 300, /* each of very many points has this peace */
     REST_DESCRIPTORS = 6,
@@ -30,39 +24,9 @@ typedef struct fib_state {
     pl_sim_host *host;
     pl_sim_process *server;
     bool peace;
-    bool seen[NUMBERS_MAX];
-    unsigned next; /* behind the highest that was seen */
-    unsigned seen_in_peace;
+    numbers numbers;
+    unsigned seen_before; /* peace */
 } fib_state;
-
-/* The numbers modulo 2^64, which is enough to tell which one it is. The first that is given is 2. */
-static uint64_t *numbers(void)
-{
-    static uint64_t table[NUMBERS_MAX];
-
-    if (!table[0]) {
-        table[0] = 2;
-        table[1] = 3;
-        for (int i = 2; i < NUMBERS_MAX; ++i)
-            table[i] = table[i - 1] + table[i - 2];
-    }
-    return table;
-}
-
-/* Which of them a text is; NUMBERS_MAX: none. */
-static unsigned number_of(const char *text)
-{
-    uint64_t value = 0;
-    unsigned i = 0;
-
-    for (; *text >= '0' && *text <= '9'; ++text)
-        value = value * 10 + (uint64_t) (*text - '0');
-    if (*text != '\n')
-        return NUMBERS_MAX;
-    while (i < NUMBERS_MAX && numbers()[i] != value)
-        ++i;
-    return i;
-}
 
 /* Until then numbers are asked for, but for those who are at it. */
 static int64_t orderly_ns(const pl_swarm_run *run)
@@ -72,22 +36,6 @@ static int64_t orderly_ns(const pl_swarm_run *run)
 
 /* ---- the server and who looks after it ---- */
 
-/* GMP's memory goes with the process, too. It never fails: GMP would abort. */
-static void *gmp_resize(void *memory, size_t size, size_t new_size)
-{
-    void *moved = pli_sim_owned_alloc(new_size);
-
-    memcpy(moved, memory, size < new_size ? size : new_size);
-    pli_sim_owned_free(memory);
-    return moved;
-}
-
-static void gmp_free(void *memory, size_t size)
-{
-    (void) size;
-    pli_sim_owned_free(memory);
-}
-
 static int serve(void *arg)
 {
     static const pl_plugin *const plugins[] = {&pli_fib_plugin, NULL};
@@ -96,7 +44,6 @@ static int serve(void *arg)
     char *argv[] = {"plaitd", "-n", "-o", "fib", "--listen", "tcp:8888", NULL};
 
     (void) arg;
-    mp_set_memory_functions(pli_sim_owned_alloc, gmp_resize, gmp_free);
     return pl_application_main(6, argv, &plaitd);
 }
 
@@ -135,48 +82,18 @@ static void harm(void *arg)
 
 /* ---- clients ---- */
 
-static void see_number(pl_swarm_run *run, const char *text, unsigned least)
-{
-    fib_state *state = run->state;
-    unsigned n = number_of(text);
-
-    if (n == NUMBERS_MAX)
-        pl_swarm_fail(run, "this is no number of the sequence: %s", text);
-    else if (state->seen[n])
-        pl_swarm_fail(run, "number %u is given twice", n);
-    else if (n < least)
-        pl_swarm_fail(run, "number %u is given after number %u was seen", n, least - 1);
-    else
-        state->seen[n] = true;
-    if (n < NUMBERS_MAX && n >= state->next)
-        state->next = n + 1;
-    state->seen_in_peace += state->peace;
-}
-
-static bool hear_line(pl_sim_peer *peer, char *text, size_t size)
-{
-    size_t n = 0;
-
-    while (n < size - 1 && pl_sim_hear(peer, text + n, 1) == 1)
-        if (text[n++] == '\n') {
-            text[n] = '\0';
-            return true;
-        }
-    return false;
-}
-
 static void ask_for_some(pl_swarm_run *run, pl_sim_peer *peer)
 {
     fib_state *state = run->state;
     char text[DIGITS_MAX];
 
-    for (unsigned i = 1 + roll(run, 30); i && state->next < NUMBERS_MAX / 2; --i) {
-        unsigned least = state->next;
+    for (unsigned i = 1 + roll(run, 30); i && numbers_left(&state->numbers); --i) {
+        unsigned least = state->numbers.next;
 
         pl_sim_deadline(peer, 30);
-        if (pl_sim_say(peer, pl_str("?")) < 0 || !hear_line(peer, text, sizeof text))
+        if (pl_sim_say(peer, pl_str("?")) < 0 || hear_line(peer, text, sizeof text) <= 0)
             return;
-        see_number(run, text, least);
+        numbers_see(run, &state->numbers, text, least);
         if (roll(run, 3) == 0)
             pl_sim_sleep(roll(run, 100) / 100.0);
     }
@@ -217,6 +134,7 @@ static void fib_calm(pl_swarm_run *run)
     fib_state *state = run->state;
 
     state->peace = true;
+    state->seen_before = state->numbers.count;
     pl_sim_signal(state->server, SIGTERM);
 }
 
@@ -227,7 +145,7 @@ static void fib_check(pl_swarm_run *run)
 
     check_at_rest(run, state->server, "plaitd", REST_DESCRIPTORS, REST_BYTES);
 
-    if (!state->seen_in_peace)
+    if (state->numbers.count == state->seen_before)
         pl_swarm_fail(run, "in peace nobody is given a number: %s",
                       pl_sim_report(run->sim, report, sizeof report));
 }

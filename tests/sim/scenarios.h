@@ -15,6 +15,7 @@ extern const pl_scenario reconnect_scenario;
 extern const pl_scenario threads_scenario;
 extern const pl_scenario timers_scenario;
 extern const pl_scenario trees_scenario;
+extern const pl_scenario upgrade_scenario;
 extern const pl_scenario weblog_scenario;
 
 /* A process has come to its end, with nothing left, unless it was killed. */

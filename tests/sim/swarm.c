@@ -5,11 +5,17 @@
 int main(int argc, char **argv)
 {
     static const pl_scenario *const scenarios[] = {
-        &datagrams_scenario, &echo_scenario,
-        &fib_scenario,       &lifecycle_scenario,
-        &reconnect_scenario, &threads_scenario,
-        &timers_scenario,    &trees_scenario,
-        &weblog_scenario,    NULL,
+        &datagrams_scenario,
+        &echo_scenario,
+        &fib_scenario,
+        &lifecycle_scenario,
+        &reconnect_scenario,
+        &threads_scenario,
+        &timers_scenario,
+        &trees_scenario,
+        &upgrade_scenario,
+        &weblog_scenario,
+        NULL,
     };
 
     pli_sqlite_memory_use(); /* before any world: the first one is not to differ from the others */

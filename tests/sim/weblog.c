@@ -1,11 +1,11 @@
 /*
  * Weblog: every client sees every hit after its connect exactly once and in order, or a <lost count> that is exact; over rotation, truncation, slow and vanishing
- * clients, and the server's stop.
+ * clients, upgrades, and the server's stop.
  *
  * The server is plaitd itself, with its command line. A web server appends numbered hits to the log, sometimes in halves, and rotates it; it does so only when a
  * witness, a client that does nothing but read, has seen what was written before, since no reader could find what is gone before it looks.
  */
-#include "tests/sim/scenarios.h"
+#include "tests/sim/successors.h"
 
 #include <plait/application.h>
 
@@ -19,8 +19,9 @@ enum {
     CLIENTS = 4,
     HITS_MAX = 400,
     PENDING = 4096,
+    UPGRADES_S = 1000,
     STOP_S = 2000,
-    REST_DESCRIPTORS = 6,
+    REST_DESCRIPTORS = 8,
     REST_BYTES = 640 << 10
 };
 
@@ -42,6 +43,8 @@ typedef struct reader {
 typedef struct weblog_state {
     pl_sim_host *host;
     pl_sim_process *server, *writer;
+    succession succession;
+    bool ended_early; /* what is written then nobody can hear of */
     reader readers[CLIENTS];
     unsigned written;    /* hits, with their newlines */
     unsigned rotated_at; /* hits that were written when the log was last rotated */
@@ -49,16 +52,32 @@ typedef struct weblog_state {
 
 /* ---- the server ---- */
 
-static int serve(void *arg)
+static int serve(char **argv)
 {
     static const pl_plugin *const plugins[] = {&pli_weblog_plugin, NULL};
-    static const pl_application_kind plaitd = {PL_APPLICATION("plaitd"), .plugins = plugins,
-                                               .named = true};
-    char *argv[] = {"plaitd",   "-n",         "weblog", "--log",     LOG,     "--listen",
+
+    return plaitd_main(argv, plugins);
+}
+
+static int serve_first(void *arg)
+{
+    char *argv[] = {PLAITD,     "-n",         "weblog", "--log",     LOG,     "--listen",
                     "tcp:8888", "--interval", "0",      "--backlog", "65536", NULL};
 
     (void) arg;
-    return pl_application_main(11, argv, &plaitd);
+    return serve(argv);
+}
+
+/* It is followed by itself, or by one that is of no use. */
+static void upgrade(void *arg)
+{
+    pl_swarm_run *run = arg;
+    weblog_state *state = run->state;
+
+    if (now_s(run) > UPGRADES_S)
+        return;
+    succession_ask(&state->succession, roll(run, 2) ? WELL : roll(run, SUCCESSORS_IN_PEACE));
+    pl_ignore(pl_sim_at(run->sim, roll(run, 60000) / 1000.0, upgrade, run));
 }
 
 /* ---- the web server ---- */
@@ -169,6 +188,8 @@ static void see_beginning(reader *r)
     const weblog_state *state = r->run->state;
 
     r->begun = true;
+    if (pl_sim_injected(r->run->sim, PL_SIM_STALL) && pl_sim_injected(r->run->sim, PL_SIM_EINTR))
+        r->first_due = r->next = state->written; /* it has read before it could accept */
     for (size_t i = 0; i < sizeof faults / sizeof *faults; ++i)
         if (pl_sim_injected(r->run->sim, faults[i]))
             r->first_due = r->next = state->written;
@@ -269,7 +290,10 @@ static void weblog_build(pl_swarm_run *run)
     pl_ignore(pl_sim_disk_make_folder(state->host, "/var"));
     pl_ignore(pl_sim_disk_make_folder(state->host, "/var/log"));
     append(state, "", 0);
-    state->server = pl_sim_spawn(state->host, "plaitd", serve, run);
+    succession_begin(&state->succession, run, state->host, serve);
+    state->server = pl_sim_spawn(state->host, PLAITD, serve_first, run);
+    if (roll(run, 2))
+        pl_ignore(pl_sim_at(run->sim, 1 + roll(run, 60000) / 1000.0, upgrade, run));
     state->writer = pl_sim_spawn(state->host, "writer", write_log, run);
     for (unsigned i = 0; i < CLIENTS; ++i) {
         reader *r = &state->readers[i];
@@ -295,23 +319,26 @@ static void weblog_rests(void *arg)
     weblog_state *state = run->state;
 
     check_at_rest(run, state->server, "plaitd", REST_DESCRIPTORS, REST_BYTES);
+    check_at_rest(run, succession_server(&state->succession, 0), "the last plaitd",
+                  REST_DESCRIPTORS, REST_BYTES);
 }
 
 static void stop_server(void *arg)
 {
-    pl_sim_signal(arg, SIGTERM);
+    weblog_state *state = ((pl_swarm_run *) arg)->state;
+
+    state->ended_early = !succession_server(&state->succession, 0);
+    pl_sim_signal(state->server, SIGTERM);
 }
 
 /* The writer has its time to finish, and the readers to read. Some stay until the server stops, and in other worlds all go before. */
 static void weblog_calm(pl_swarm_run *run)
 {
-    weblog_state *state = run->state;
-
     if (roll(run, 2)) {
         pl_ignore(pl_sim_at(run->sim, STOP_S - 200, readers_go, run));
         pl_ignore(pl_sim_at(run->sim, STOP_S - 1, weblog_rests, run));
     }
-    pl_ignore(pl_sim_at(run->sim, STOP_S, stop_server, state->server));
+    pl_ignore(pl_sim_at(run->sim, STOP_S, stop_server, run));
 }
 
 /* Whether something has struck that plaitd could not start with. */
@@ -331,6 +358,7 @@ static void weblog_check(pl_swarm_run *run)
     int status = 0;
 
     check_ended(run, state->server, "plaitd");
+    succession_check(&state->succession);
     if (pl_sim_ended(state->server, &status) && status != -SIGTERM && status != 0 &&
         !any_fault(run))
         pl_swarm_fail(run, "nothing went wrong, and plaitd ended with status %d", status);
@@ -338,7 +366,7 @@ static void weblog_check(pl_swarm_run *run)
         reader *r = &state->readers[i];
 
         check_ended(run, r->process, "a reader");
-        if (run->for_ever)
+        if (run->for_ever || (state->ended_early && any_fault(run)))
             continue;
         if (r->ended && (r->any || r->lost) && r->next != state->written)
             pl_swarm_fail(run, "a reader has seen the end after hit %u of %u", r->next,

@@ -154,8 +154,9 @@ static void hung_up(int signal, void *arg)
 }
 
 /* A terminal that hangs up takes with it what runs in it. */
-static int hangup_watch(pli_program *self)
+int pli_program_hangup_watch(pli_program *self, pl_failure **reterr_failure)
 {
+    (void) reterr_failure;
     if (self->args->options->nodaemon && pli_is_terminal(0))
         return 0;
     return pl_on_signal(self->scope, SIGHUP, hung_up, self);
@@ -164,7 +165,7 @@ static int hangup_watch(pli_program *self)
 /* What is told is true: all runs. Whoever started it goes on, and standard error is theirs alone. */
 int pli_program_announce(pli_program *self, pl_failure **reterr_failure)
 {
-    int error = hangup_watch(self);
+    int error;
 
     (void) reterr_failure;
     pli_program_privileges_log(self);
@@ -175,11 +176,10 @@ int pli_program_announce(pli_program *self, pl_failure **reterr_failure)
     if (self->supervisor.error < 0)
         pl_log(self->reactor, PL_WARNING, "program", "the supervisor can't be told",
                PL_LOG_STR("why", pl_error_text(self->supervisor.error)));
-    if (error == 0)
-        error = pli_supervisor_ready(&self->supervisor, self->scope,
-                                     self->tell_fd >= 0 || self->takeover.is);
+    error = pli_supervisor_ready(&self->supervisor, self->scope,
+                                 self->tell_fd >= 0 || self->takeover.is);
     if (error == 0 && self->takeover.is)
-        error = pli_program_takeover_go(self);
+        pli_program_takeover_go(self);
     if (error == 0 && self->tell_fd >= 0) {
         pli_daemon_tell(self->tell_fd, EXIT_OK);
         self->tell_fd = -1;

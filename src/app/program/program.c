@@ -46,7 +46,10 @@ static const phase phases[] = {
     {pli_program_sandbox_close, NULL},
     {pli_program_services_start, NULL},
     {pli_program_upgrade_begin, NULL},
-    {pli_program_takeover_restore, NULL},
+    {pli_program_hangup_watch, NULL},
+    {pli_program_shutdown_watch, NULL},
+    {pli_program_takeover_restore,
+     NULL}, /* from here on there is no way back: what may fail stands before it */
     {pli_program_announce, NULL},
     {pli_program_reactor_run, NULL},
 };

@@ -97,6 +97,8 @@ void pli_program_state_keep_for_later(pli_program *self);
 PL_MUST int pli_program_services_make(pli_program *self, pl_failure **reterr_failure);
 PL_MUST int pli_program_services_bind(pli_program *self, pl_failure **reterr_failure);
 PL_MUST int pli_program_services_start(pli_program *self, pl_failure **reterr_failure);
+/* The services stop before the reactor does. */
+PL_MUST int pli_program_shutdown_watch(pli_program *self, pl_failure **reterr_failure);
 PL_MUST int pli_program_reactor_run(pli_program *self, pl_failure **reterr_failure);
 /* While there are privileges: all sockets are opened now. */
 PL_MUST int pli_program_crew_bind(pli_program *self, pl_failure **reterr_failure);
@@ -119,6 +121,7 @@ void pli_program_sandbox_log(const pli_program *self);
 const char *pli_program_control_beside(const char *pidfile, char room[PATH_MAX]);
 PL_MUST int pli_program_control_open(pli_program *self, pl_failure **reterr_failure);
 PL_MUST int pli_program_metrics_listen(pli_program *self, pl_failure **reterr_failure);
+PL_MUST int pli_program_hangup_watch(pli_program *self, pl_failure **reterr_failure);
 /* What is told is true: all runs. Whoever started it goes on, and standard error is theirs alone. */
 PL_MUST int pli_program_announce(pli_program *self, pl_failure **reterr_failure);
 
@@ -132,7 +135,7 @@ void pli_program_takeover_end(pli_program *self);
 PL_MUST int pli_program_takeover_begin(pli_program *self, pl_failure **reterr_failure);
 /* Returns when the old process has let go. */
 PL_MUST int pli_program_takeover_restore(pli_program *self, pl_failure **reterr_failure);
-int pli_program_takeover_go(pli_program *self);
+void pli_program_takeover_go(pli_program *self);
 void pli_program_upgrade_asked(int signal, void *arg);
 
 #endif

@@ -165,8 +165,8 @@ static int state_open(void *arg, pl_store **ret_store, pl_failure **reterr_failu
             ? pli_keep_open_again(self->application, self->kept_in, ret_store, reterr_failure)
             : pli_keep_open(self->application, &self->kept_in, ret_store, reterr_failure);
 
-    if (error == 0)
-        pl_ignore(pli_file_info_of(self->kept_in, &self->kept_file));
+    if (error == 0 && pli_file_info_of(self->kept_in, &self->kept_file) < 0)
+        self->kept_file.inode = 0; /* not known; asked again when it matters */
     return error;
 }
 
@@ -242,12 +242,18 @@ static void after_giving(pli_program *self)
         pli_upgrade_pass(self->upgrade, signal);
 }
 
+int pli_program_shutdown_watch(pli_program *self, pl_failure **reterr_failure)
+{
+    (void) reterr_failure;
+    return pl_add_system_event_trigger(self->reactor, PL_BEFORE, PL_SHUTDOWN, services_stop, self)
+                   .id
+               ? 0
+               : -ENOMEM;
+}
+
 int pli_program_reactor_run(pli_program *self, pl_failure **reterr_failure)
 {
-    int error =
-        pl_add_system_event_trigger(self->reactor, PL_BEFORE, PL_SHUTDOWN, services_stop, self).id
-            ? pl_reactor_run(self->reactor)
-            : -ENOMEM;
+    int error = pl_reactor_run(self->reactor);
 
     if (error < 0)
         *reterr_failure = pl_failure_new(error, "running", NULL, NULL);

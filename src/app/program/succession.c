@@ -41,13 +41,15 @@ static int leave_fd(pl_handover *item, const char *name, int fd)
 }
 
 /* What was moved from under this process could be opened by neither, once it is closed. */
-static int check_state_file(const pli_program *self)
+static int check_state_file(pli_program *self)
 {
     pli_file_info now;
     int error = self->kept_in ? pli_file_info_of(self->kept_in, &now) : 0;
 
     if (!self->kept_in || error < 0)
         return error;
+    if (!self->kept_file.inode)
+        self->kept_file = now;
     return now.device == self->kept_file.device && now.inode == self->kept_file.inode
                ? 0
                : PL_E_FOREIGN;
@@ -169,18 +171,20 @@ int pli_program_takeover_restore(pli_program *self, pl_failure **reterr_failure)
         return 0;
     error = pli_takeover_restore(&self->takeover, self->root, reterr_failure);
     if (error == 0)
+        error = pli_takeover_listen(&self->takeover, self->scope);
+    if (error == 0)
         pli_takeover_await(&self->takeover);
     return error;
 }
 
-int pli_program_takeover_go(pli_program *self)
+void pli_program_takeover_go(pli_program *self)
 {
     int error = self->pidfile.path ? pli_pidfile_claim(&self->pidfile) : 0;
 
     if (error < 0)
         pl_log(self->reactor, PL_WARNING, "program", "the pidfile still has the number before",
                PL_LOG_STR("file", self->pidfile.path), PL_LOG_STR("why", pl_error_text(error)));
-    return pli_takeover_go(&self->takeover, self->reactor, self->scope);
+    pli_takeover_go(&self->takeover, self->reactor);
 }
 
 void pli_program_upgrade_asked(int signal, void *arg)

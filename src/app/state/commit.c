@@ -547,6 +547,7 @@ int pli_state_home_leave(pl_service *root)
         home->share = share_unref(home->share);
         home->left = true;
     }
+    tell_if_broken(home);
     return error;
 }
 

@@ -658,6 +658,26 @@ PL_TEST(whoever_has_the_state_is_told_once_that_its_store_is_broken)
     end();
 }
 
+PL_TEST(store_that_breaks_while_all_is_written_for_a_successor_is_told_of)
+{
+    unsigned n_broken = 0;
+    pl_state *state;
+
+    begin_with(open_disk, is_broken, &n_broken);
+    state = open_as(&count_table);
+    commit(state, "a");
+    turn_until("a ");
+    ++now->visits;
+    disk.failures[1] = -ENOSPC;
+    PL_EQ(pli_state_home_leave(root), -ENOSPC);
+    PL_EQ(n_broken, 0); /* that may pass */
+    disk.failures[2] = -EIO;
+    PL_EQ(pli_state_home_leave(root), -EIO);
+    PL_EQ(n_broken, 1);
+    end();
+    forget();
+}
+
 static int save_fails(void *at, pl_state_record *record, const char *name)
 {
     (void) at;

@@ -21,11 +21,7 @@ void pli_takeover_open(pli_takeover *self)
 {
     *self = (pli_takeover){.folder = -1, .old.fd = -1, .first = {.fd = -1, .leash = true}};
     pli_estate_init(&self->estate);
-    self->is = pli_started();
-    if (!self->is)
-        return;
-    self->old.fd = PLI_STARTED_CHANNEL;
-    self->folder = PLI_STARTED_FOLDER;
+    self->is = pli_started(&self->old.fd, &self->folder);
 }
 
 void pli_takeover_close(pli_takeover *self)
@@ -94,7 +90,11 @@ int pli_takeover_hear(pli_takeover *self, const char *program)
 
 int pli_takeover_stand(pli_takeover *self)
 {
-    return pli_folder_return(self->folder);
+    int error = pli_folder_return(self->folder);
+
+    pli_file_close(self->folder);
+    self->folder = -1;
+    return error;
 }
 
 const pl_handover *pli_takeover_program(const pli_takeover *self)
@@ -162,11 +162,13 @@ static int restore_factory(const pli_takeover *self, const pl_handover *item)
     return pli_factory_saves(factory) ? factory->ops->restore(factory, item) : PL_E_UNSUPPORTED;
 }
 
-static pl_buf *bytes_of(const pl_handover *item, const char *name)
+/* NULL: there are none. Returns: 0 or -ENOMEM. */
+static int bytes_of(const pl_handover *item, const char *name, pl_buf **ret_bytes)
 {
     pl_slice bytes = pli_item_bytes(item, name);
 
-    return bytes.len ? pl_buf_copy(bytes) : NULL;
+    *ret_bytes = bytes.len ? pl_buf_copy(bytes) : NULL;
+    return bytes.len && !*ret_bytes ? -ENOMEM : 0;
 }
 
 static int restore_connection(const pli_takeover *self, const pl_handover *item)
@@ -185,10 +187,14 @@ static int restore_connection(const pli_takeover *self, const pl_handover *item)
     image.fd = pl_handover_take_fd(item, "pl.socket");
     if (image.fd < 0)
         return PL_E_DAMAGED;
-    image.out = bytes_of(item, "pl.out");
-    image.in = bytes_of(item, "pl.in");
-    error = pli_connection_adopt(self->heritage.heirs[place].port, image.fd, &image, item->name,
-                                 &protocol);
+    error = bytes_of(item, "pl.out", &image.out);
+    if (error == 0)
+        error = bytes_of(item, "pl.in", &image.in);
+    if (error == 0)
+        error = pli_connection_adopt(self->heritage.heirs[place].port, image.fd, &image, item->name,
+                                     &protocol);
+    else
+        pli_file_close(image.fd);
     pl_buf_unref(image.out);
     pl_buf_unref(image.in);
     return error < 0 ? error : protocol->ops->restore(protocol, item);
@@ -272,20 +278,20 @@ static int ear_open(pli_ear *self, pl_scope *scope)
                : pl_watch_fd(scope, self->fd, PL_READABLE, ear_readable, self, &self->watch);
 }
 
-int pli_takeover_go(pli_takeover *self, pl_reactor *reactor, pl_scope *scope)
+int pli_takeover_listen(pli_takeover *self, pl_scope *scope)
 {
     int error = ear_open(&self->old, scope);
 
-    if (error == 0)
-        error = ear_open(&self->first, scope);
-    if (error < 0)
-        return error;
+    return error < 0 ? error : ear_open(&self->first, scope);
+}
+
+void pli_takeover_go(pli_takeover *self, pl_reactor *reactor)
+{
     pli_reactor_thaw(reactor);
     reactor->heritage = NULL;
     pli_heritage_done(&self->heritage); /* with the sockets that nobody listens with any more */
     pli_estate_done(&self->estate);
     pl_ignore(pli_upgrade_say(self->old.fd, PLI_DONE, 0, 0, NULL, NULL, 0, SEND_MS));
-    return 0;
 }
 
 static pli_ear *leash_of(pli_takeover *self)

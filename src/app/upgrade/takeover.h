@@ -42,10 +42,12 @@ const pl_handover *pli_takeover_program(const pli_takeover *self);
 PL_MUST int pli_takeover_begin(pli_takeover *self, pl_reactor *reactor);
 /* All services run: they, and their connections, take up what they were. Returns: 0 or a code; `*reterr_failure` says whose. */
 PL_MUST int pli_takeover_restore(pli_takeover *self, pl_service *root, pl_failure **reterr_failure);
+/* Hears from the loop what the processes before it say later. `scope` is that of the application. */
+PL_MUST int pli_takeover_listen(pli_takeover *self, pl_scope *scope);
 /* Says that it could, and waits to be told to. Ends the process when it is not. */
 void pli_takeover_await(pli_takeover *self);
-/* It has been told to, and all is its own: lets all go on, and tells the old process. `scope` is that of the application. */
-PL_MUST int pli_takeover_go(pli_takeover *self, pl_reactor *reactor, pl_scope *scope);
+/* It has been told to, and all is its own: lets all go on, and tells the old process. */
+void pli_takeover_go(pli_takeover *self, pl_reactor *reactor);
 
 /* Says why in one line, and ends the process at once. */
 void pli_takeover_refuse(const pli_takeover *self, const char *why);

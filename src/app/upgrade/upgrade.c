@@ -24,8 +24,9 @@
 #define SEND_MS  5000 /* for each message to find room */
 #define COULD_MS                                                                                   \
     5000 /* for the services to start, and take up what they get; clients wait meanwhile */
-#define LEFT_S      10.0 /* for connections that stay to end by themselves */
-#define LEFT_LOOK_S 0.05
+#define LEFT_S       10.0 /* for connections that stay to end by themselves */
+#define LEFT_LOOK_S  0.05
+#define NO_MEMORY_NS 100000000 /* until there may be some again */
 
 typedef enum stage { IDLE, STARTING, FREEZING, GIVEN } stage;
 
@@ -533,9 +534,11 @@ int pli_upgrade_stand_in(pli_upgrade *self, int first, int *ret_status)
 {
     int signal = first;
 
-    while (!self->ended && signal >= 0) {
+    while (!self->ended && (signal >= 0 || signal == -ENOMEM)) {
         if (signal > 0)
             pli_upgrade_pass(self, signal);
+        if (signal == -ENOMEM) /* its end would be the successor's */
+            pli_clock_sleep(NO_MEMORY_NS);
         signal = pl_reactor_run(self->reactor);
     }
     *ret_status = signal < 0 || !self->ended_signal ? self->ended_status : 0;

@@ -37,6 +37,7 @@ typedef struct place {
     struct sim_backend *backend;
     pli_io *io;
     unsigned late;     /* wants that were withdrawn and are served once more */
+    uint64_t rests_at; /* the turn behind which they are not; 0: nobody has asked */
     int connect_error; /* to be told; 1: none */
     int64_t gone_at;   /* when the kernel lets go */
     bool close_fd, removed;
@@ -50,6 +51,7 @@ typedef struct sim_backend {
     uint32_t n_places;
     pli_link ready, sends, leaving;
     unsigned n_ready;
+    uint64_t turns;
     bool news;               /* a send was short or failed: the turn must not wait */
     pli_sim_thread *waiting; /* NULL: nobody */
 } sim_backend;
@@ -140,14 +142,11 @@ static int sim_add(pli_backend *base, pli_io *io)
     p->backend = self;
     p->io = io;
     p->connect_error = 1;
-    p->watcher.object = pli_sim_fd_get(io->fd, NULL);
     p->watcher.changed = object_changed;
     pli_list_init(&p->ready);
     pli_list_init(&p->sends);
     pli_list_init(&p->leaves);
-    pli_list_init(&p->watcher.link);
-    if (p->watcher.object)
-        pli_list_push_back(&p->watcher.object->watchers, &p->watcher.link);
+    pli_sim_watch(&p->watcher, pli_sim_fd_get(io->fd, NULL));
     return 0;
 }
 
@@ -167,16 +166,25 @@ static int sim_want(pli_backend *base, pli_io *io, unsigned wants)
         return -ENOMEM;
     if (withdrawn && self->ring && strikes(self, PL_SIM_LATE_CANCEL))
         p->late = withdrawn;
+    p->rests_at = 0;
     io->wants = (uint8_t) (wants | (io->wants & (PLI_WANT_SEND | PLI_WANT_CONNECT)));
     look(p);
     return 0;
 }
 
-/* Here what was withdrawn is served no more: whoever asks has waited for that. */
+/* What was withdrawn is served no more when a turn has passed since that was first asked. */
 static bool sim_rests(pli_backend *base, pli_io *io)
 {
-    place_of(backend_of(base), io)->late = 0;
-    return true;
+    const sim_backend *self = backend_of(base);
+    place *p = place_of(backend_of(base), io);
+
+    if (!p->late)
+        return true;
+    if (!p->rests_at)
+        p->rests_at = self->turns + 1;
+    if (self->turns >= p->rests_at)
+        p->late = 0;
+    return !p->late;
 }
 
 static void let_go(place *p)
@@ -185,7 +193,7 @@ static void let_go(place *p)
     pli_io *io = p->io;
 
     self->places[io->slot] = NULL;
-    pli_list_remove(&p->watcher.link);
+    pli_sim_unwatch(&p->watcher);
     pli_list_remove(&p->leaves);
     if (p->close_fd)
         pli_socket_close(io->fd);
@@ -494,6 +502,7 @@ static void sim_dispatch(pli_backend *base)
     turn_entry *entries;
     unsigned n = draw_turn(self, &entries);
 
+    ++self->turns;
     for (unsigned i = 0; i < n; ++i) {
         pli_io *io = pli_slots_get(&base->ios, entries[i].slot, entries[i].gen);
 

@@ -6,6 +6,7 @@
 
 #include "os/process.h"
 #include "os/readiness.h"
+#include "os/sim/child.h"
 #include "os/sim/process.h"
 #include "os/sim/socket.h"
 #include "os/sim/world.h"
@@ -38,14 +39,25 @@ void pli_sim_programs_free(pl_sim_host *host)
     }
 }
 
-/* The last that was installed under the name. */
-static pl_sim_main_fn *program_of(const pl_sim_host *host, const char *name)
+static const struct pli_sim_program *find_program(const pl_sim_host *host, const char *name)
 {
     const struct pli_sim_program *program = host->programs;
 
     while (program && strcmp(program->name, name) != 0)
         program = program->next;
+    return program;
+}
+
+pl_sim_main_fn *pli_sim_program(const pl_sim_host *host, const char *name)
+{
+    const struct pli_sim_program *program = find_program(host, name);
+
     return program ? program->main : NULL;
+}
+
+bool pli_sim_program_is_known(const pl_sim_host *host, const char *name)
+{
+    return find_program(host, name);
 }
 
 /* ---- children ---- */
@@ -103,26 +115,36 @@ void pli_sim_child_done(pl_sim_process *process)
 }
 
 /* The descriptors that it is given; the others it opens stand behind them. */
-static void give_descriptors(pl_sim_process *process, const pli_start *start)
+static void give_descriptors(pl_sim_process *process, const int *fds, size_t n)
 {
-    process->fds_size = start->n_fds + 16;
+    process->fds_size = n + 16;
     process->fds = pli_sim_kalloc(process->fds_size * sizeof(void *));
-    process->n_given = start->n_fds;
-    for (size_t i = 0; i < start->n_fds; ++i) {
-        pli_sim_object *object = start->fds[i] < 0 ? NULL : pli_sim_fd_get(start->fds[i], NULL);
+    process->n_given = n;
+    for (size_t i = 0; i < n; ++i) {
+        pli_sim_object *object = fds[i] < 0 ? NULL : pli_sim_fd_get(fds[i], NULL);
 
         if (!object)
             continue;
         process->fds[i] = object;
         object->process = process;
-        ++object->fds;
+        pli_sim_object_hold(object);
         ++process->n_fds;
     }
 }
 
+pl_sim_process *pli_sim_child_new(const char *name, const char *const *argv, const int *fds,
+                                  size_t n_fds)
+{
+    pl_sim_process *process = pli_sim_process_new(pli_sim_host(), name);
+
+    process->argv = copy_texts(argv);
+    give_descriptors(process, fds, n_fds);
+    return process;
+}
+
 int pli_sim_child_start(const pli_start *start, pli_child *ret_child, pli_start_step *ret_step)
 {
-    pl_sim_main_fn *main = program_of(pli_sim_host(), start->argv[0]);
+    pl_sim_main_fn *main = pli_sim_program(pli_sim_host(), start->argv[0]);
     child_object *self;
     int fd;
 
@@ -138,14 +160,12 @@ int pli_sim_child_start(const pli_start *start, pli_child *ret_child, pli_start_
         pli_sim_kfree(self);
         return fd;
     }
-    self->process = pli_sim_process_new(pli_sim_host(), start->argv[0]);
+    self->process = pli_sim_child_new(start->argv[0], start->argv, start->fds, start->n_fds);
     self->process->told = &self->base;
     self->process->parent = pli_sim_process();
     self->process->orphan_signal = start->orphan_signal;
-    self->process->argv = copy_texts(start->argv);
-    give_descriptors(self->process, start);
     pli_sim_process_go(self->process, main, self->process->argv);
-    *ret_child = (pli_child){.pid = (int) pli_sim_world()->threads, .fd = fd};
+    *ret_child = (pli_child){.pid = (int) self->process->number, .fd = fd};
     return 0;
 }
 

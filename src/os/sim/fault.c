@@ -3,8 +3,11 @@
  */
 #include "os/sim/sim.h"
 
+#include <signal.h>
+
 #include "os/sim/socket.h"
 #include "os/sim/world.h"
+#include "os/thread.h"
 
 static const char *const names[PL_SIM_FAULTS] = {
     [PL_SIM_PARTIAL_READ] = "partial read",
@@ -104,6 +107,15 @@ void pl_sim_fault_at(pl_sim_process *process, pl_sim_fault fault, uint64_t n, bo
 
     striking->at = n ? striking->count + n : 0;
     striking->for_ever = for_ever;
+}
+
+/* Not on the stack of a fiber, which would be gone before the thread is. */
+void pli_sim_occasion_to_die(void)
+{
+    pli_sim_striking *striking = &pli_sim_process()->striking[PL_SIM_CRASH];
+
+    if (striking->at && !pli_thread_fiber && ++striking->count >= striking->at)
+        pl_sim_signal(pli_sim_process(), SIGKILL);
 }
 
 /* ---- by itself ---- */

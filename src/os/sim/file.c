@@ -14,7 +14,8 @@ typedef struct sim_file {
     pli_inode *inode;
     pli_link locks;
     unsigned flags;
-    uint64_t at; /* where pli_file_write() goes on */
+    bool in_memory; /* on a disk of its own, which never fails */
+    uint64_t at;    /* where pli_file_write() goes on */
 } sim_file;
 
 /* [at, end) */
@@ -107,6 +108,8 @@ static void file_close(pli_sim_object *object, bool crash)
     while (!pli_list_empty(&self->locks))
         lock_end(pl_container_of(self->locks.next, sim_lock, of_file));
     pli_disk_close(self->disk, self->inode);
+    if (self->in_memory)
+        pli_disk_free(self->disk);
     pli_sim_kfree(self);
 }
 
@@ -141,6 +144,23 @@ int pli_sim_file_open(const char *path, unsigned flags, unsigned mode)
     self->inode = inode;
     self->flags = flags & PLI_FILE_WRITE ? flags : flags | PLI_FILE_READ;
     pli_list_init(&self->locks);
+    return pli_sim_fd_open_surely(&self->object, &file_ops);
+}
+
+int pli_sim_file_open_nameless(void)
+{
+    sim_file *self;
+    int error;
+
+    if (!pli_sim_fd_room())
+        return -EMFILE;
+    self = pli_sim_kalloc(sizeof *self);
+    self->disk = pli_disk_new(&pli_sim_world()->rand);
+    self->in_memory = true;
+    self->flags = PLI_FILE_READ | PLI_FILE_WRITE;
+    pli_list_init(&self->locks);
+    error = pli_disk_open(self->disk, "/file", self->flags | PLI_FILE_CREATE, 0600, &self->inode);
+    PLI_ASSERT(error == 0);
     return pli_sim_fd_open_surely(&self->object, &file_ops);
 }
 
@@ -187,10 +207,16 @@ int pli_sim_file_info_of_fd(int fd, pli_file_info *ret_info)
 
 /* ---- reading and writing ---- */
 
+/* The same for what is done to one file: what is in memory is on no disk. */
+static int file_struck(const sim_file *self, pl_sim_fault fault, int error)
+{
+    return self && self->in_memory ? 0 : strikes(fault, error);
+}
+
 ssize_t pli_sim_file_read_at(int fd, uint64_t at, const struct iovec *pieces, size_t n)
 {
     const sim_file *self = file_get(fd);
-    int error = strikes(PL_SIM_DISK_ERROR, -EIO);
+    int error = file_struck(self, PL_SIM_DISK_ERROR, -EIO);
     size_t total = 0;
 
     if (!self || !(self->flags & PLI_FILE_READ))
@@ -210,16 +236,16 @@ ssize_t pli_sim_file_read_at(int fd, uint64_t at, const struct iovec *pieces, si
 }
 
 /* A disk that gets full in the middle of a write takes what comes before; the next write is told. */
-static size_t room_left(size_t len)
+static size_t room_left(const sim_file *self, size_t len)
 {
-    if (!strikes(PL_SIM_DISK_FULL, -ENOSPC))
+    if (!file_struck(self, PL_SIM_DISK_FULL, -ENOSPC))
         return len;
     return (size_t) pli_sim_below(pli_sim_world(), len);
 }
 
 static ssize_t write_piece(sim_file *self, uint64_t at, const void *bytes, size_t len)
 {
-    size_t room = len ? room_left(len) : 0;
+    size_t room = len ? room_left(self, len) : 0;
 
     if (len && !room)
         return -ENOSPC;
@@ -229,7 +255,7 @@ static ssize_t write_piece(sim_file *self, uint64_t at, const void *bytes, size_
 /* As the kernel does it: what was written before an error is told first. */
 static ssize_t write_pieces(sim_file *self, uint64_t at, const struct iovec *pieces, size_t n)
 {
-    ssize_t total = strikes(PL_SIM_DISK_ERROR, -EIO);
+    ssize_t total = file_struck(self, PL_SIM_DISK_ERROR, -EIO);
 
     if (self->flags & PLI_FILE_APPEND)
         at = self->inode->now.size;
@@ -270,7 +296,7 @@ ssize_t pli_sim_file_write_at(int fd, uint64_t at, const struct iovec *pieces, s
 int pli_sim_file_truncate(int fd, uint64_t size)
 {
     sim_file *self = file_get(fd);
-    int error = strikes(PL_SIM_DISK_ERROR, -EIO);
+    int error = file_struck(self, PL_SIM_DISK_ERROR, -EIO);
 
     if (!self || !(self->flags & PLI_FILE_WRITE))
         return -EINVAL;
@@ -283,7 +309,7 @@ int pli_sim_file_sync(int fd, bool data_only)
 
     if (!self)
         return -EBADF;
-    if (strikes(PL_SIM_SYNC_FAILED, -EIO)) {
+    if (file_struck(self, PL_SIM_SYNC_FAILED, -EIO)) {
         pli_disk_sync_fail(self->disk, self->inode, &pli_sim_world()->rand);
         return -EIO;
     }

@@ -17,6 +17,8 @@ void pli_sim_disk_free(pl_sim_host *host);
 void pli_sim_disk_set(pl_sim_host *host, pli_disk *take_disk);
 
 PL_MUST int pli_sim_file_open(const char *path, unsigned flags, unsigned mode);
+/* In memory. */
+PL_MUST int pli_sim_file_open_nameless(void);
 PL_MUST int pli_sim_file_info_of(const char *path, pli_file_info *ret_info);
 PL_MUST int pli_sim_file_info_of_fd(int fd, pli_file_info *ret_info);
 PL_MUST ssize_t pli_sim_file_read_at(int fd, uint64_t at, const struct iovec *pieces, size_t n);

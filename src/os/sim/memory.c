@@ -36,6 +36,7 @@ static void gone(pli_memory_watch *watch, void *memory)
 static bool refuse(pli_memory_watch *watch, size_t size)
 {
     (void) size;
+    pli_sim_occasion_to_die();
     return pli_sim_strikes(pl_container_of(watch, sim_memory, watch)->sim, NULL, PL_SIM_ALLOCATION);
 }
 

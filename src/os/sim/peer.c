@@ -97,8 +97,7 @@ pl_sim_peer *pli_sim_peer_new(int take_fd)
     peer->fd = take_fd;
     peer->deadline = INT64_MAX;
     peer->watcher.changed = peer_changed;
-    peer->watcher.object = pli_sim_fd_get(take_fd, NULL);
-    pli_list_push_back(&peer->watcher.object->watchers, &peer->watcher.link);
+    pli_sim_watch(&peer->watcher, pli_sim_fd_get(take_fd, NULL));
     return peer;
 }
 
@@ -261,7 +260,7 @@ pl_sim_peer *pl_sim_hang_up(pl_sim_peer *peer)
 {
     if (!peer)
         return NULL;
-    pli_list_remove(&peer->watcher.link);
+    pli_sim_unwatch(&peer->watcher);
     pl_ignore(pli_sim_fd_close(peer->fd));
     pli_sim_owned_free(peer);
     return NULL;

@@ -88,18 +88,29 @@ pli_sim_object *pli_sim_fd_get(int fd, const pli_sim_object_ops *ops)
     return place && (!ops || (*place)->ops == ops) ? *place : NULL;
 }
 
-static void drop_object(pl_sim_process *process, pli_sim_object **place, bool crash)
+void pli_sim_object_hold(pli_sim_object *object)
 {
-    pli_sim_object *object = *place;
+    ++object->fds;
+}
+
+void pli_sim_object_drop(pli_sim_object *object, bool crash)
+{
     pli_link *at;
 
-    *place = NULL;
-    --process->n_fds;
     if (--object->fds > 0)
         return;
     while ((at = pli_list_pop_front(&object->watchers)))
         pl_container_of(at, pli_sim_watcher, link)->object = NULL;
     object->ops->close(object, crash);
+}
+
+static void drop_object(pl_sim_process *process, pli_sim_object **place, bool crash)
+{
+    pli_sim_object *object = *place;
+
+    *place = NULL;
+    --process->n_fds;
+    pli_sim_object_drop(object, crash);
 }
 
 int pli_sim_fd_close(int fd)
@@ -116,9 +127,31 @@ int pli_sim_fd_dup(int fd)
 {
     pli_sim_object *object = pli_sim_fd_get(fd, NULL);
 
-    if (!object)
-        return -EBADF;
+    return object ? pli_sim_fd_share(object) : -EBADF;
+}
+
+int pli_sim_fd_share(pli_sim_object *object)
+{
     return has_room(pli_sim_process()) ? put_object(pli_sim_process(), object) : -EMFILE;
+}
+
+/* ---- watching them ---- */
+
+void pli_sim_watch(pli_sim_watcher *watcher, pli_sim_object *object)
+{
+    watcher->object = object;
+    pli_list_init(&watcher->link);
+    pli_list_init(&watcher->of_process);
+    if (!object)
+        return;
+    pli_list_push_back(&object->watchers, &watcher->link);
+    pli_list_push_back(&pli_sim_process()->watchers, &watcher->of_process);
+}
+
+void pli_sim_unwatch(pli_sim_watcher *watcher)
+{
+    pli_list_remove(&watcher->link);
+    pli_list_remove(&watcher->of_process);
 }
 
 void pli_sim_object_changed(pli_sim_object *object)
@@ -131,6 +164,34 @@ void pli_sim_object_changed(pli_sim_object *object)
         next = at->next;
         watcher->changed(watcher);
     }
+}
+
+/* A thread that waits for a descriptor. */
+typedef struct waiter {
+    pli_sim_watcher watcher;
+    pli_sim_thread *thread;
+} waiter;
+
+static void waiter_changed(pli_sim_watcher *watcher)
+{
+    pli_sim_wake(pl_container_of(watcher, waiter, watcher)->thread);
+}
+
+int pli_sim_fd_await(int fd, unsigned wanted, int64_t until)
+{
+    waiter self = {.watcher.changed = waiter_changed, .thread = pli_sim_here};
+    int error = 0;
+
+    pli_sim_watch(&self.watcher, pli_sim_fd_get(fd, NULL));
+    while (!error && self.watcher.object &&
+           !(self.watcher.object->ops->ready(self.watcher.object) & (wanted | PLI_HUNG_UP))) {
+        if (pli_sim_world()->now >= until)
+            error = PL_E_TIMED_OUT;
+        else
+            pli_sim_block(until, "a descriptor");
+    }
+    pli_sim_unwatch(&self.watcher);
+    return error;
 }
 
 unsigned pl_sim_descriptors(const pl_sim_process *process)
@@ -290,6 +351,12 @@ void pl_sim_signal(pl_sim_process *process, int signal)
         pli_sim_process_end(process, -signal, false);
 }
 
+void pli_sim_end_by(int signal)
+{
+    if (!is_ignored(signal))
+        pli_sim_process_end(pli_sim_process(), -signal, false);
+}
+
 /* ---- processes ---- */
 
 static void process_main(void *arg)
@@ -327,10 +394,12 @@ pl_sim_process *pli_sim_process_new(pl_sim_host *host, const char *name)
 
     process->host = host;
     process->name = pli_sim_kstrdup(name);
+    process->number = ++host->sim->n_processes;
     process->stall_over.run = stall_over;
     pli_list_init(&process->threads);
     pli_list_init(&process->handles);
     pli_list_init(&process->mappings);
+    pli_list_init(&process->watchers);
     pli_list_init(&process->signal_objects);
     pli_list_push_back(&host->processes, &process->link);
     pli_sim_tell(host->sim, process, 0, "starts");
@@ -387,6 +456,8 @@ void pli_sim_process_end(pl_sim_process *process, int status, bool crash)
     pli_sim_tell(sim, process, (uint64_t) (int64_t) status,
                  status < 0 ? "is ended by signal %d" : "ends with status %d",
                  status < 0 ? -status : status);
+    while (!pli_list_empty(&process->watchers))
+        pli_sim_unwatch(pl_container_of(process->watchers.next, pli_sim_watcher, of_process));
     pli_sim_threads_kill(process);
     for (size_t i = 0; i < process->fds_size; ++i)
         if (process->fds[i])

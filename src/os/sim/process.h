@@ -14,6 +14,8 @@ int64_t pli_sim_clock_now(void);
 int64_t pli_sim_clock_wall(void);
 PL_MUST int pli_sim_signals_watch(int fd, sigset_t *watched, int signal);
 int pli_sim_signals_next(int fd);
+/* The running process, unless the signal is one that ends nobody. */
+void pli_sim_end_by(int signal);
 PL_MUST int pli_sim_resolve_host(const char *name, int family, struct sockaddr_storage *addresses,
                                  size_t max);
 PL_MUST int pli_sim_wake_open(void);

@@ -117,14 +117,15 @@ typedef struct pli_sim_object_ops {
 
 struct pli_sim_object {
     const pli_sim_object_ops *ops;
-    pl_sim_process *process; /* that opened it */
-    unsigned fds;
+    pl_sim_process *process; /* that opened it, or has got it from another */
+    unsigned fds;            /* in all processes, and on their way between two */
     pli_link watchers;
 };
 
 /* Whoever wants to know when the object may have become ready. */
 typedef struct pli_sim_watcher {
     pli_link link;          /* of the object */
+    pli_link of_process;    /* with which it ends, whoever else has the object */
     pli_sim_object *object; /* NULL: it is closed */
     void (*changed)(struct pli_sim_watcher *self);
 } pli_sim_watcher;
@@ -144,8 +145,18 @@ pli_sim_object *pli_sim_fd_get(int fd, const pli_sim_object_ops *ops);
 /* Returns: 0 or -EBADF. */
 int pli_sim_fd_close(int fd);
 PL_MUST int pli_sim_fd_dup(int fd);
+/* The same for an object that others have, too: it is one more of its descriptors. Returns: it; -EMFILE. */
+PL_MUST int pli_sim_fd_share(pli_sim_object *object);
+/* What is on its way to another process has it, too; and no more. `crash` as with its close(). */
+void pli_sim_object_hold(pli_sim_object *object);
+void pli_sim_object_drop(pli_sim_object *object, bool crash);
 /* What the object is ready for may have changed: whoever waits for it looks again. */
 void pli_sim_object_changed(pli_sim_object *object);
+/* The running process is told of changes of the object (NULL: of none), by watcher->changed. */
+void pli_sim_watch(pli_sim_watcher *watcher, pli_sim_object *object);
+void pli_sim_unwatch(pli_sim_watcher *watcher);
+/* The running thread waits until the descriptor is ready for any of `wanted`, or until `until`. Returns: 0, PL_E_TIMED_OUT. */
+PL_MUST int pli_sim_fd_await(int fd, unsigned wanted, int64_t until);
 
 /* ---- processes, hosts, the world ---- */
 
@@ -158,6 +169,7 @@ struct pl_sim_process {
     pli_link link; /* of the host, also when it has ended */
     pl_sim_host *host;
     char *name;
+    uint32_t number; /* in this world, from 1 */
     pl_sim_main_fn *main;
     void *arg;
     pli_link threads;
@@ -167,6 +179,7 @@ struct pl_sim_process {
     unsigned n_fds;
     size_t memory; /* bytes; of one that has ended: what it had left */
     pli_link mappings;
+    pli_link watchers;
     uint64_t signals_pending;
     pli_link signal_objects;
     pli_sim_striking striking[PL_SIM_FAULTS];
@@ -180,6 +193,8 @@ struct pl_sim_process {
     int orphan_signal;
     char **argv;
     size_t n_given; /* descriptors */
+    bool
+        succeeds; /* it is to take the place of another, and has not looked yet (os/sim/starter.c) */
 };
 
 struct pl_sim_host {
@@ -218,6 +233,7 @@ struct pl_sim {
     pli_memory_watch *watch_outside;
     bool exact;       /* nothing takes time by itself (os/sim/guest.h) */
     uint64_t threads; /* so far */
+    uint32_t n_processes;
     bool stopped;
     uint64_t events, events_max, hash;
     uint64_t injected[PL_SIM_FAULTS];
@@ -258,6 +274,8 @@ bool pli_sim_chance(pl_sim *sim, double probability);
 bool pli_sim_strikes(pl_sim *sim, pl_sim_process *process, pl_sim_fault fault);
 /* Counts a fault that was injected by other means. */
 void pli_sim_count(pl_sim *sim, pl_sim_fault fault);
+/* An occasion for the running process to be killed, if that was asked for (pl_sim_fault_at(), PL_SIM_CRASH): then it does not return. */
+void pli_sim_occasion_to_die(void);
 /* A line of the story, into the hash too; `where` may be NULL. Free when nobody listens, but for the hash of its format and of `number`. */
 void pli_sim_tell(pl_sim *sim, const pl_sim_process *where, uint64_t number, const char *format,
                   ...) __attribute__((format(printf, 4, 5)));

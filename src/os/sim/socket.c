@@ -288,6 +288,21 @@ void pli_sim_socket_autobind(pli_sim_socket *socket, const pli_sim_name *to)
         pli_list_push_back(&socket->host->sockets, &socket->named);
 }
 
+/* Who is bound to it is not to be found any more. */
+static void forget_name(pl_sim_host *host, const char *path)
+{
+    pli_link *at = host->sockets.next;
+
+    while (at != &host->sockets) {
+        pli_sim_socket *socket = pl_container_of(at, pli_sim_socket, named);
+
+        at = at->next;
+        if (socket->family == AF_UNIX && socket->local.path_len == strlen(path) &&
+            memcmp(socket->local.path, path, socket->local.path_len) == 0)
+            pli_list_remove(&socket->named);
+    }
+}
+
 bool pli_sim_socket_unlink(const char *path)
 {
     pli_sim_text **at = &pli_sim_host()->files, *found;
@@ -300,6 +315,7 @@ bool pli_sim_socket_unlink(const char *path)
     *at = found->next;
     found->next = NULL;
     pli_sim_texts_free(&found);
+    forget_name(pli_sim_host(), path);
     return true;
 }
 
@@ -361,7 +377,11 @@ pli_sim_socket *pli_sim_socket_of(int fd)
 {
     pli_sim_object *object = pli_sim_fd_get(fd, &socket_ops);
 
-    return object ? pl_container_of(object, pli_sim_socket, base) : NULL;
+    if (!object)
+        return NULL;
+    object->process =
+        pli_sim_process(); /* of those that have it, the one that does something with it */
+    return pl_container_of(object, pli_sim_socket, base);
 }
 
 pli_sim_socket *pli_sim_socket_new(int family, int type)

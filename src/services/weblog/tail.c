@@ -136,13 +136,19 @@ static void tail_watch(pli_tail *tail)
 
 /* ---- looking and reading ---- */
 
+/* While no connection is accepted nothing is read either, nor in the moment after that: who has connected by now is owed it. */
+static bool is_frozen(const pli_tail *tail)
+{
+    return tail->reactor->frozen ||
+           pl_now(tail->reactor) - tail->reactor->thawed < (int64_t) (FROZEN_S * 1e9);
+}
+
 static void tail_read(void *arg)
 {
     pli_tail *tail = arg;
     bool more = true;
 
-    /* While no connection is accepted nothing is read either: who has connected by now is owed it. */
-    if (tail->reactor->frozen) {
+    if (is_frozen(tail)) {
         tail->reading = pl_call_later(tail->scope, FROZEN_S, tail_read, tail).slot;
         return;
     }
@@ -169,8 +175,10 @@ static void tail_survey(pli_tail *tail)
 /* Something may have changed. */
 static void tail_look(pli_tail *tail)
 {
-    if (tail->reading || tail->reactor->frozen) {
+    if (tail->reading || is_frozen(tail)) {
         tail->again = true;
+        if (!tail->reading)
+            tail->reading = pl_call_later(tail->scope, FROZEN_S, tail_read, tail).slot;
         return;
     }
     tail_survey(tail);
