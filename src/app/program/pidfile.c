@@ -8,12 +8,17 @@
 
 #define TEXT_BYTES 32
 
-static bool is_still_there(const pli_pidfile *self)
+/* Returns: 0: the name is this file's; -ESTALE: it is another's by now, or nobody's; or why that can't be told. */
+static int check_name(const pli_pidfile *self)
 {
     pli_file_info held, named;
+    int error = pli_file_info_of_fd(self->fd, &held);
 
-    return pli_file_info_of_fd(self->fd, &held) == 0 && pli_file_info_of(self->path, &named) == 0 &&
-           held.device == named.device && held.inode == named.inode;
+    if (error == 0)
+        error = pli_file_info_of(self->path, &named);
+    if (error < 0)
+        return error == -ENOENT ? -ESTALE : error;
+    return held.device == named.device && held.inode == named.inode ? 0 : -ESTALE;
 }
 
 /* The number in it; "" for none. Returns: 0, or PL_E_FOREIGN: it has something else. */
@@ -32,7 +37,7 @@ static int read_number(int fd, char text[TEXT_BYTES])
     return 0;
 }
 
-/* Returns: 0; -EAGAIN: somebody lives; PL_E_FOREIGN; another error. `number` is then whose it is, if it says so. */
+/* Returns: 0; -EAGAIN: somebody lives; -ESTALE: its owner ended between our opening and our locking; PL_E_FOREIGN; another error. `number` is then whose it is, if it says so. */
 static int take_once(pli_pidfile *self, char number[TEXT_BYTES])
 {
     char text[TEXT_BYTES];
@@ -48,7 +53,9 @@ static int take_once(pli_pidfile *self, char number[TEXT_BYTES])
         return locked < 0 ? locked : error;
     snprintf(text, sizeof text, "%u\n", pli_process_id());
     error = pli_file_truncate(self->fd, 0);
-    return error < 0 ? error : pli_file_write_at(self->fd, 0, pl_str(text));
+    if (error == 0)
+        error = pli_file_write_at(self->fd, 0, pl_str(text));
+    return error < 0 ? error : check_name(self);
 }
 
 int pli_pidfile_take(pli_pidfile *self, const char *path, pl_failure **reterr_failure)
@@ -57,8 +64,8 @@ int pli_pidfile_take(pli_pidfile *self, const char *path, pl_failure **reterr_fa
     int error;
 
     *self = (pli_pidfile){.path = path, .fd = -1};
-    while ((error = take_once(self, number)) == 0 && !is_still_there(self)) {
-        pli_file_close(self->fd); /* its owner ended between our opening and our locking */
+    while ((error = take_once(self, number)) == -ESTALE) {
+        pli_file_close(self->fd);
         self->fd = -1;
     }
     if (error == 0)
@@ -104,7 +111,7 @@ void pli_pidfile_drop(pli_pidfile *self)
 {
     if (!self->path)
         return;
-    if (!is_still_there(self) || pli_file_unlink(self->path) < 0)
+    if (check_name(self) < 0 || pli_file_unlink(self->path) < 0)
         pl_ignore(pli_file_truncate(self->fd, 0));
     pli_file_close(self->fd);
     *self = (pli_pidfile){.fd = -1};
