@@ -361,7 +361,7 @@ static int fork_simulated(pli_starter *self, const pli_starter_plan *plan, const
     const char *texts[64] = {plan->path};
     int child;
 
-    for (size_t i = 0; plan->argv[i] && i < sizeof texts / sizeof *texts - 2; ++i)
+    for (size_t i = 0; i < sizeof texts / sizeof *texts - 2 && plan->argv[i]; ++i)
         texts[i + 1] = plan->argv[i];
     child = pli_sim_fork("plait-starter", live_simulated, texts, ends[1]);
     *self = (pli_starter){.fd = ends[0], .pid = child};

@@ -378,13 +378,16 @@ static bool is_among(const char *name, const char *const *names)
     return false;
 }
 
+/* Options, and which of them were given. */
+typedef struct marked_options {
+    pli_run_options options;
+    bool given[N_OWN];
+} marked_options;
+
 /* An option on the command line that is not among `names`. Returns: NULL: there is none, or no memory. */
 static const char *first_other(char **argv, const char *const *names)
 {
-    struct {
-        pli_run_options options;
-        bool given[N_OWN];
-    } values = {0};
+    marked_options values = {0};
     pl_option *table = table_of(NULL);
     const char *found = NULL;
     char why[256];
@@ -394,7 +397,7 @@ static const char *first_other(char **argv, const char *const *names)
         return NULL;
     for (size_t i = 0; i < N_OWN; ++i) {
         table[i].preset = NULL; /* which would count as given */
-        table[i].given = (size_t) ((char *) &values.given[i] - (char *) &values);
+        table[i].given = offsetof(marked_options, given) + i * sizeof values.given[0];
     }
     pl_ignore(
         pl_options_parse(table, argv, &at, &values, why, sizeof why)); /* it was read before */
