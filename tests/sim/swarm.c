@@ -1,5 +1,6 @@
 /* The swarm: all scenarios, as ./dev sim runs them. */
 #include "app/tap/sqlite_memory.h"
+#include "tests/sim/gmp_memory.h"
 #include "tests/sim/scenarios.h"
 
 int main(int argc, char **argv)
@@ -18,6 +19,7 @@ int main(int argc, char **argv)
         NULL,
     };
 
+    gmp_memory_use();
     pli_sqlite_memory_use(); /* before any world: the first one is not to differ from the others */
     return pl_swarm_main(argc, argv, scenarios);
 }
