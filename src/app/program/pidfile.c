@@ -11,7 +11,7 @@
 /* Returns: 0: the name is this file's; -ESTALE: it is another's by now, or nobody's; or why that can't be told. */
 static int check_name(const pli_pidfile *self)
 {
-    pli_file_info held, named;
+    pli_file_info held = {0}, named = {0};
     int error = pli_file_info_of_fd(self->fd, &held);
 
     if (error == 0)
