@@ -21,6 +21,11 @@ bool pli_sim_is_guest(const pli_sim_thread *thread)
     return self && self->thread == thread;
 }
 
+bool pli_sim_has_guest(const pl_sim_host *host)
+{
+    return host->sim->guest && host->sim->guest->thread->process->host == host;
+}
+
 static __attribute__((noreturn)) void stuck(pl_sim *sim, const char *why)
 {
     char report[4096];

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <sys/un.h>
 
+#include "base/assert.h"
 #include "os/readiness.h"
 #include "os/sim/socket.h"
 #include "os/sim/world.h"
@@ -18,9 +19,17 @@ struct pl_sim_peer {
     int64_t deadline;
 };
 
+static bool is_in_process(const char *function)
+{
+    if (!pli_sim_here)
+        pli_misuse_at("called outside of the processes of a world: ", function);
+    return pli_sim_here;
+}
+
 void pl_sim_sleep(double seconds)
 {
-    pli_sim_block(pli_sim_world()->now + (int64_t) (seconds * 1e9), "a while");
+    if (is_in_process("pl_sim_sleep()"))
+        pli_sim_block(pli_sim_after(pli_sim_world(), seconds, "pl_sim_sleep()"), "a while");
 }
 
 /* ---- addresses ---- */
@@ -118,7 +127,8 @@ static int peer_wait(pl_sim_peer *peer, unsigned wanted, const char *what)
 
 void pl_sim_deadline(pl_sim_peer *peer, double seconds)
 {
-    peer->deadline = seconds < 0 ? INT64_MAX : pli_sim_world()->now + (int64_t) (seconds * 1e9);
+    peer->deadline =
+        seconds < 0 ? INT64_MAX : pli_sim_after(pli_sim_world(), seconds, "pl_sim_deadline()");
 }
 
 /* ---- connecting ---- */
@@ -137,7 +147,7 @@ int pl_sim_dial(const char *address, pl_sim_peer **ret_peer)
     struct sockaddr_storage to;
     socklen_t size;
     pl_sim_peer *peer;
-    int error = parse(address, &to, &size);
+    int error = is_in_process("pl_sim_dial()") ? parse(address, &to, &size) : PL_E_STATE;
     int fd = error < 0 ? error : pli_sim_socket_open(to.ss_family, SOCK_STREAM);
 
     if (fd < 0)
@@ -157,7 +167,7 @@ int pl_sim_serve(const char *address, pl_sim_peer **ret_peer)
 {
     struct sockaddr_storage at;
     socklen_t size;
-    int error = parse(address, &at, &size);
+    int error = is_in_process("pl_sim_serve()") ? parse(address, &at, &size) : PL_E_STATE;
     int fd = error < 0 ? error : pli_sim_socket_open(at.ss_family, SOCK_STREAM);
 
     if (fd < 0)
