@@ -39,7 +39,7 @@ typedef struct pl_swarm_run {
 
 /** What is to hold. */
 typedef struct pl_scenario {
-    const char *name;  /**< one word */
+    const char *name;  /**< one word; no two of a swarm have the same */
     const char *claim; /**< what must hold, as a sentence */
     size_t state_size;
     void (*build)(pl_swarm_run *run); /**< makes hosts, and what runs on them */
@@ -74,15 +74,18 @@ PL_API void pl_swarm_draw_faults(uint64_t seed, pl_sim_faults *ret_faults);
  *     --seed S          the first one (1); without --seeds only this one
  *     --trace           tells the story of each run
  *     --every-fault     a kind of fault that struck nobody, in 1,000 seeds or more of all scenarios, is a failure
- *     --jobs N          so many processes at a time (as many as there are processors)
+ *     --jobs N          so many processes at a time, 1 to 64 (as many as there are processors)
  *     --torture         no random faults: each call of the system and each allocation that a seed makes fails, one per run, once and for ever-after; beyond the 3,000th of a kind
  *                       fewer and fewer of them, and how many that leaves out is said
  *     --every-point     a torture that leaves out none
  *     --fail KIND N[+]  the N-th call of that kind fails (+: and all after it), to replay one run of a torture
  *     --list            the scenarios
+ *     --help            the options
+ *
+ * A run that takes ten minutes of real time is ended, when it is one of several, and has failed.
  *
  * Prints each failure with the command that replays it, what was injected how often, and at last "N passed, N failed"; with one scenario and one seed "trace HASH" at last.
- * Returns: the exit status.
+ * Returns: the exit status: 0 when all passed, 1, or 2 when the command line or a scenario can't be.
  */
 PL_API int pl_swarm_main(int argc, char **argv, const pl_scenario *const *scenarios);
 

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -22,6 +23,7 @@
 #define SEEDS_DEFAULT 1000
 #define EACH_OF_FIRST 3000 /* calls of a kind that a torture lets fail one by one */
 #define SHOWN_MAX     20   /* failures that one process prints */
+#define SEED_S        600  /* so long may one take */
 
 /* What one process of the swarm has to tell. */
 typedef struct result {
@@ -46,6 +48,7 @@ typedef struct swarm {
     bool tortured, every_point;
     bool is_copy;
     pli_point fail;
+    uint64_t allocations, counted; /* before the first that could fail; of the kind that fails */
     pli_torture torture;
     pl_swarm_run run;            /* the one under way */
     const pl_scenario *scenario; /* that it is of */
@@ -119,6 +122,7 @@ static void begin_faults(swarm *self)
     if (!self->tortured)
         return;
     pli_fault_count(true);
+    self->allocations = pli_alloc_count();
     if (self->fail.call >= 0)
         pli_point_set(&self->fail);
     else
@@ -130,6 +134,10 @@ static void end_faults(swarm *self)
     if (!self->tortured)
         return;
     pli_torture_stop(&self->torture);
+    if (self->fail.call >= 0)
+        self->counted = self->fail.call == PLI_CALLS
+                            ? pli_alloc_count() - self->allocations
+                            : pli_fault_counted((pli_call) self->fail.call);
     pli_point_set(&(pli_point){.call = self->fail.call});
     pli_fault_count(false);
 }
@@ -300,6 +308,14 @@ static void torture_seed(swarm *self, const pl_scenario *scenario, uint64_t seed
     self->sum->left_out += self->torture.left_out;
 }
 
+/* What makes no events is not stopped by their limit. */
+static void run_one_of_many(swarm *self, const pl_scenario *scenario, uint64_t seed)
+{
+    alarm(SEED_S);
+    run_one(self, scenario, seed);
+    alarm(0);
+}
+
 static void run_share(swarm *self, const pl_scenario *scenario, unsigned job)
 {
     self->sum = &self->results[job];
@@ -308,7 +324,7 @@ static void run_share(swarm *self, const pl_scenario *scenario, unsigned job)
         if (self->tortured)
             torture_seed(self, scenario, self->seed + i);
         else
-            run_one(self, scenario, self->seed + i);
+            run_one_of_many(self, scenario, self->seed + i);
     }
 }
 
@@ -334,6 +350,7 @@ static pid_t start_job(swarm *self, const pl_scenario *scenario, unsigned job)
     if (pid < 0)
         abort();
     if (pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL); /* nobody is left to be told */
         run_share(self, scenario, job);
         exit(0); /* and not _exit(): what looks at exit (leaks, coverage) looks at these, too */
     }
@@ -436,6 +453,9 @@ static int run_single(swarm *self)
     for (const pl_scenario *const *at = self->scenarios; *at; ++at)
         if (is_wanted(self, *at))
             run_one(self, *at, self->seed);
+    if (self->fail.call >= 0 && self->counted < self->fail.n)
+        printf("there was no %s number %" PRIu64 ", and so none has failed\n",
+               pli_point_name(self->fail.call), self->fail.n);
     printf("trace %016" PRIx64 "\n", self->hash);
     return self->single.failed != 0;
 }
@@ -460,9 +480,11 @@ static bool number(const char *text, uint64_t *ret_number)
 {
     char *end;
 
+    if (!text || *text < '0' || *text > '9')
+        return false; /* strtoull() takes spaces and signs */
     errno = 0;
-    *ret_number = text ? strtoull(text, &end, 0) : 0;
-    return text && *text && *text != '-' && !*end && !errno;
+    *ret_number = strtoull(text, &end, 0);
+    return !*end && !errno;
 }
 
 static bool parse_point(swarm *self, const char *kind, const char *which)
@@ -479,9 +501,35 @@ static bool parse_point(swarm *self, const char *kind, const char *which)
     self->tortured = true;
     for (self->fail.call = 0; self->fail.call <= PLI_CALLS; ++self->fail.call)
         if (strcmp(pli_point_name(self->fail.call), kind) == 0)
-            return number(digits, &self->fail.n);
+            return number(digits, &self->fail.n) && self->fail.n;
     return false;
 }
+
+/* The number of an option. Returns: whether it is one that it can have. */
+static bool parse_number(swarm *self, const char *option, uint64_t n)
+{
+    if (strcmp(option, "--seed") == 0)
+        self->seed = n;
+    else if (!n || (strcmp(option, "--jobs") == 0 && n > JOBS_MAX))
+        return false;
+    else if (strcmp(option, "--jobs") == 0)
+        self->jobs = (unsigned) n;
+    else
+        self->seeds = n;
+    return true;
+}
+
+static const char usage[] =
+    "--scenario NAME   only this one; --list says which there are\n"
+    "--seeds N         so many seeds of each (1000)\n"
+    "--seed S          the first one (1); without --seeds only this one\n"
+    "--trace           tells the story of each run\n"
+    "--every-fault     a kind of fault that struck nobody, in 1000 seeds or more of all "
+    "scenarios, is a failure\n"
+    "--jobs N          so many processes at a time\n"
+    "--torture         each call and each allocation of a seed fails, one per run\n"
+    "--every-point     a torture that leaves out none\n"
+    "--fail KIND N[+]  the Nth call of that kind fails (+: and all after it)\n";
 
 /* Returns: 0, 1 when it has been done, or 2 when the command line is wrong. */
 static int parse(swarm *self, char **argv)
@@ -505,7 +553,7 @@ static int parse(swarm *self, char **argv)
             self->tortured = true;
         } else if (strcmp(name, "--fail") == 0) {
             if (!parse_point(self, at[1], at[1] ? at[2] : NULL))
-                return complain(name, "a kind of call and its number are expected");
+                return complain(name, "a kind of call and its number, from 1, are expected");
             at += 2;
         } else if (strcmp(name, "--scenario") == 0) {
             self->only = *++at;
@@ -513,16 +561,17 @@ static int parse(swarm *self, char **argv)
                 return complain(name, "which one?");
         } else if (strcmp(name, "--seeds") == 0 || strcmp(name, "--seed") == 0 ||
                    strcmp(name, "--jobs") == 0) {
-            if (!number(*++at, &n))
-                return complain(name, "a number is expected");
-            if (name[2] == 'j')
-                self->jobs = n && n <= JOBS_MAX ? (unsigned) n : self->jobs;
-            else if (name[6])
-                self->seeds = n, seeds = true;
-            else
-                self->seed = n, seed = true;
+            if (!number(*++at, &n) || !parse_number(self, name, n))
+                return complain(name, name[2] == 'j' ? "a number from 1 to 64 is expected"
+                                      : name[6]      ? "a number from 1 is expected"
+                                                     : "a number is expected");
+            seed |= strcmp(name, "--seed") == 0;
+            seeds |= strcmp(name, "--seeds") == 0;
+        } else if (strcmp(name, "--help") == 0) {
+            printf("%s", usage);
+            return 1;
         } else {
-            return complain(name, "there is no such option");
+            return complain(name, "there is no such option; --help says which there are");
         }
     }
     self->one = seed && !seeds && self->only;
@@ -533,6 +582,13 @@ static int parse(swarm *self, char **argv)
     if (seed && !seeds)
         self->seeds = 1;
     return 0;
+}
+
+/* Returns: whether all is there that a scenario needs. */
+static bool is_whole(const pl_scenario *scenario)
+{
+    return scenario->name && *scenario->name && scenario->claim && scenario->build &&
+           scenario->check;
 }
 
 int pl_swarm_main(int argc, char **argv, const pl_scenario *const *scenarios)
@@ -550,6 +606,10 @@ int pl_swarm_main(int argc, char **argv, const pl_scenario *const *scenarios)
     bool known = false;
 
     (void) argc;
+    for (const pl_scenario *const *at = scenarios; *at; ++at)
+        if (!is_whole(*at))
+            return complain("a scenario without a name, a claim, build or check",
+                            (*at)->name ? (*at)->name : "");
     if (r)
         return r == 1 ? 0 : r;
     for (const pl_scenario *const *at = scenarios; *at; ++at)

@@ -226,6 +226,50 @@ PL_TEST(nothing_is_tortured_before_a_reliable_start_is_over)
     PL_CHECK(strstr(said, "\n60 passed, 0 failed\n"));
 }
 
+PL_TEST(number_that_cannot_be_is_refused)
+{
+    PL_SKIP_TORTURED();
+    PL_EQ(SWARM(&asks, "--jobs", "0"), 2);
+    PL_CHECK(strstr(said, "--jobs: a number from 1 to 64 is expected"));
+    PL_EQ(SWARM(&asks, "--jobs", "65"), 2);
+    PL_EQ(SWARM(&asks, "--seeds", "0"), 2);
+    PL_CHECK(strstr(said, "--seeds: a number from 1 is expected"));
+    PL_EQ(SWARM(&asks, "--seeds", " -1"), 2);
+    PL_EQ(SWARM(&asks, "--seeds", "1x"), 2);
+    PL_EQ(SWARM(&asks, "--seed", "99999999999999999999"), 2);
+    PL_EQ(SWARM(&asks, "--seed", ""), 2);
+    PL_CHECK(strstr(said, "--seed: a number is expected"));
+    PL_EQ(SWARM(&asks, "--scenario", "asks", "--seed", "1", "--fail", "allocation", "0"), 2);
+    PL_CHECK(strstr(said, "--fail: a kind of call and its number, from 1, are expected"));
+}
+
+PL_TEST(point_that_a_run_does_not_come_to_is_told)
+{
+    PL_SKIP_TORTURED();
+    PL_EQ(SWARM(&asks, "--scenario", "asks", "--seed", "1", "--fail", "allocation", "2"), 0);
+    PL_CHECK(!strstr(said, "there was no"));
+    PL_EQ(SWARM(&asks, "--scenario", "asks", "--seed", "1", "--fail", "allocation", "900"), 0);
+    PL_CHECK(strstr(said, "there was no allocation number 900, and so none has failed\ntrace "));
+    PL_EQ(SWARM(&asks, "--scenario", "asks", "--seed", "1", "--fail", "socket", "1"), 0);
+    PL_CHECK(strstr(said, "there was no socket number 1, and so none has failed\ntrace "));
+}
+
+PL_TEST(scenario_that_is_not_whole_is_refused)
+{
+    static const pl_scenario bare = {.name = "bare", .claim = "nothing"};
+
+    PL_EQ(SWARM(&bare, "--seeds", "1"), 2);
+    PL_CHECK(strstr(said, "a scenario without a name, a claim, build or check: bare\n"));
+}
+
+PL_TEST(options_are_told_when_asked_for)
+{
+    PL_EQ(SWARM(&asks, "--help"), 0);
+    PL_CHECK(strstr(said, "--every-point"));
+    PL_EQ(SWARM(&asks, "--hlep"), 2);
+    PL_CHECK(strstr(said, "--hlep: there is no such option; --help says which there are"));
+}
+
 PL_TEST(what_a_torture_cannot_do_is_refused)
 {
     PL_SKIP_TORTURED();
