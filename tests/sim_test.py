@@ -61,7 +61,7 @@ def another_seed_has_another_trace(folder):
 
 
 def what_is_no_option_is_refused(folder):
-    for arguments, text in ((("--bogus",), "--bogus: there is no such option"), (("--seeds", "x"), "--seeds: a number is expected"),
+    for arguments, text in ((("--bogus",), "--bogus: there is no such option"), (("--seeds", "x"), "--seeds: a number from 1 is expected"),
                             (("--scenario", "bogus"), "there is no such scenario: bogus"), (("--fail", "bogus", "1"), "--fail: a kind of call")):
         status, said = swarm(*arguments)
         assert status == 2 and text in said, (arguments, status, said)
