@@ -19,7 +19,8 @@
 #define TURNS_REAL 20 /* with nothing to do, on a real backend, and then it is at rest */
 #define TICK_NS    1000000
 
-static PLI_THREAD_LOCAL pli_testing *open_kit; /* in memory, on this thread */
+/* Of this thread: those that are open, and which of them is in memory. */
+static PLI_THREAD_LOCAL pli_testing *all_open, *open_kit;
 
 /* ---- text ---- */
 
@@ -92,6 +93,19 @@ static void leave_world(pli_testing *own)
     open_kit = NULL;
 }
 
+/* By its address alone: it may be gone. Returns: whether it was open. */
+static bool take_open(const pli_testing *own)
+{
+    pli_testing **at = &all_open;
+
+    while (*at && *at != own)
+        at = &(*at)->next;
+    if (!*at)
+        return false;
+    *at = (*at)->next;
+    return true;
+}
+
 static void free_own(pli_testing *own)
 {
     pli_strings_free(own);
@@ -107,6 +121,7 @@ static void enter_world(pli_testing *own, uint64_t seed)
         pli_testing *abandoned = open_kit;
 
         leave_world(abandoned);
+        take_open(abandoned);
         free_own(abandoned);
     }
     if (pl_sim_new(&(pl_sim_options){.seed = seed}, &own->sim) < 0)
@@ -148,6 +163,8 @@ void pl_testing_open(pl_testing *kit, const pl_testing_options *options)
         own->left = pl_left_begin(NULL);
     else
         enter_world(own, options->seed);
+    own->next = all_open;
+    all_open = own;
     own->opened_at = pli_clock_now();
     error = make_reactor(kit, options);
     if (error < 0)
@@ -163,6 +180,12 @@ void pl_testing_close(pl_testing *kit)
     pli_testing_text text = {0};
     unsigned n;
 
+    if (!take_open(own)) {
+        pl_expect_fail(__FILE__, __LINE__,
+                       "this kit is not open: it was closed already, belongs to another thread, or "
+                       "another one was opened in memory since");
+        return;
+    }
     pl_scope_end(kit->scope);
     pl_testing_settle(kit);
     pl_reactor_free(kit->reactor);
@@ -230,8 +253,13 @@ void pl_testing_settle(pl_testing *kit)
 
 void pl_testing_advance(pl_testing *kit, double seconds)
 {
-    int64_t until = pli_clock_now() + (int64_t) (seconds * 1e9 + 0.5), left;
+    int64_t until, left;
 
+    if (!(seconds >= 0 && seconds < (double) (INT64_MAX - pli_clock_now()) / 1e9 - 1)) {
+        pl_expect_fail(__FILE__, __LINE__, "time cannot go on by %g seconds", seconds);
+        return;
+    }
+    until = pli_clock_now() + (int64_t) (seconds * 1e9 + 0.5);
     pl_testing_settle(kit);
     while (kit->reactor && (left = until - pli_clock_now()) > 0) {
         turn(kit, left);

@@ -101,7 +101,7 @@ PL_TEST_EACH_BACKEND(what_is_left_in_an_inner_scope_is_told)
     PL_EQ(pl_scope_new(scope, "inner", &inner), 0);
     PL_CHECK(pl_scope_alloc(inner, 10));
     PL_EQ(pl_left_end(left, text, sizeof text), 2);
-    PL_STR_EQ(text, "a scope (inner)\na memory of a scope\n");
+    PL_STR_EQ(text, "a scope (inner)\nmemory of a scope\n");
     pl_reactor_free(reactor);
 }
 
@@ -125,6 +125,28 @@ PL_TEST_EACH_BACKEND(memory_that_is_left_is_told_with_its_size)
     PL_CHECK(memory);
     LEAVES(left, "123 bytes of memory, asked for by ");
     pli_free(memory);
+}
+
+static __attribute__((noinline)) pl_buf *ask_for_a_buffer(void)
+{
+    pl_buf *buf = pl_buf_new(77);
+
+    __asm__ volatile("" ::: "memory"); /* it is called, and not jumped to */
+    return buf;
+}
+
+PL_TEST_EACH_BACKEND(memory_that_is_left_is_told_with_who_asked_for_whom)
+{
+    char place[256], *calls;
+    pl_left *left = pl_left_begin(NULL);
+    pl_buf *buf = PL_MADE(ask_for_a_buffer());
+
+    LEAVES(left, "asked for by ");
+    /* The file, in which the place is that of the function or a little behind it. */
+    pl_code_name((const void *) (uintptr_t) ask_for_a_buffer, place, sizeof place);
+    calls = strstr(text, " < ");
+    PL_CHECK(calls && strncmp(calls + 3, place, strcspn(place, "+")) == 0);
+    pl_buf_unref(buf);
 }
 
 PL_TEST_EACH_BACKEND(whole_life_of_a_reactor_leaves_nothing)

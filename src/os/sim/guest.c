@@ -96,6 +96,7 @@ pl_sim_process *pli_sim_running(void)
 void pli_sim_make_exact(pl_sim *sim)
 {
     sim->exact = true;
+    pli_sim_memory_with_callers(sim);
 }
 
 void pli_sim_rest(void)

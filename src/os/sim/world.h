@@ -43,6 +43,8 @@ bool pli_sim_is_busy(const pl_sim *sim);
 void pli_sim_memory_init(pl_sim *sim);
 void pli_sim_memory_done(pl_sim *sim);
 pli_memory_watch *pli_sim_memory_watch(pl_sim *sim);
+/* From now on it is known who asked for which, and for whom. */
+void pli_sim_memory_with_callers(pl_sim *sim);
 /* Whose owners are processes. */
 const struct pli_blocks *pli_sim_memory_blocks(pl_sim *sim);
 /* Frees all that a process has. */
