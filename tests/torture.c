@@ -8,6 +8,7 @@
 
 #include "base/memory.h"
 #include "os/fault.h"
+#include "testing/torture.h"
 
 enum {
     exit_failed = 1,
@@ -46,6 +47,11 @@ static bool is_child;
 bool torture_goes_on(void)
 {
     return is_child;
+}
+
+bool torture_lets_fail(void)
+{
+    return is_child && shared->call >= 0;
 }
 
 void torture_note(void)
@@ -208,33 +214,29 @@ static int run_once(torturer *self, const check_test *test)
     return status;
 }
 
-static bool is_drawn(torturer *self)
+static void torture_point(torturer *self, const check_test *test)
 {
-    self->dice = self->dice * 6364136223846793005u + 1442695040888963407u;
-    return self->sample < 2 || (self->dice >> 33) % self->sample == 0;
+    int status = run_once(self, test);
+
+    if (!is_well(status))
+        ++self->failed;
+    else if (shared->counted[shared->call] >= shared->n)
+        ++self->passed;
+    /* Otherwise it was not struck: a test that threads or real time have to do with may make fewer calls than it did at first. */
 }
 
-static void torture_call(torturer *self, const check_test *test, int call, bool for_ever)
+/* The test makes so many calls when none fails. */
+static void torture_call(torturer *self, const check_test *test, int call, uint64_t calls)
 {
-    uint64_t counted;
-
-    shared->call = call;
-    shared->n = 0;
-    shared->for_ever = for_ever;
-    do {
-        /* All of the first ones; of a loop that makes thousands, fewer and fewer. */
-        uint64_t step = 1 + (shared->n > 300 ? shared->n / 30 : 0);
-
-        while (!is_drawn(self))
-            ++step;
-        shared->n += step;
-        if (is_well(run_once(self, test)))
-            ++self->passed;
-        else
-            ++self->failed;
-        /* One that was killed has noted nothing, and there is no more to be learned from it. */
-        counted = shared->counted[call];
-    } while (counted >= shared->n);
+    for (uint64_t n = 1; n <= calls; ++n)
+        for (int for_ever = 0; for_ever < 2; ++for_ever) {
+            if (!pli_point_is_drawn(&self->dice, self->sample))
+                continue;
+            shared->call = call;
+            shared->n = n;
+            shared->for_ever = for_ever;
+            torture_point(self, test);
+        }
 }
 
 static void torture_test(torturer *self, const check_test *test)
@@ -256,8 +258,7 @@ static void torture_test(torturer *self, const check_test *test)
     }
     shared->events_max = 10 * shared->events + some_events;
     for (int call = 0; call <= PLI_CALLS; ++call)
-        for (int for_ever = 0; counted[call] && for_ever < 2; ++for_ever)
-            torture_call(self, test, call, for_ever);
+        torture_call(self, test, call, counted[call]);
     if (self->failed != failed)
         printf("# not ok: %s at %" PRIu64 " points\n", test->name, self->failed - failed);
     if (now_s() - begun > slow_s)
@@ -314,31 +315,51 @@ static int fail_one_point(check_test *tests, char **words, void (*body)(const ch
     return 2;
 }
 
-int torture_main(check_test *tests, int argc, char **argv, void (*body)(const check_test *test))
+/* Returns: the first word that is none of its options. */
+static char **parse_options(torturer *self, char **words)
+{
+    if (*words && strcmp(*words, "--sample") == 0 && words[1]) {
+        char *end;
+
+        self->sample = (unsigned) strtoul(words[1], &end, 10);
+        if (!self->sample || *end)
+            return NULL;
+        words += 2;
+    }
+    if (*words && strncmp(*words, "--", 2) == 0)
+        return NULL;
+    return words;
+}
+
+static void torture_all(torturer *self, check_test *tests, char **names)
 {
     static char *all[] = {"", NULL};
+
+    for (check_test *test = tests; test; test = test->next)
+        if (is_wanted(test, *names ? names : all))
+            torture_test(self, test);
+    printf("%" PRIu64 " passed, %" PRIu64 " failed\n", self->passed, self->failed);
+}
+
+int torture_main(check_test *tests, char **words, void (*body)(const check_test *test))
+{
     torturer self = {.body = body, .sample = 1, .dice = (uint64_t) time(NULL) / 86400};
-    char **names = argv + 2;
+    char **names;
     sigset_t sigchld;
 
-    (void) argc;
-    if (*names && strcmp(*names, "--fail") == 0)
-        return fail_one_point(tests, names + 1, body);
-    if (*names && strcmp(*names, "--sample") == 0 && names[1]) {
-        self.sample = (unsigned) strtoul(names[1], NULL, 10);
-        names += 2;
+    if (*words && strcmp(*words, "--fail") == 0)
+        return fail_one_point(tests, words + 1, body);
+    names = parse_options(&self, words);
+    if (!names) {
+        fprintf(stderr, "--torture takes --sample N or --fail CALL N TEST, and names of tests\n");
+        return 2;
     }
-    if (!*names)
-        names = all;
     sigemptyset(&sigchld);
     sigaddset(&sigchld, SIGCHLD);
     sigprocmask(SIG_BLOCK, &sigchld, NULL);
     shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (shared == MAP_FAILED)
         return 2;
-    for (check_test *test = tests; test; test = test->next)
-        if (is_wanted(test, names))
-            torture_test(&self, test);
-    printf("%" PRIu64 " passed, %" PRIu64 " failed\n", self.passed, self.failed);
+    torture_all(&self, tests, names);
     return self.failed != 0;
 }

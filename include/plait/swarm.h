@@ -75,9 +75,8 @@ PL_API void pl_swarm_draw_faults(uint64_t seed, pl_sim_faults *ret_faults);
  *     --trace           tells the story of each run
  *     --every-fault     a kind of fault that struck nobody, in 1,000 seeds or more of all scenarios, is a failure
  *     --jobs N          so many processes at a time, 1 to 64 (as many as there are processors)
- *     --torture         no random faults: each call of the system and each allocation that a seed makes fails, one per run, once and for ever-after; beyond the 3,000th of a kind
- *                       fewer and fewer of them, and how many that leaves out is said
- *     --every-point     a torture that leaves out none
+ *     --torture         no random faults: each call of the system and each allocation that a seed makes fails, one per run, once and for ever-after
+ *     --sample N        a torture of one in N of these, drawn with the seed
  *     --fail KIND N[+]  the N-th call of that kind fails (+: and all after it), to replay one run of a torture
  *     --list            the scenarios
  *     --help            the options

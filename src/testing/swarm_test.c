@@ -240,7 +240,7 @@ PL_TEST(number_that_cannot_be_is_refused)
     PL_EQ(SWARM(&asks, "--seed", ""), 2);
     PL_CHECK(strstr(said, "--seed: a number is expected"));
     PL_EQ(SWARM(&asks, "--scenario", "asks", "--seed", "1", "--fail", "allocation", "0"), 2);
-    PL_CHECK(strstr(said, "--fail: a kind of call and its number, from 1, are expected"));
+    PL_CHECK(strstr(said, "--fail: which one is to fail? a number from 1 is expected"));
 }
 
 PL_TEST(point_that_a_run_does_not_come_to_is_told)
@@ -265,7 +265,7 @@ PL_TEST(scenario_that_is_not_whole_is_refused)
 PL_TEST(options_are_told_when_asked_for)
 {
     PL_EQ(SWARM(&asks, "--help"), 0);
-    PL_CHECK(strstr(said, "--every-point"));
+    PL_CHECK(strstr(said, "--sample N"));
     PL_EQ(SWARM(&asks, "--hlep"), 2);
     PL_CHECK(strstr(said, "--hlep: there is no such option; --help says which there are"));
 }
