@@ -90,7 +90,7 @@ typedef struct pl_sim_faults {
     unsigned descriptors_max; /**< of a process; 0: 65,536 */
 } pl_sim_faults;
 
-/** Each kind of fault now and then; what a swarm draws its mixes around. */
+/** Each kind of fault now and then, but no crashes, which not every program is to survive: a scenario has them where it says so. What a swarm draws its mixes around. */
 PL_API extern const pl_sim_faults pl_sim_rough;
 
 /** A line of the story: at which virtual time, where, and what happened. `where` is "host/process", or a host's name. */
