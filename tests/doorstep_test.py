@@ -103,6 +103,12 @@ def banned_reads_the_source_where_there_is_no_object(folder):
     expect(banned(folder), 1, "src/flow/x.c:1: calls malloc (memory)")
 
 
+def banned_knows_by_ways_to_clocks_chance_files_and_the_environment(folder):
+    names = "timespec_get clock localtime_r lrand48 arc4random getenv sysconf getcwd realpath mkstemp readlink getuid gethostname dlopen".split()
+    write(folder, "src/net/x.c", "void x(void) {\n" + "".join(f"    {name}();\n" for name in names) + "}\n")
+    expect(banned(folder), 1, *(f"calls {name} (kernel)" for name in names))
+
+
 def banned_leaves_members_comments_and_the_os_floor_alone(folder):
     write(folder, "src/net/x.c", '/* read() */ int f(struct x *x) { return x->read(x, "open(1)"); }\n')
     write(folder, "src/os/x.c", "long f(char *p) { return read(0, p, 1); }\n")
