@@ -11,6 +11,7 @@
 #include <plait/timer.h>
 
 #include "base/memory.h"
+#include "flow/things.h"
 #include "reactor/reactor.h"
 
 #define INTERVAL_MAX_S (100.0 * 365 * 24 * 3600)
@@ -215,4 +216,15 @@ int pl_looping_call_start_at(pl_scope *scope, double interval_s, bool now, pl_lo
     if (ret_call)
         *ret_call = self;
     return 0;
+}
+
+bool pli_looping_call_knows(const pli_owned *thing, pli_thing *ret_thing)
+{
+    if (thing->end != loop_end)
+        return false;
+    *ret_thing = (pli_thing){
+        .kind_name = "looping call of",
+        .code = (const void *) (uintptr_t) pl_container_of(thing, pl_looping_call, owned)->fn,
+    };
+    return true;
 }

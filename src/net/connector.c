@@ -16,6 +16,7 @@
 #include "net/connector.h"
 #include "net/endpoint.h"
 #include "net/resolver.h"
+#include "net/things.h"
 #include "os/socket.h"
 
 #define NEXT_ATTEMPT_S 0.3
@@ -518,4 +519,15 @@ pl_deferred *pli_connect(pl_scope *scope, const char *endpoint, const pl_connect
 pl_deferred *pl_connect(pl_scope *scope, const char *endpoint, const pl_connect_options *options)
 {
     return pli_connect(scope, endpoint, options, NULL);
+}
+
+bool pli_connector_knows(const pli_owned *thing, pli_thing *ret_thing)
+{
+    if (thing->end != connector_owner_end)
+        return false;
+    *ret_thing = (pli_thing){
+        .kind_name = "client that connects",
+        .name = pl_container_of(thing, connector, owned)->text,
+    };
+    return true;
 }

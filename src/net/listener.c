@@ -15,6 +15,7 @@
 #include "net/connection.h"
 #include "net/endpoint.h"
 #include "net/handover.h"
+#include "net/things.h"
 #include "os/socket.h"
 
 #define REST_S      0.1         /* after descriptors ran out */
@@ -688,4 +689,12 @@ const pl_address *pl_port_address(const pl_port *port)
 size_t pl_port_connections(const pl_port *port)
 {
     return port->connections;
+}
+
+bool pli_port_knows(const pli_owned *thing, pli_thing *ret_thing)
+{
+    if (thing->end != port_scope_end)
+        return false;
+    *ret_thing = (pli_thing){.kind_name = "port"};
+    return true;
 }

@@ -124,3 +124,11 @@ void pl_watch_end(pl_watch *watch)
     pli_owned_remove(&watch->owned);
     watch_end(watch);
 }
+
+bool pli_watch_knows(const pli_owned *thing, pli_thing *ret_thing)
+{
+    if (thing->end != watch_scope_end)
+        return false;
+    *ret_thing = (pli_thing){.kind_name = "watch of a descriptor"};
+    return true;
+}
