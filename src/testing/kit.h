@@ -25,7 +25,7 @@ void *pli_testing_alloc(size_t size);
 typedef struct pli_testing {
     pl_testing *kit;
     struct pli_testing *next; /* that is open on this thread */
-    pl_sim *sim; /* NULL: on a real backend */
+    pl_sim *sim;              /* NULL: on a real backend */
     pl_sim_process *process;
     pl_left *left;
     int64_t opened_at;
