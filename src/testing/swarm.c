@@ -336,8 +336,9 @@ static void await_job(swarm *self, unsigned job, pid_t pid)
 
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
     }
-    if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
-        return;
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 0 &&
+        (self->tortured || one->passed + one->failed == share))
+        return; /* and not by an exit() in the middle of a run */
     print_death(self, one->seed, status);
     one->failed += self->tortured ? 1 : share - (one->passed + one->failed);
 }

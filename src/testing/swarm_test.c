@@ -1,5 +1,6 @@
 #include <plait/swarm.h>
 
+#include <stdlib.h>
 #include <sys/mman.h>
 
 #include "base/memory.h"
@@ -180,6 +181,32 @@ PL_TEST(a_point_that_kills_the_program_is_named_and_the_others_go_on)
                           "--trace --fail 'allocation' 1\n"));
     PL_CHECK(strstr(said, "--fail 'allocation' 1+\n"));
     PL_CHECK(strstr(said, "\n1 passed, 2 failed\n"));
+}
+
+static int leave_it_all(void *arg)
+{
+    (void) arg;
+    exit(0);
+}
+
+static void exit_build(pl_swarm_run *run)
+{
+    pl_sim_spawn(pl_sim_host_new(run->sim, "host", NULL), "exits", leave_it_all, run);
+}
+
+PL_TEST(a_program_that_exits_in_the_middle_of_a_run_has_not_passed)
+{
+    static const pl_scenario exits = {.name = "exits",
+                                      .claim = "this one exits",
+                                      .build = exit_build,
+                                      .faults_s = 10,
+                                      .calm_s = 10,
+                                      .check = ask_check};
+
+    PL_SKIP_TORTURED();
+    PL_EQ(SWARM(&exits, "--seeds", "10", "--jobs", "2"), 1);
+    PL_CHECK(strstr(said, "DIED at seed 1 (status 0); to replay: swarm --scenario exits --seed 1"));
+    PL_CHECK(strstr(said, "\n0 passed, 10 failed\n"));
 }
 
 /* ---- one that needs what it begins with ---- */

@@ -186,15 +186,16 @@ int pl_sim_answer(pl_sim_peer *listening, pl_sim_peer **ret_peer)
 {
     int fd;
 
-    do {
-        int error = peer_wait(listening, PLI_READABLE, "a caller");
+    while ((fd = pli_sim_accept(listening->fd, NULL, NULL)) < 0) {
+        int error = fd == -EAGAIN ? peer_wait(listening, PLI_READABLE, "a caller") : fd;
 
+        if (fd == -EINTR || fd == -ECONNABORTED) {
+            pli_sim_yield(); /* which is an event: one that goes on for ever is stopped */
+            error = 0;
+        }
         if (error < 0)
             return error;
-        fd = pli_sim_accept(listening->fd, NULL, NULL);
-    } while (fd == -EAGAIN || fd == -EINTR || fd == -ECONNABORTED);
-    if (fd < 0)
-        return fd;
+    }
     *ret_peer = pli_sim_peer_new(fd);
     return 0;
 }
@@ -205,11 +206,10 @@ int pl_sim_say(pl_sim_peer *peer, pl_slice bytes)
 {
     while (bytes.len) {
         struct iovec piece = {(void *) (uintptr_t) bytes.ptr, bytes.len};
-        int error = peer_wait(peer, PLI_WRITABLE, "room");
-        ssize_t n = error < 0 ? error : pli_sim_send(peer->fd, &piece, 1);
+        ssize_t n = pli_sim_send(peer->fd, &piece, 1);
 
         if (n == -EAGAIN)
-            continue;
+            n = peer_wait(peer, PLI_WRITABLE, "room");
         if (n < 0)
             return (int) n;
         bytes = pl_slice_from(bytes, (size_t) n);
@@ -221,13 +221,12 @@ ptrdiff_t pl_sim_hear(pl_sim_peer *peer, void *bytes, size_t size)
 {
     ssize_t n;
 
-    do {
+    while ((n = pli_sim_receive(peer->fd, bytes, size)) == -EAGAIN) {
         int error = peer_wait(peer, PLI_READABLE, "a word");
 
         if (error < 0)
             return error;
-        n = pli_sim_receive(peer->fd, bytes, size);
-    } while (n == -EAGAIN);
+    }
     return n;
 }
 
