@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "base/memory.h"
 #include "os/fault.h"
@@ -186,7 +187,7 @@ PL_TEST(a_point_that_kills_the_program_is_named_and_the_others_go_on)
 static int leave_it_all(void *arg)
 {
     (void) arg;
-    exit(0);
+    _exit(0); /* as exit(), but no sanitizer looks for leaks */
 }
 
 static void exit_build(pl_swarm_run *run)
