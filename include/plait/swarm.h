@@ -59,7 +59,7 @@ PL_API void pl_swarm_fail(pl_swarm_run *run, const char *format, ...) PL_PRINTF(
     ((condition) ? (void) 0 : pl_swarm_fail((run), "%s: not so: %s", PL_HERE, #condition))
 
 /**
- * What a scenario with `reliable_start` has to be called when it is set up: faults begin.
+ * What a scenario with `reliable_start` has to call when it is set up: faults begin. A run in which it did not has failed. Outside of the run it fails the test (pl_expect_handle()).
  */
 PL_API void pl_swarm_started(pl_swarm_run *run);
 

@@ -2,6 +2,7 @@
  * Runs scenarios with many seeds, in several processes that share nothing but a page of results.
  */
 #include <plait/swarm.h>
+#include <plait/testing.h>
 
 #include <errno.h>
 #include <inttypes.h>
@@ -46,7 +47,7 @@ typedef struct swarm {
     result single;
     bool tortured;
     unsigned sample; /* one point in so many is tortured; 0: it is not said */
-    bool is_copy;
+    bool is_copy, started;
     pli_point fail;
     uint64_t allocations, counted; /* before the first that could fail; of the kind that fails */
     pli_torture torture;
@@ -146,6 +147,11 @@ void pl_swarm_started(pl_swarm_run *run)
 {
     pl_sim_faults faults;
 
+    if (!running || run != &running->run) {
+        pl_expect_fail(__FILE__, __LINE__, "pl_swarm_started() outside of its run");
+        return;
+    }
+    running->started = true;
     if (running->tortured) {
         begin_faults(running);
         return;
@@ -177,7 +183,9 @@ static void run_world(swarm *self, const pl_scenario *scenario, pl_swarm_run *ru
         scenario->calm(run);
     if (r == 0)
         r = pl_sim_run(run->sim, scenario->calm_s);
-    if (r < 0)
+    if (scenario->reliable_start && !self->started)
+        pl_swarm_fail(run, "it has not begun: nobody has called pl_swarm_started()");
+    else if (r < 0)
         pl_swarm_fail(run, "it never goes quiet: %s",
                       pl_sim_report(run->sim, report, sizeof report));
     else
@@ -233,6 +241,7 @@ static void run_one(swarm *self, const pl_scenario *scenario, uint64_t seed)
                    &run->sim) < 0)
         abort();
     self->scenario = scenario;
+    self->started = false;
     running = self;
     run_world(self, scenario, run);
     add_up(self->sum, run);
@@ -293,8 +302,32 @@ static void count_death(pli_torture *torture, const pli_point *point, unsigned p
     self->fail = (pli_point){.call = -1};
 }
 
+/* What copies have told. */
+static uint64_t count_told(const swarm *self)
+{
+    uint64_t n = 0;
+
+    for (unsigned place = 0; place < self->jobs; ++place)
+        n += self->results[place].passed + self->results[place].failed;
+    return n;
+}
+
+/* A copy that the program has ended in good order has told nothing, and not passed. */
+static void count_silent(swarm *self, uint64_t told_before)
+{
+    uint64_t silent = self->torture.made - (count_told(self) - told_before);
+
+    if (silent)
+        printf("DIED: %" PRIu64 " points of %s, by an exit() in the middle of a run\n", silent,
+               self->scenario->name);
+    self->sum->failed += silent;
+}
+
 static void torture_seed(swarm *self, const pl_scenario *scenario, uint64_t seed)
 {
+    uint64_t told = count_told(self);
+
+    self->torture.made = 0;
     self->torture.copies_max = self->jobs;
     self->torture.spares_memory = scenario->reliable_memory;
     self->torture.sample = self->sample;
@@ -305,6 +338,7 @@ static void torture_seed(swarm *self, const pl_scenario *scenario, uint64_t seed
     if (self->is_copy)
         exit(0);
     pli_torture_await(&self->torture);
+    count_silent(self, told);
 }
 
 /* What makes no events is not stopped by their limit. */

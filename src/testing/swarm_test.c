@@ -210,7 +210,59 @@ PL_TEST(a_program_that_exits_in_the_middle_of_a_run_has_not_passed)
     PL_CHECK(strstr(said, "\n0 passed, 10 failed\n"));
 }
 
+/* Where there is no memory it says good-bye, in good order. */
+static int exit_without_memory(void *arg)
+{
+    void *memory = pli_alloc(10);
+
+    (void) arg;
+    if (!memory)
+        _exit(0);
+    pli_free(memory);
+    return 0;
+}
+
+static void exit_later_build(pl_swarm_run *run)
+{
+    pl_sim_spawn(pl_sim_host_new(run->sim, "host", NULL), "exits", exit_without_memory, run);
+}
+
+PL_TEST(a_point_at_which_the_program_exits_has_not_passed)
+{
+    static const pl_scenario exits = {.name = "exits",
+                                      .claim = "this one exits",
+                                      .build = exit_later_build,
+                                      .faults_s = 10,
+                                      .calm_s = 10,
+                                      .check = ask_check};
+
+    SKIP_COPIES();
+    PL_EQ(SWARM(&exits, "--torture", "--seeds", "2"), 1);
+    PL_CHECK(strstr(said, "DIED: 2 points of exits, by an exit() in the middle of a run\n"));
+    PL_CHECK(strstr(said, "\n2 passed, 4 failed\n"));
+}
+
 /* ---- one that needs what it begins with ---- */
+
+static void never_start_build(pl_swarm_run *run)
+{
+    (void) run;
+}
+
+PL_TEST(a_scenario_that_never_says_that_it_has_begun_fails)
+{
+    static const pl_scenario never = {.name = "never",
+                                      .claim = "no fault would ever strike",
+                                      .build = never_start_build,
+                                      .faults_s = 1,
+                                      .calm_s = 1,
+                                      .check = ask_check,
+                                      .reliable_start = true};
+
+    PL_SKIP_TORTURED();
+    PL_EQ(SWARM(&never, "--scenario", "never", "--seed", "1"), 1);
+    PL_CHECK(strstr(said, "it has not begun: nobody has called pl_swarm_started()"));
+}
 
 static int start_and_ask(void *arg)
 {
