@@ -293,6 +293,22 @@ uintptr_t pli_sim_thread_number(void)
 
 #define SPURIOUS_NS_MAX 1000000
 
+/* Any of those that wait: no system promises that it is the first. */
+static void wake_one(pli_link *waiting)
+{
+    pli_link *at = waiting->next;
+    uint64_t n = 0;
+
+    for (; at != waiting; at = at->next)
+        ++n;
+    if (!n)
+        return;
+    at = waiting->next;
+    for (n = n > 1 ? pli_sim_below(pli_sim_world(), n) : 0; n; --n)
+        at = at->next;
+    pli_sim_wake(pl_container_of(at, pli_sim_thread, link));
+}
+
 void pli_sim_mutex_init(pli_sim_mutex *mutex)
 {
     mutex->owner = NULL;
@@ -314,8 +330,7 @@ void pli_sim_mutex_unlock(pli_sim_mutex *mutex)
 {
     PLI_ASSERT(mutex->owner == pli_sim_here);
     mutex->owner = NULL;
-    if (!pli_list_empty(&mutex->waiting))
-        pli_sim_wake(pl_container_of(mutex->waiting.next, pli_sim_thread, link));
+    wake_one(&mutex->waiting);
     pli_sim_preempt();
 }
 
@@ -324,8 +339,7 @@ void pli_sim_condition_wait(pli_link *condition, pli_sim_mutex *mutex)
     int64_t until = INT64_MAX;
     PLI_ASSERT(mutex->owner == pli_sim_here);
     mutex->owner = NULL;
-    if (!pli_list_empty(&mutex->waiting))
-        pli_sim_wake(pl_container_of(mutex->waiting.next, pli_sim_thread, link));
+    wake_one(&mutex->waiting);
     pli_list_push_back(condition, &pli_sim_here->link);
     if (pli_sim_strikes(pli_sim_world(), NULL, PL_SIM_EINTR)) /* it may wake for no reason */
         until =
@@ -338,7 +352,7 @@ void pli_sim_condition_wake(pli_link *condition, bool all)
 {
     if (all)
         wake_all(condition);
-    else if (!pli_list_empty(condition))
-        pli_sim_wake(pl_container_of(condition->next, pli_sim_thread, link));
+    else
+        wake_one(condition);
     pli_sim_preempt();
 }

@@ -135,6 +135,59 @@ PL_TEST(whoever_waits_for_a_condition_is_woken)
         fill_with(seed, 0);
 }
 
+static void wait_once(void *arg)
+{
+    const char *name = arg;
+
+    pli_mutex_lock(&all.mutex);
+    ++all.inside;
+    pli_condition_wait(&all.filled, &all.mutex);
+    all.order[all.woken++] = *name;
+    pli_mutex_unlock(&all.mutex);
+}
+
+static int wake_one_by_one(void *arg)
+{
+    static const char names[] = "abcd";
+    pli_thread threads[THREADS];
+
+    (void) arg;
+    pli_mutex_init(&all.mutex);
+    pli_condition_init(&all.filled);
+    for (int i = 0; i < THREADS; ++i) {
+        PL_EQ(pli_thread_start(wait_once, (void *) (uintptr_t) &names[i], "waiter", &threads[i]),
+              0);
+        pl_sim_sleep(0.1); /* until it waits: so it is known who waits first */
+    }
+    PL_EQ(all.inside, THREADS);
+    for (int i = 0; i < THREADS; ++i) {
+        pli_condition_wake_one(&all.filled);
+        pl_sim_sleep(0.1);
+        PL_EQ(all.woken, (unsigned) i + 1);
+    }
+    for (int i = 0; i < THREADS; ++i)
+        pli_thread_join(threads[i]);
+    pli_condition_done(&all.filled);
+    pli_mutex_done(&all.mutex);
+    return 0;
+}
+
+PL_TEST(who_of_those_that_wait_is_woken_is_the_seeds)
+{
+    unsigned firsts[THREADS] = {0};
+
+    for (uint64_t seed = 0; seed < 40; ++seed) {
+        stage s;
+
+        all = (shared){0};
+        stage_open(&s, seed, NULL, wake_one_by_one, NULL);
+        stage_close(&s);
+        ++firsts[all.order[0] - 'a'];
+    }
+    for (int i = 0; i < THREADS; ++i)
+        PL_CHECK(firsts[i] > 0);
+}
+
 PL_TEST(a_condition_may_wake_for_no_reason)
 {
     unsigned woken = 0;
