@@ -221,7 +221,7 @@ typedef int pl_crash_check_fn(void *arg, uint64_t promised);
  *     static int run(void *arg)
  *     {
  *         for (uint64_t i = 1; i <= 3; ++i) {
- *             save(i);             // what the program does: writes, syncs, renames ...
+ *             save(i);             // what the program does, by file.h: writes, syncs, renames ...
  *             pl_crash_promise(i); // and from here on it must not be lost
  *         }
  *         return 0;
@@ -271,7 +271,8 @@ PL_API void pl_crash_promise(uint64_t promise);
  * place of its bytes. Disks that are the same are checked once for each promise.
  *
  * Where: outside of any world.
- * Returns: 0, and failures in the report; PL_E_STATE when `prepare` or `run` did not return 0; -EINVAL.
+ * Returns: 0, and failures in the report; PL_E_STATE when `prepare` or `run` did not return 0; PL_E_EMPTY: `run` did nothing to the world's disk, so nothing was tested (its files have to go through file.h, a state or
+ * SQLite: the C library's open() reaches the real disk); -EINVAL.
  * Cost: a process of a world and a copy of what is not safe, per image: some ten microseconds and what the check takes.
  */
 PL_API PL_MUST int pl_crash_enumerate(const pl_crash_test *test, pl_crash_report *ret_report);

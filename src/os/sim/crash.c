@@ -472,13 +472,19 @@ static void enumerate(enumeration *self)
 
     self->pending = pli_sim_kalloc(room * sizeof *self->pending);
     self->kept = pli_sim_kalloc(room * sizeof *self->kept);
-    for (size_t i = 0; i < self->tape.n; ++i)
-        self->report->operations += self->tape.ops[i].kind != PLI_DISK_MARK;
     walk(self, look_at_last);
     walk(self, look_at_torn);
     walk(self, look_at_earlier);
     pli_sim_kfree(self->pending);
     pli_sim_kfree(self->kept);
+}
+
+/* Counts what was recorded. A run that did nothing to its disk has shown nothing, and most likely wrote to the real one. */
+static int count_operations(enumeration *self)
+{
+    for (size_t i = 0; i < self->tape.n; ++i)
+        self->report->operations += self->tape.ops[i].kind != PLI_DISK_MARK;
+    return self->report->operations ? 0 : PL_E_EMPTY;
 }
 
 int pl_crash_enumerate(const pl_crash_test *test, pl_crash_report *ret_report)
@@ -492,6 +498,8 @@ int pl_crash_enumerate(const pl_crash_test *test, pl_crash_report *ret_report)
     self.window = test->window ? test->window : WINDOW;
     self.images_max = test->images_max ? test->images_max : IMAGES_MAX;
     error = record(&self);
+    if (!error)
+        error = count_operations(&self);
     if (!error)
         enumerate(&self);
     world_end(&self);

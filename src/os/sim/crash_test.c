@@ -348,6 +348,22 @@ PL_TEST(run_that_fails_is_told_and_no_image_is_checked)
     PL_EQ(pl_crash_enumerate(&test, &report), -EINVAL);
 }
 
+static int write_elsewhere(void *arg)
+{
+    (void) arg;
+    pl_crash_promise(1);
+    return 0;
+}
+
+PL_TEST(run_that_does_nothing_to_its_disk_is_told_and_no_image_is_checked)
+{
+    pl_crash_test test = {.run = write_elsewhere, .check = check_log};
+    pl_crash_report report;
+
+    PL_EQ(pl_crash_enumerate(&test, &report), PL_E_EMPTY);
+    PL_EQ(report.images, 0);
+}
+
 PL_TEST(check_that_does_not_end_is_not_content)
 {
     uint64_t batch = RECORDS;
