@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -22,6 +23,7 @@
 #define SEEDS_DEFAULT 1000
 #define EACH_OF_FIRST 3000 /* calls of a kind that a torture lets fail one by one */
 #define SHOWN_MAX     20   /* failures that one process prints */
+#define STILL_S       60   /* so long may a world take for one event */
 
 /* What one process of the swarm has to tell. */
 typedef struct result {
@@ -39,6 +41,7 @@ typedef struct swarm {
     uint64_t seed, seeds;
     bool one, trace, every_fault;
     unsigned jobs;
+    unsigned still_s; /* a run in which nothing happens for so long is ended; 0: none is */
     result *
         results; /* per job, shared; in a torture one more, of the process whose copies have the others */
     result *sum; /* this process's */
@@ -211,6 +214,7 @@ static void run_one(swarm *self, const pl_scenario *scenario, uint64_t seed)
 {
     pl_swarm_run *run = &self->run;
     pl_sim_faults faults = {0};
+    pl_sim *sim;
 
     *run = (pl_swarm_run){.seed = seed,
                           .tortured = self->tortured,
@@ -232,7 +236,9 @@ static void run_one(swarm *self, const pl_scenario *scenario, uint64_t seed)
     if (run->failed && self->sum->failed <= SHOWN_MAX)
         print_failure(self, run);
     fflush(stdout);
-    pl_sim_free(run->sim);
+    sim = run->sim;
+    run->sim = NULL;
+    pl_sim_free(sim);
     free(run->state);
 }
 
@@ -300,9 +306,31 @@ static void torture_seed(swarm *self, const pl_scenario *scenario, uint64_t seed
     self->sum->left_out += self->torture.left_out;
 }
 
+/* A process in a loop without end, or one that waits for something outside of its world, lets nothing happen any more. The world's own limit counts events. */
+static void look_whether_it_goes_on(int number)
+{
+    static uint64_t seed_before, events_before = UINT64_MAX;
+    uint64_t seed = running->sum->seed;
+    uint64_t events = running->run.sim ? pl_sim_events(running->run.sim) : 0;
+
+    if (seed == seed_before && events == events_before) {
+        signal(number, SIG_DFL);
+        raise(number); /* as soon as this returns */
+        return;
+    }
+    seed_before = seed;
+    events_before = events;
+    alarm(running->still_s);
+}
+
 static void run_share(swarm *self, const pl_scenario *scenario, unsigned job)
 {
     self->sum = &self->results[job];
+    running = self;
+    if (!self->tortured && self->still_s) {
+        signal(SIGALRM, look_whether_it_goes_on);
+        alarm(self->still_s);
+    }
     for (uint64_t i = job % self->jobs; i < self->seeds; i += self->tortured ? 1 : self->jobs) {
         self->sum->seed = self->seed + i;
         if (self->tortured)
@@ -455,6 +483,28 @@ static int list(const pl_scenario *const *scenarios)
     return 0;
 }
 
+static int help(const char *program)
+{
+    printf("Usage: %s [OPTION ...]\n"
+           "  --scenario NAME   only this one; --list lists them\n"
+           "  --seeds N         so many seeds of each (%d)\n"
+           "  --seed S          the first one (1); without --seeds only this one\n"
+           "  --trace           tells the story of each run\n"
+           "  --every-fault     a kind of fault that struck nobody is a failure\n"
+           "  --jobs N          so many processes at a time\n"
+           "  --still SECONDS   a run in which nothing happens for so long has no end (%d); 0: for "
+           "ever\n"
+           "  --torture         each call of the system and each allocation fails, one per run\n"
+           "  --every-point     a torture that leaves out none\n"
+           "  --fail KIND N[+]  the N-th call of that kind fails (+: and all after it)\n"
+           "Kinds:",
+           program, SEEDS_DEFAULT, STILL_S);
+    for (int call = 0; call <= PLI_CALLS; ++call)
+        printf("%s '%s'", call ? "," : "", pli_point_name(call));
+    printf("\n");
+    return 1;
+}
+
 /* Returns: whether it was one. */
 static bool number(const char *text, uint64_t *ret_number)
 {
@@ -494,6 +544,8 @@ static int parse(swarm *self, char **argv)
 
         if (strcmp(name, "--trace") == 0) {
             self->trace = true;
+        } else if (strcmp(name, "--help") == 0) {
+            return help(self->program);
         } else if (strcmp(name, "--list") == 0) {
             list(self->scenarios);
             return 1;
@@ -505,27 +557,30 @@ static int parse(swarm *self, char **argv)
             self->tortured = true;
         } else if (strcmp(name, "--fail") == 0) {
             if (!parse_point(self, at[1], at[1] ? at[2] : NULL))
-                return complain(name, "a kind of call and its number are expected");
+                return complain(
+                    name, "a kind of call and its number are expected; --help lists the kinds");
             at += 2;
         } else if (strcmp(name, "--scenario") == 0) {
+            if (!at[1])
+                return complain(name, "which one? --list lists them");
             self->only = *++at;
-            if (!self->only)
-                return complain(name, "which one?");
         } else if (strcmp(name, "--seeds") == 0 || strcmp(name, "--seed") == 0 ||
-                   strcmp(name, "--jobs") == 0) {
-            if (!number(*++at, &n))
+                   strcmp(name, "--jobs") == 0 || strcmp(name, "--still") == 0) {
+            if (!at[1] || !number(*++at, &n))
                 return complain(name, "a number is expected");
-            if (name[2] == 'j')
+            if (name[3] == 't')
+                self->still_s = n < UINT_MAX ? (unsigned) n : UINT_MAX;
+            else if (name[2] == 'j')
                 self->jobs = n && n <= JOBS_MAX ? (unsigned) n : self->jobs;
             else if (name[6])
                 self->seeds = n, seeds = true;
             else
                 self->seed = n, seed = true;
         } else {
-            return complain(name, "there is no such option");
+            return complain(name, "there is no such option; --help lists them");
         }
     }
-    self->one = seed && !seeds && self->only;
+    self->one = seed && !seeds && (self->only || !self->scenarios[1]);
     if (self->fail.call >= 0 && !self->one)
         return complain("--fail", "one --scenario and one --seed are expected");
     if (self->tortured && self->fail.call < 0 && self->trace)
@@ -543,6 +598,7 @@ int pl_swarm_main(int argc, char **argv, const pl_scenario *const *scenarios)
                   .scenarios = scenarios,
                   .seed = 1,
                   .seeds = SEEDS_DEFAULT,
+                  .still_s = STILL_S,
                   .jobs = processors < 1          ? 1
                           : processors > JOBS_MAX ? JOBS_MAX
                                                   : (unsigned) processors};
@@ -555,7 +611,8 @@ int pl_swarm_main(int argc, char **argv, const pl_scenario *const *scenarios)
     for (const pl_scenario *const *at = scenarios; *at; ++at)
         known |= is_wanted(&self, *at);
     if (!known)
-        return complain("there is no such scenario", self.only ? self.only : "");
+        return complain("--list lists the scenarios; there is none of the name",
+                        self.only ? self.only : "");
     if (self.one && (!self.tortured || self.fail.call >= 0))
         return run_single(&self);
     self.results = mmap(NULL, (JOBS_MAX + 1) * sizeof *self.results, PROT_READ | PROT_WRITE,
