@@ -254,7 +254,7 @@ typedef struct pl_crash_report {
     uint64_t left_out; /**< that were not looked at for images_max */
     uint64_t failures; /**< with which the check was not content */
     char story
-        [2000]; /**< of the first of these: the operations that were not safe, and which of them the crash took */
+        [2000]; /**< of the first of these: the operations that were not safe, which of them the crash took, and what the check answered */
 } pl_crash_report;
 
 /**

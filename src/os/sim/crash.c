@@ -43,6 +43,8 @@ typedef struct enumeration {
     pl_sim *sim; /* in which images are checked; NULL: none yet */
     pl_sim_host *host;
     unsigned checked; /* in this world */
+    bool answered;    /* the last check has returned `answer` */
+    int answer;
 } enumeration;
 
 void pl_crash_promise(uint64_t promise)
@@ -142,9 +144,11 @@ static int record(enumeration *self)
 
 static int check_main(void *arg)
 {
-    const enumeration *self = arg;
+    enumeration *self = arg;
 
-    return self->test->check(self->test->arg, self->promised);
+    self->answer = self->test->check(self->test->arg, self->promised);
+    self->answered = true;
+    return self->answer;
 }
 
 static void world_end(enumeration *self)
@@ -165,6 +169,7 @@ static bool check(enumeration *self, pli_disk *take_disk)
         return false;
     }
     pli_sim_disk_set(self->host, take_disk);
+    self->answered = false;
     content = run_process(self->host, "check", check_main, self) == 0;
     if (!content)
         world_end(self); /* it may still have something to do */
@@ -267,6 +272,10 @@ static void tell_story(enumeration *self, size_t at, size_t torn, const pli_disk
             say(&told, ", of which sectors %zu to %zu are there%s", fate->from, fate->to,
                 fate->garbage ? ", and garbage elsewhere" : "");
     }
+    if (self->answered)
+        say(&told, "\n  the check answered %d", self->answer);
+    else
+        say(&told, "\n  the check did not end");
 }
 
 /* ---- images ---- */
