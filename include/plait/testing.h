@@ -89,10 +89,12 @@ typedef struct pl_testing {
 PL_API void pl_testing_open(pl_testing *kit, const pl_testing_options *options);
 
 /**
- * Ends the kit's scope, its string transports and its reactor, and expects that nothing is left: no descriptor, and none of Plait's memory (in memory: what is
- * left is named by the address that asked for it). Since: 0.1
+ * Ends the kit's scope, its string transports and its reactor, and expects that nothing is left: no descriptor, be it the world's or a real one that the program has opened without Plait; and none of Plait's memory (in memory: what is
+ * left is named by the address that asked for it). What the program itself got from malloc() is for a sanitizer to find. Since: 0.1
  */
-PL_API void pl_testing_close(pl_testing *kit);
+#define pl_testing_close(kit) pl_testing_close_at((kit), __FILE__, __LINE__)
+/** What pl_testing_close() calls. */
+PL_API void pl_testing_close_at(pl_testing *kit, const char *file, int line);
 
 /** Lets everything happen that can happen without time going on: turns until there is nothing more to do. What never comes to rest fails the test. Not from within a callback. */
 PL_API void pl_testing_settle(pl_testing *kit);
@@ -196,7 +198,7 @@ PL_API size_t pl_string_transport_pump(pl_string_transport *a, pl_string_transpo
 typedef struct pl_left pl_left;
 
 /**
- * Remembers what there is: descriptors; of `reactor` (may be NULL) its timers, Deferreds, fibers, scopes, connections and other ios; without a reactor, the memory that this
+ * Remembers what there is: descriptors, in a world also the real ones; of `reactor` (may be NULL) its timers, Deferreds, fibers, scopes, connections and other ios; without a reactor, the memory that this
  * thread takes from Plait from now on. Works with every backend. Returns: never NULL; pl_left_end() frees it.
  */
 PL_API pl_left *pl_left_begin(pl_reactor *reactor);
