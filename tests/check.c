@@ -502,7 +502,7 @@ int check_main(int argc, char **argv)
     if (argc == 2 && strcmp(argv[1], "--list") == 0)
         return list();
     if (argc > 1 && strcmp(argv[1], "--torture") == 0)
-        return torture_main(tests, argc, argv, run_body);
+        return torture_main(tests, argv + 2, run_body);
     if (count_wanted(argc, argv) == 0) {
         fprintf(stderr, "%s: no test has a name like that; --list shows them\n", program);
         return 2;

@@ -61,8 +61,19 @@ def another_seed_has_another_trace(folder):
 
 
 def what_is_no_option_is_refused(folder):
-    for arguments, text in ((("--bogus",), "--bogus: there is no such option"), (("--seeds", "x"), "--seeds: a number is expected"),
-                            (("--scenario", "bogus"), "there is no such scenario: bogus"), (("--fail", "bogus", "1"), "--fail: a kind of call")):
+    one = ("--scenario", "echo", "--seed", "1")
+    for arguments, text in (
+            (("--bogus",), "--bogus: there is no such option"),
+            (("--seed",), "--seed: what follows it is missing"),
+            (("--seeds", "x"), "--seeds: a number from 1 is expected"),
+            (("--seeds", "0"), "--seeds: a number from 1 is expected"),
+            (("--jobs", "65"), "--jobs: a number from 1 to 64 is expected"),
+            (("--scenario", "bogus"), "there is no such scenario: bogus"),
+            (("--sample", "3"), "--sample: of a --torture only"),
+            (("--torture", "--trace"), "--trace: a torture tells no story"),
+            ((*one, "--fail", "send", "0"), "--fail: which one is to fail?"),
+            ((*one, "--fail", "bogus", "1"), "--fail: there is no such kind of call"),
+            (("--fail", "send", "1"), "--fail: one --scenario and one --seed are expected")):
         status, said = swarm(*arguments)
         assert status == 2 and text in said, (arguments, status, said)
 

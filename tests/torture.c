@@ -8,6 +8,7 @@
 
 #include "base/memory.h"
 #include "os/fault.h"
+#include "testing/torture.h"
 
 enum {
     exit_failed = 1,
@@ -208,33 +209,21 @@ static int run_once(torturer *self, const check_test *test)
     return status;
 }
 
-static bool is_drawn(torturer *self)
-{
-    self->dice = self->dice * 6364136223846793005u + 1442695040888963407u;
-    return self->sample < 2 || (self->dice >> 33) % self->sample == 0;
-}
-
 static void torture_call(torturer *self, const check_test *test, int call, bool for_ever)
 {
-    uint64_t counted;
-
     shared->call = call;
     shared->n = 0;
     shared->for_ever = for_ever;
     do {
-        /* All of the first ones; of a loop that makes thousands, fewer and fewer. */
-        uint64_t step = 1 + (shared->n > 300 ? shared->n / 30 : 0);
-
-        while (!is_drawn(self))
-            ++step;
-        shared->n += step;
+        do
+            ++shared->n;
+        while (!pli_point_is_drawn(&self->dice, self->sample));
         if (is_well(run_once(self, test)))
             ++self->passed;
         else
             ++self->failed;
         /* One that was killed has noted nothing, and there is no more to be learned from it. */
-        counted = shared->counted[call];
-    } while (counted >= shared->n);
+    } while (shared->counted[call] >= shared->n);
 }
 
 static void torture_test(torturer *self, const check_test *test)
@@ -314,31 +303,51 @@ static int fail_one_point(check_test *tests, char **words, void (*body)(const ch
     return 2;
 }
 
-int torture_main(check_test *tests, int argc, char **argv, void (*body)(const check_test *test))
+/* Returns: the first word that is none of its options. */
+static char **parse_options(torturer *self, char **words)
+{
+    if (*words && strcmp(*words, "--sample") == 0 && words[1]) {
+        char *end;
+
+        self->sample = (unsigned) strtoul(words[1], &end, 10);
+        if (!self->sample || *end)
+            return NULL;
+        words += 2;
+    }
+    if (*words && strncmp(*words, "--", 2) == 0)
+        return NULL;
+    return words;
+}
+
+static void torture_all(torturer *self, check_test *tests, char **names)
 {
     static char *all[] = {"", NULL};
+
+    for (check_test *test = tests; test; test = test->next)
+        if (is_wanted(test, *names ? names : all))
+            torture_test(self, test);
+    printf("%" PRIu64 " passed, %" PRIu64 " failed\n", self->passed, self->failed);
+}
+
+int torture_main(check_test *tests, char **words, void (*body)(const check_test *test))
+{
     torturer self = {.body = body, .sample = 1, .dice = (uint64_t) time(NULL) / 86400};
-    char **names = argv + 2;
+    char **names;
     sigset_t sigchld;
 
-    (void) argc;
-    if (*names && strcmp(*names, "--fail") == 0)
-        return fail_one_point(tests, names + 1, body);
-    if (*names && strcmp(*names, "--sample") == 0 && names[1]) {
-        self.sample = (unsigned) strtoul(names[1], NULL, 10);
-        names += 2;
+    if (*words && strcmp(*words, "--fail") == 0)
+        return fail_one_point(tests, words + 1, body);
+    names = parse_options(&self, words);
+    if (!names) {
+        fprintf(stderr, "--torture takes --sample N or --fail CALL N TEST, and names of tests\n");
+        return 2;
     }
-    if (!*names)
-        names = all;
     sigemptyset(&sigchld);
     sigaddset(&sigchld, SIGCHLD);
     sigprocmask(SIG_BLOCK, &sigchld, NULL);
     shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (shared == MAP_FAILED)
         return 2;
-    for (check_test *test = tests; test; test = test->next)
-        if (is_wanted(test, names))
-            torture_test(&self, test);
-    printf("%" PRIu64 " passed, %" PRIu64 " failed\n", self.passed, self.failed);
+    torture_all(&self, tests, names);
     return self.failed != 0;
 }

@@ -1,7 +1,6 @@
 /*
  * Torture: a test is run again and again, each time with another call of the system, or another allocation, that fails; once, and for ever-after. It may end in
  * an error (a failed expectation is one). It may not crash, hang or trip a sanitizer.
- * Of the first 300 calls of a kind each one fails, of those that follow fewer and fewer.
  *
  *     TEST_PROGRAM --torture [--sample N] [NAME...]
  *     TEST_PROGRAM --torture --fail CALL N[+] NAME
@@ -14,8 +13,8 @@
 
 #include "tests/check.h"
 
-/* The runner's main function. `body` runs a test; it is called in a process of its own. */
-int torture_main(check_test *tests, int argc, char **argv, void (*body)(const check_test *test));
+/* The runner's main function, for what follows --torture. `body` runs a test; it is called in a process of its own. */
+int torture_main(check_test *tests, char **words, void (*body)(const check_test *test));
 /* Within a test that ends early: writes down what it has called. Harmless elsewhere. */
 void torture_note(void);
 /* Within a test on the simulator: how many events its world may have (0: as many as any), and how many it has had. One in which something fails may have ten times as

@@ -493,10 +493,15 @@ static void count_post(void *arg)
     ++n_posted;
 }
 
+static unsigned posts_each(void)
+{
+    return (unsigned) check_times(1000, 100);
+}
+
 static void post_many(void *arg)
 {
     (void) arg;
-    for (int i = 0; i < 1000; ++i)
+    for (unsigned left = posts_each(); left; --left)
         PL_OK_(pl_call_from_thread(reactor, count_post, NULL));
 }
 
@@ -507,11 +512,11 @@ PL_TEST_EACH_BACKEND(calls_from_many_threads_all_arrive)
     make_reactor(0);
     for (int i = 0; i < 4; ++i)
         thread_start(&threads[i], post_many, NULL);
-    turn_until(&n_posted, 4000);
+    turn_until(&n_posted, 4 * posts_each());
     for (int i = 0; i < 4; ++i)
         pli_thread_join(threads[i]);
     pl_reactor_free(reactor);
-    PL_EQ(n_posted, 4000);
+    PL_EQ(n_posted, 4 * posts_each());
 }
 
 PL_TEST_EACH_BACKEND(reactor_may_be_freed_as_soon_as_the_last_post_has_run)
@@ -522,7 +527,7 @@ PL_TEST_EACH_BACKEND(reactor_may_be_freed_as_soon_as_the_last_post_has_run)
         n_posted = 0;
         make_reactor(0);
         thread_start(&thread, post_many, NULL);
-        turn_until(&n_posted, 1000);
+        turn_until(&n_posted, posts_each());
         pl_reactor_free(reactor);
         pli_thread_join(thread);
     }

@@ -49,7 +49,7 @@ static void check_order(void *arg)
 
 static void post_in_order(void *arg)
 {
-    for (uintptr_t i = 1; i <= 5000; ++i)
+    for (uintptr_t i = 1; i <= check_times(5000, 100); ++i)
         PL_OK_(pl_call_from_thread(reactor, check_order, (void *) ((uintptr_t) arg << 24 | i)));
 }
 
@@ -60,7 +60,7 @@ PL_TEST_EACH_BACKEND(calls_of_each_thread_are_made_in_its_order_while_others_cal
     start();
     for (uintptr_t i = 0; i < 4; ++i)
         thread_start(&threads[i], post_in_order, (void *) i);
-    turn_until(20000);
+    turn_until(4 * (unsigned) check_times(5000, 100));
     for (int i = 0; i < 4; ++i)
         pli_thread_join(threads[i]);
     pl_reactor_free(reactor);

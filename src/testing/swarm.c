@@ -21,16 +21,14 @@
 
 #define JOBS_MAX      PLI_COPIES_MAX
 #define SEEDS_DEFAULT 1000
-#define EACH_OF_FIRST 3000 /* calls of a kind that a torture lets fail one by one */
-#define SHOWN_MAX     20   /* failures that one process prints */
-#define STILL_S       60   /* so long may a world take for one event */
+#define SHOWN_MAX     20 /* failures that one process prints */
+#define STILL_S       60 /* so long may a world take for one event */
 
 /* What one process of the swarm has to tell. */
 typedef struct result {
     uint64_t seed; /* under way */
     uint64_t passed, failed, events;
-    uint64_t left_out; /* points of a torture */
-    double seconds;    /* of virtual time */
+    double seconds; /* of virtual time */
     uint64_t injected[PL_SIM_FAULTS];
 } result;
 
@@ -39,14 +37,16 @@ typedef struct swarm {
     const pl_scenario *const *scenarios;
     const char *only;
     uint64_t seed, seeds;
-    bool one, trace, every_fault;
+    bool is_seed_given, is_count_given;
+    bool trace, every_fault, listed, helped;
     unsigned jobs;
     unsigned still_s; /* a run in which nothing happens for so long is ended; 0: none is */
     result *
         results; /* per job, shared; in a torture one more, of the process whose copies have the others */
     result *sum; /* this process's */
     result single;
-    bool tortured, every_point;
+    bool tortured;
+    unsigned sample; /* one point in so many is tortured; 0: it is not said */
     bool is_copy;
     pli_point fail;
     pli_torture torture;
@@ -295,15 +295,14 @@ static void torture_seed(swarm *self, const pl_scenario *scenario, uint64_t seed
 {
     self->torture.copies_max = self->jobs;
     self->torture.spares_memory = scenario->reliable_memory;
-    self->torture.each_of_first = self->every_point ? 0 : EACH_OF_FIRST;
-    self->torture.left_out = 0;
+    self->torture.sample = self->sample;
+    self->torture.dice = seed;
     self->torture.copied = take_point;
     self->torture.died = count_death;
     run_one(self, scenario, seed);
     if (self->is_copy)
         exit(0);
     pli_torture_await(&self->torture);
-    self->sum->left_out += self->torture.left_out;
 }
 
 /* A process in a loop without end, or one that waits for something outside of its world, lets nothing happen any more. The world's own limit counts events. */
@@ -390,7 +389,6 @@ static result total(const swarm *self)
         sum.passed += one->passed;
         sum.failed += one->failed;
         sum.events += one->events;
-        sum.left_out += one->left_out;
         sum.seconds += one->seconds;
         for (int i = 0; i < PL_SIM_FAULTS; ++i)
             sum.injected[i] += one->injected[i];
@@ -413,11 +411,6 @@ static result run_scenario(swarm *self, const pl_scenario *scenario)
            " failed; %.1f hours of its time, %.1f million events\n",
            scenario->name, sum.passed + sum.failed, self->tortured ? "points" : "seeds", sum.failed,
            sum.seconds / 3600, (double) sum.events / 1e6);
-    if (sum.left_out)
-        printf("  %" PRIu64
-               " more points, beyond the %uth call of a kind, are left out; --every-point "
-               "takes them\n",
-               sum.left_out, EACH_OF_FIRST);
     return sum;
 }
 
@@ -476,35 +469,6 @@ static int complain(const char *what, const char *text)
     return 2;
 }
 
-static int list(const pl_scenario *const *scenarios)
-{
-    for (; *scenarios; ++scenarios)
-        printf("%-12s %s\n", (*scenarios)->name, (*scenarios)->claim);
-    return 0;
-}
-
-static int help(const char *program)
-{
-    printf("Usage: %s [OPTION ...]\n"
-           "  --scenario NAME   only this one; --list lists them\n"
-           "  --seeds N         so many seeds of each (%d)\n"
-           "  --seed S          the first one (1); without --seeds only this one\n"
-           "  --trace           tells the story of each run\n"
-           "  --every-fault     a kind of fault that struck nobody is a failure\n"
-           "  --jobs N          so many processes at a time\n"
-           "  --still SECONDS   a run in which nothing happens for so long has no end (%d); 0: for "
-           "ever\n"
-           "  --torture         each call of the system and each allocation fails, one per run\n"
-           "  --every-point     a torture that leaves out none\n"
-           "  --fail KIND N[+]  the N-th call of that kind fails (+: and all after it)\n"
-           "Kinds:",
-           program, SEEDS_DEFAULT, STILL_S);
-    for (int call = 0; call <= PLI_CALLS; ++call)
-        printf("%s '%s'", call ? "," : "", pli_point_name(call));
-    printf("\n");
-    return 1;
-}
-
 /* Returns: whether it was one. */
 static bool number(const char *text, uint64_t *ret_number)
 {
@@ -515,105 +479,232 @@ static bool number(const char *text, uint64_t *ret_number)
     return text && *text && *text != '-' && !*end && !errno;
 }
 
-static bool parse_point(swarm *self, const char *kind, const char *which)
+/* Each takes the words of its option, which follow its name: it has as many as its row says. Returns: NULL, or what is wrong. */
+
+static const char *take_trace(swarm *self, char **words)
 {
-    size_t len = which ? strlen(which) : 0;
+    (void) words;
+    self->trace = true;
+    return NULL;
+}
+
+static const char *take_every_fault(swarm *self, char **words)
+{
+    (void) words;
+    self->every_fault = true;
+    return NULL;
+}
+
+static const char *take_torture(swarm *self, char **words)
+{
+    (void) words;
+    self->tortured = true;
+    return NULL;
+}
+
+static const char *take_list(swarm *self, char **words)
+{
+    (void) words;
+    self->listed = true;
+    return NULL;
+}
+
+static const char *take_help(swarm *self, char **words)
+{
+    (void) words;
+    self->helped = true;
+    return NULL;
+}
+
+static const char *take_scenario(swarm *self, char **words)
+{
+    self->only = words[0];
+    return NULL;
+}
+
+static const char *take_seeds(swarm *self, char **words)
+{
+    self->is_count_given = true;
+    return number(words[0], &self->seeds) && self->seeds ? NULL : "a number from 1 is expected";
+}
+
+static const char *take_seed(swarm *self, char **words)
+{
+    self->is_seed_given = true;
+    return number(words[0], &self->seed) ? NULL : "a number is expected";
+}
+
+static const char *take_jobs(swarm *self, char **words)
+{
+    uint64_t n;
+
+    if (!number(words[0], &n) || !n || n > JOBS_MAX)
+        return "a number from 1 to 64 is expected";
+    self->jobs = (unsigned) n;
+    return NULL;
+}
+
+static const char *take_still(swarm *self, char **words)
+{
+    uint64_t n;
+
+    if (!number(words[0], &n) || n > UINT_MAX)
+        return "a number of seconds is expected";
+    self->still_s = (unsigned) n;
+    return NULL;
+}
+
+static const char *take_sample(swarm *self, char **words)
+{
+    uint64_t n;
+
+    if (!number(words[0], &n) || !n || n > UINT32_MAX)
+        return "a number from 1 is expected";
+    self->sample = (unsigned) n;
+    return NULL;
+}
+
+static const char *take_fail(swarm *self, char **words)
+{
+    size_t len = strlen(words[1]);
     char digits[32];
 
     if (!len || len >= sizeof digits)
-        return false;
-    memcpy(digits, which, len + 1);
+        return "a number is expected";
+    memcpy(digits, words[1], len + 1);
     self->fail.for_ever = digits[len - 1] == '+';
     if (self->fail.for_ever)
         digits[len - 1] = '\0';
+    if (!number(digits, &self->fail.n) || !self->fail.n)
+        return "which one is to fail? a number from 1 is expected";
     self->tortured = true;
     for (self->fail.call = 0; self->fail.call <= PLI_CALLS; ++self->fail.call)
-        if (strcmp(pli_point_name(self->fail.call), kind) == 0)
-            return number(digits, &self->fail.n);
-    return false;
+        if (strcmp(pli_point_name(self->fail.call), words[0]) == 0)
+            return NULL;
+    return "there is no such kind of call; --help lists them";
 }
 
-/* Returns: 0, 1 when it has been done, or 2 when the command line is wrong. */
-static int parse(swarm *self, char **argv)
+static const struct swarm_option {
+    const char *name;
+    int words;
+    const char *(*take)(swarm *self, char **words);
+    const char *values, *help;
+} swarm_options[] = {
+    {"--scenario", 1, take_scenario, "NAME", "only this one"},
+    {"--seeds", 1, take_seeds, "N", "so many seeds of each (1,000)"},
+    {"--seed", 1, take_seed, "S", "the first one (1); without --seeds only this one"},
+    {"--trace", 0, take_trace, "", "tells the story of each run"},
+    {"--every-fault", 0, take_every_fault, "", "a kind of fault that struck nobody is a failure"},
+    {"--jobs", 1, take_jobs, "N", "so many processes at a time"},
+    {"--still", 1, take_still, "SECONDS",
+     "a run without an event for so long is ended (60; 0: none is)"},
+    {"--torture", 0, take_torture, "", "each call and each allocation fails, one per run"},
+    {"--sample", 1, take_sample, "N", "a torture of one in N of these"},
+    {"--fail", 2, take_fail, "KIND N[+]", "the N-th call of that kind fails (+: and all after it)"},
+    {"--list", 0, take_list, "", "the scenarios"},
+    {"--help", 0, take_help, "", "this"},
+};
+
+static const struct swarm_option *find_option(const char *name)
 {
-    bool seeds = false, seed = false;
-    uint64_t n;
+    for (size_t i = 0; i < sizeof swarm_options / sizeof *swarm_options; ++i)
+        if (strcmp(swarm_options[i].name, name) == 0)
+            return &swarm_options[i];
+    return NULL;
+}
 
-    for (char **at = argv + 1; *at; ++at) {
-        const char *name = *at;
+/* Whether one run is asked for, and not a swarm. */
+static bool is_one(const swarm *self)
+{
+    return self->is_seed_given && !self->is_count_given && (self->only || !self->scenarios[1]);
+}
 
-        if (strcmp(name, "--trace") == 0) {
-            self->trace = true;
-        } else if (strcmp(name, "--help") == 0) {
-            return help(self->program);
-        } else if (strcmp(name, "--list") == 0) {
-            list(self->scenarios);
-            return 1;
-        } else if (strcmp(name, "--every-fault") == 0) {
-            self->every_fault = true;
-        } else if (strcmp(name, "--every-point") == 0) {
-            self->every_point = self->tortured = true;
-        } else if (strcmp(name, "--torture") == 0) {
-            self->tortured = true;
-        } else if (strcmp(name, "--fail") == 0) {
-            if (!parse_point(self, at[1], at[1] ? at[2] : NULL))
-                return complain(
-                    name, "a kind of call and its number are expected; --help lists the kinds");
-            at += 2;
-        } else if (strcmp(name, "--scenario") == 0) {
-            if (!at[1])
-                return complain(name, "which one? --list lists them");
-            self->only = *++at;
-        } else if (strcmp(name, "--seeds") == 0 || strcmp(name, "--seed") == 0 ||
-                   strcmp(name, "--jobs") == 0 || strcmp(name, "--still") == 0) {
-            if (!at[1] || !number(*++at, &n))
-                return complain(name, "a number is expected");
-            if (name[3] == 't')
-                self->still_s = n < UINT_MAX ? (unsigned) n : UINT_MAX;
-            else if (name[2] == 'j')
-                self->jobs = n && n <= JOBS_MAX ? (unsigned) n : self->jobs;
-            else if (name[6])
-                self->seeds = n, seeds = true;
-            else
-                self->seed = n, seed = true;
-        } else {
-            return complain(name, "there is no such option; --help lists them");
-        }
-    }
-    self->one = seed && !seeds && (self->only || !self->scenarios[1]);
-    if (self->fail.call >= 0 && !self->one)
+/* What does not go together. Returns: 0, or 2 when it has been told. */
+static int check_options(swarm *self)
+{
+    if (self->sample && (!self->tortured || self->fail.call >= 0))
+        return complain("--sample", "of a --torture only");
+    if (self->fail.call >= 0 && !is_one(self))
         return complain("--fail", "one --scenario and one --seed are expected");
     if (self->tortured && self->fail.call < 0 && self->trace)
         return complain("--trace", "a torture tells no story; --fail tells that of one point");
-    if (seed && !seeds)
+    for (const pl_scenario *const *at = self->scenarios; *at; ++at)
+        if (is_wanted(self, *at))
+            return 0;
+    return complain("there is no such scenario (--list lists them)", self->only ? self->only : "");
+}
+
+/* Returns: 0, or 2 when the command line is wrong and that has been told. */
+static int parse(swarm *self, char **words)
+{
+    while (*words) {
+        const struct swarm_option *option = find_option(*words);
+        const char *wrong = NULL;
+        int n = 0;
+
+        if (!option)
+            return complain(*words, "there is no such option; --help lists them");
+        while (n < option->words && words[1 + n])
+            ++n;
+        wrong = n < option->words ? "what follows it is missing" : option->take(self, words + 1);
+        if (wrong)
+            return complain(*words, wrong);
+        words += 1 + n;
+    }
+    if (self->is_seed_given && !self->is_count_given)
         self->seeds = 1;
+    return check_options(self);
+}
+
+static int list(const pl_scenario *const *scenarios)
+{
+    for (; *scenarios; ++scenarios)
+        printf("%-12s %s\n", (*scenarios)->name, (*scenarios)->claim);
     return 0;
+}
+
+static int help(const swarm *self)
+{
+    printf("Usage: %s [OPTION ...]\n", self->program);
+    for (size_t i = 0; i < sizeof swarm_options / sizeof *swarm_options; ++i) {
+        const struct swarm_option *option = &swarm_options[i];
+        int n = printf("  %s %s", option->name, option->values);
+
+        printf("%*s%s\n", n < 20 ? 20 - n : 1, "", option->help);
+    }
+    printf("Kinds of calls:");
+    for (int call = 0; call <= PLI_CALLS; ++call)
+        printf("%s '%s'", call ? "," : "", pli_point_name(call));
+    printf("\n");
+    return 0;
+}
+
+static unsigned count_processors(void)
+{
+    long n = sysconf(_SC_NPROCESSORS_ONLN);
+
+    return n < 1 ? 1 : n > JOBS_MAX ? JOBS_MAX : (unsigned) n;
 }
 
 int pl_swarm_main(int argc, char **argv, const pl_scenario *const *scenarios)
 {
-    long processors = sysconf(_SC_NPROCESSORS_ONLN);
     swarm self = {.program = argv[0],
                   .fail = {.call = -1},
                   .scenarios = scenarios,
                   .seed = 1,
                   .seeds = SEEDS_DEFAULT,
                   .still_s = STILL_S,
-                  .jobs = processors < 1          ? 1
-                          : processors > JOBS_MAX ? JOBS_MAX
-                                                  : (unsigned) processors};
-    int r = parse(&self, argv);
-    bool known = false;
+                  .jobs = count_processors()};
+    int r = parse(&self, argv + 1);
 
     (void) argc;
     if (r)
-        return r == 1 ? 0 : r;
-    for (const pl_scenario *const *at = scenarios; *at; ++at)
-        known |= is_wanted(&self, *at);
-    if (!known)
-        return complain("--list lists the scenarios; there is none of the name",
-                        self.only ? self.only : "");
-    if (self.one && (!self.tortured || self.fail.call >= 0))
+        return r;
+    if (self.listed)
+        return list(scenarios);
+    if (self.helped)
+        return help(&self);
+    if (is_one(&self) && (!self.tortured || self.fail.call >= 0))
         return run_single(&self);
     self.results = mmap(NULL, (JOBS_MAX + 1) * sizeof *self.results, PROT_READ | PROT_WRITE,
                         MAP_SHARED | MAP_ANONYMOUS, -1, 0);

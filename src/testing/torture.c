@@ -26,6 +26,12 @@ void pli_point_set(const pli_point *point)
         pli_fault_at((pli_call) point->call, point->n, point->for_ever);
 }
 
+bool pli_point_is_drawn(uint64_t *dice, unsigned sample)
+{
+    *dice = *dice * 6364136223846793005u + 1442695040888963407u;
+    return sample < 2 || (*dice >> 33) % sample == 0;
+}
+
 /* ---- in the original ---- */
 
 static unsigned place_of(const pli_torture *self, pid_t pid)
@@ -117,19 +123,9 @@ static bool copy(pli_torture *self, pli_point point)
     return pid == 0;
 }
 
-static bool is_left_out(pli_torture *self, int call, uint64_t n)
-{
-    if (n < self->next[call]) {
-        self->left_out += 2;
-        return true;
-    }
-    self->next[call] = n + 1 + (self->each_of_first && n > self->each_of_first ? n / 1000 : 0);
-    return false;
-}
-
 static bool fails_here(pli_torture *self, int call, uint64_t n)
 {
-    if (is_left_out(self, call, n))
+    if (!pli_point_is_drawn(&self->dice, self->sample))
         return false;
     return copy(self, (pli_point){call, n, false}) || copy(self, (pli_point){call, n, true});
 }
@@ -149,7 +145,6 @@ static bool allocation_fails(void *arg)
 void pli_torture_start(pli_torture *self)
 {
     self->allocations = pli_alloc_count();
-    memset(self->next, 0, sizeof self->next);
     pli_fault_count(true);
     pli_fault_ask(call_fails, self);
     if (!self->spares_memory)

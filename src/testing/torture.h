@@ -24,22 +24,21 @@ typedef struct pli_point {
 const char *pli_point_name(int call);
 /* Lets it fail, its n counted from now. With n = 0: no more. */
 void pli_point_set(const pli_point *point);
+/* Whether the next point is one of the sample. */
+bool pli_point_is_drawn(uint64_t *dice, unsigned sample);
 
 typedef struct pli_torture pli_torture;
 struct pli_torture {
     unsigned copies_max; /* at a time: 1 to PLI_COPIES_MAX */
     bool spares_memory;  /* allocations don't fail */
-    /* Of the first so many calls of a kind each one fails, of those that follow fewer and fewer: at n one in 1 + n/1000. 0: all. */
-    uint64_t each_of_first;
+    unsigned sample;     /* one call in so many fails, ... */
+    uint64_t dice;       /* which ones are drawn with these; 0 and 1: all */
     /* In the copy, before the call fails. `place` is below copies_max, and no other copy has it meanwhile. The copy ends by exit(0). */
     void (*copied)(pli_torture *self, const pli_point *point, unsigned place);
     /* In the original: a copy has ended otherwise, with this status of waitpid(). One that goes on for more than two minutes is ended by SIGALRM. */
     void (*died)(pli_torture *self, const pli_point *point, unsigned place, int status);
 
-    uint64_t left_out; /* points, for that reason */
-
     /* The rest is its own. */
-    uint64_t next[PLI_CALLS + 1]; /* n of each kind that fails next */
     uint64_t allocations;
     pid_t copies[PLI_COPIES_MAX]; /* 0: none */
     pli_point points[PLI_COPIES_MAX];

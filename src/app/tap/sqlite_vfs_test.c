@@ -57,8 +57,8 @@ static const char *ask(sqlite3 *db, const char *sql)
 }
 
 static const char *const fill_sql =
-    "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2000)"
-    "INSERT INTO t SELECT i, hex(randomblob(50)) FROM n";
+    "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 200)"
+    "INSERT INTO t SELECT i, hex(randomblob(500)) FROM n";
 
 PL_TEST_BOTH(what_was_committed_is_there_for_the_next_connection)
 {
@@ -68,10 +68,10 @@ PL_TEST_BOTH(what_was_committed_is_there_for_the_next_connection)
     execute(db, fill_sql);
     close_db(db);
     db = open_db("db");
-    PL_STR_EQ(ask(db, "SELECT count(*) FROM t"), "2000");
+    PL_STR_EQ(ask(db, "SELECT count(*) FROM t"), "200");
     PL_STR_EQ(ask(db, "PRAGMA integrity_check"), "ok");
     execute(db, "BEGIN; DELETE FROM t; ROLLBACK");
-    PL_STR_EQ(ask(db, "SELECT sum(i) FROM t"), "2001000");
+    PL_STR_EQ(ask(db, "SELECT sum(i) FROM t"), "20100");
     execute(db, "DELETE FROM t; VACUUM");
     PL_STR_EQ(ask(db, "PRAGMA integrity_check"), "ok");
     close_db(db);
@@ -290,7 +290,7 @@ PL_TEST_BOTH(temporary_files_have_no_name)
     pli_fault_count(false);
     PL_EQ(pli_folder_list(".", count_temporary, &names), 0);
     PL_EQ(names, 0);
-    PL_STR_EQ(ask(db, "SELECT count(DISTINCT x) FROM t"), "2000");
+    PL_STR_EQ(ask(db, "SELECT count(DISTINCT x) FROM t"), "200");
     close_db(db);
 }
 
