@@ -297,6 +297,10 @@ def simulate_gives_no_ticket_twice(folder):
     assert "\n50 passed, 0 failed\n" in output_of(0, f"{STEPS}/simulate", "--seeds", "50")
 
 
+def simulate_tells_what_arrives(folder):
+    assert " bytes arrive at server: n" in output_of(0, f"{STEPS}/simulate", "--seed", "1", "--trace")
+
+
 def files_are_right_on_each_disk_and_in_each_world(folder):
     said = output_of(0, f"{STEPS}/files", "--seeds", "50")
     assert ", 0 of them wrong\n" in said and "\n50 passed, 0 failed\n" in said, said

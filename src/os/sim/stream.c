@@ -25,6 +25,7 @@
 #define PROBE_NS       75000000000
 #define PROBES         9
 #define PERSISTS       20 /* about as long */
+#define EXCERPT_BYTES  40 /* of a packet, that the story shows */
 
 typedef enum packet_kind { DATA, FIN, RST } packet_kind;
 
@@ -283,8 +284,24 @@ static void arrive(pli_sim_end *end, packet *what)
     }
 }
 
+/* ": " and the beginning of what it carries, for the story. */
+static const char *say_bytes(const pl_sim *sim, const packet *what, char *text, size_t size)
+{
+    pl_slice bytes = pl_slice_of(what->bytes, what->len);
+
+    text[0] = '\0';
+    if (!sim->trace || !bytes.len)
+        return text;
+    memcpy(text, ": ", 2);
+    pl_slice_text(pl_slice_first(bytes, EXCERPT_BYTES), text + 2, size - 2);
+    if (bytes.len > EXCERPT_BYTES)
+        strcat(text, " ...");
+    return text;
+}
+
 static void arrival(pli_sim_event *event)
 {
+    char text[4 * EXCERPT_BYTES + 8];
     pli_sim_end *end = pl_container_of(event, pli_sim_end, arrival);
     packet *first = pl_container_of(end->flying.next, packet, link);
 
@@ -295,11 +312,11 @@ static void arrival(pli_sim_event *event)
     end->tries = 0;
     pli_list_remove(&first->link);
     pli_sim_tell(sim_of(end), end->socket ? end->socket->base.process : NULL, first->len,
-                 "%zu bytes%s arrive at %s", first->len,
+                 "%zu bytes%s arrive at %s%s", first->len,
                  first->kind == FIN   ? " and FIN"
                  : first->kind == RST ? " and RST"
                                       : "",
-                 end->other->host->name);
+                 end->other->host->name, say_bytes(sim_of(end), first, text, sizeof text));
     arrive(end, first);
     schedule_arrival(end);
 }
