@@ -17,6 +17,7 @@
 #include "base/memory.h"
 #include "base/rand.h"
 #include "os/fault.h"
+#include "os/sim/sim.h"
 #include "testing/torture.h"
 
 #define JOBS_MAX      PLI_COPIES_MAX
@@ -310,7 +311,7 @@ static void look_whether_it_goes_on(int number)
 {
     static uint64_t seed_before, events_before = UINT64_MAX;
     uint64_t seed = running->sum->seed;
-    uint64_t events = running->run.sim ? pl_sim_events(running->run.sim) : 0;
+    uint64_t events = running->run.sim ? running->run.sim->events : 0;
 
     if (seed == seed_before && events == events_before) {
         signal(number, SIG_DFL);
@@ -631,7 +632,7 @@ static int check_options(swarm *self)
     for (const pl_scenario *const *at = self->scenarios; *at; ++at)
         if (is_wanted(self, *at))
             return 0;
-    return complain("there is no such scenario (--list lists them)", self->only ? self->only : "");
+    return complain("there is no such scenario", self->only ? self->only : "");
 }
 
 /* Returns: 0, or 2 when the command line is wrong and that has been told. */

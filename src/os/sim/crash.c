@@ -268,7 +268,7 @@ static void tell_story(enumeration *self, size_t at, size_t torn, const pli_disk
 
         say(&told, "\n  %s ", place == torn ? "torn" : self->kept[place] ? "kept" : "lost");
         say_op(&told, place);
-        if (place == torn)
+        if (fate && place == torn)
             say(&told, ", of which sectors %zu to %zu are there%s", fate->from, fate->to,
                 fate->garbage ? ", and garbage elsewhere" : "");
     }

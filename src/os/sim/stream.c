@@ -10,6 +10,7 @@
 #include "os/sim/socket.h"
 
 #include <errno.h>
+#include <stdio.h>
 
 #include "base/assert.h"
 #include "os/readiness.h"
@@ -284,24 +285,28 @@ static void arrive(pli_sim_end *end, packet *what)
     }
 }
 
-/* ": " and the beginning of what it carries, for the story. */
+/* ": " and the beginning of what it carries, for the story: what is not printable ASCII as \xHH, so that a character that is cut does no harm. */
 static const char *say_bytes(const pl_sim *sim, const packet *what, char *text, size_t size)
 {
-    pl_slice bytes = pl_slice_of(what->bytes, what->len);
+    size_t shown = what->len < EXCERPT_BYTES ? what->len : EXCERPT_BYTES, n = 0;
 
     text[0] = '\0';
-    if (!sim->trace || !bytes.len)
+    if (!sim->trace || !shown)
         return text;
-    memcpy(text, ": ", 2);
-    pl_slice_text(pl_slice_first(bytes, EXCERPT_BYTES), text + 2, size - 2);
-    if (bytes.len > EXCERPT_BYTES)
-        strcat(text, " ...");
+    n += (size_t) snprintf(text, size, ": ");
+    for (size_t i = 0; i < shown; ++i) {
+        unsigned char byte = (unsigned char) what->bytes[i];
+        bool plain = byte >= ' ' && byte <= '~';
+
+        n += (size_t) snprintf(text + n, size - n, plain ? "%c" : "\\x%02x", byte);
+    }
+    snprintf(text + n, size - n, "%s", what->len > shown ? " ..." : "");
     return text;
 }
 
 static void arrival(pli_sim_event *event)
 {
-    char text[4 * EXCERPT_BYTES + 8];
+    char text[4 * EXCERPT_BYTES + sizeof ":  ..."];
     pli_sim_end *end = pl_container_of(event, pli_sim_end, arrival);
     packet *first = pl_container_of(end->flying.next, packet, link);
 
