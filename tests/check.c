@@ -151,6 +151,11 @@ bool check_tortured(void)
     return torture_goes_on();
 }
 
+bool check_is_impatient(void)
+{
+    return torture_lets_fail();
+}
+
 uint64_t check_times(uint64_t n, uint64_t tortured_max)
 {
     return check_tortured() && n > tortured_max ? tortured_max : n;

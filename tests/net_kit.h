@@ -211,7 +211,7 @@ static inline void kit_end_scope(kit_side *side)
 /* A torture does not wait long for what may never come; in a world waiting takes no time. */
 static inline bool kit_is_impatient(void)
 {
-    return check_tortured() && !pli_sim_here;
+    return check_is_impatient() && !pli_sim_here;
 }
 
 /* Turns until it is so. Too many turns are a loop that spins. */

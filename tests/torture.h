@@ -21,7 +21,8 @@ void torture_note(void);
  * many as without that, and some more: by then it waits for what will never come. */
 uint64_t torture_events_max(void);
 void torture_note_events(uint64_t events);
-/* Whether this process is a tortured test. */
+/* Whether this process is a tortured test, and whether something fails in it. */
 bool torture_goes_on(void);
+bool torture_lets_fail(void);
 
 #endif

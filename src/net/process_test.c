@@ -104,12 +104,12 @@ static pl_result failed(const pl_failure *failure, void *arg)
     return pl_value(NULL);
 }
 
-/* Something happens, or is waited for; under torture, where it may never come, for two seconds only. */
+/* Something happens, or is waited for; where it may never come, for two seconds only. */
 static void turn(void)
 {
     static int64_t begun;
 
-    if (!check_tortured()) {
+    if (!check_is_impatient()) {
         PL_OK_(pl_reactor_turn(reactor, -1));
         return;
     }

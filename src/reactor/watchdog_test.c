@@ -47,7 +47,7 @@ static void turn(void)
 /* Runs until it has been named, which shows that it was while it ran; or gives up, and returns false. */
 static bool is_named_at_last(void)
 {
-    int64_t began = pli_clock_now(), patience = check_tortured() ? 2000000000 : 8000000000;
+    int64_t began = pli_clock_now(), patience = check_is_impatient() ? 2000000000 : 8000000000;
     bool yes = false;
 
     while (!yes && pli_clock_now() - began < patience)

@@ -74,6 +74,10 @@ static int check_header(const unsigned char *header, size_t size, const char **r
         *ret_why = "a database of another program";
         return PL_E_FOREIGN;
     }
+    if (be32(header + 60) == 0) {
+        *ret_why = "its version is none";
+        return PL_E_DAMAGED;
+    }
     return be32(header + 60) > PLI_TAP_VERSION ? PL_E_NEWER : 0;
 }
 
@@ -113,6 +117,34 @@ static int check_whole(sqlite3 *db, char *why, size_t size)
         snprintf(why, size, "%s", error < 0 ? "its structure is damaged" : "");
     }
     sqlite3_finalize(check);
+    return error;
+}
+
+/* Whether `sql` comes next in our schema; *at goes behind it. */
+static bool is_next(const char **at, pl_slice sql)
+{
+    if (!sql.len || strncmp(*at, sql.ptr, sql.len) != 0 || (*at)[sql.len] != ';')
+        return false;
+    *at += sql.len + 1;
+    return true;
+}
+
+/* Its tables are ours, letter by letter: one that has lost a column's name or a constraint could be read, in parts, for something else. */
+static int check_schema(sqlite3 *db, char *why, size_t size)
+{
+    sqlite3_stmt *get = NULL;
+    const char *at = schema;
+    int error = pli_sql_prepare(db, &get,
+                                "SELECT sql FROM sqlite_schema WHERE type <> 'index'"
+                                " AND name NOT GLOB 'sqlite_*' ORDER BY rowid");
+
+    while (error == 0 && (error = pli_sql_row(db, get)) == 1)
+        error = is_next(&at, pli_sql_bytes(get, 0)) ? 0 : PL_E_DAMAGED;
+    if (error == 0 && *at)
+        error = PL_E_DAMAGED;
+    if (error == PL_E_DAMAGED)
+        snprintf(why, size, "its tables are not those of a .tap file");
+    sqlite3_finalize(get);
     return error;
 }
 
@@ -161,6 +193,8 @@ static int tap_open(pli_tap *tap, const char *vfs, char *why, size_t size)
         error = tap_hold(tap);
     if (error == 0)
         error = check_whole(tap->db, why, size);
+    if (error == 0)
+        error = check_schema(tap->db, why, size);
     if (error == 0) {
         *why = '\0';
         error = read_application_row(tap);

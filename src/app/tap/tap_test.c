@@ -376,6 +376,44 @@ PL_TEST(version_that_its_checksum_does_not_know_is_damage)
     remove_disk();
 }
 
+/* Whether it is refused when it is opened, with these words, once this has been done to it. */
+static void check_refused(const char *sql, const char *why)
+{
+    char text[400];
+    pl_failure *failure = NULL;
+    pli_tap *tap;
+
+    make_disk();
+    save_new();
+    damage(sql);
+    PL_EQ(pli_tap_open(path, NULL, &tap, &failure), PL_E_DAMAGED);
+    PL_CHECK(strstr(pl_failure_format(failure, text, sizeof text), why));
+    pl_failure_unref(failure);
+    remove_disk();
+}
+
+PL_TEST(tables_that_are_not_as_they_were_made_are_damage)
+{
+    static const char why[] = "its tables are not those of a .tap file";
+
+    check_refused("ALTER TABLE state RENAME COLUMN version TO versio", why);
+    check_refused("DROP TABLE field", why);
+    check_refused("CREATE TABLE more(x)", why);
+    check_refused("PRAGMA writable_schema = ON; UPDATE sqlite_schema SET sql = replace(sql,"
+                  " ' CHECK(id = 1)', '') WHERE name = 'application'",
+                  why);
+    check_refused("PRAGMA user_version = 0", "its version is none");
+}
+
+PL_TEST(tables_that_an_operator_has_looked_through_are_as_they_were)
+{
+    make_disk();
+    save_new();
+    damage("ANALYZE; CREATE INDEX more ON field(type); VACUUM");
+    pli_tap_close(open_tap(NULL));
+    remove_disk();
+}
+
 PL_TEST(each_write_is_counted_and_a_copy_is_of_the_same_lineage)
 {
     pl_application *application;
