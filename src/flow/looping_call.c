@@ -11,6 +11,7 @@
 #include <plait/timer.h>
 
 #include "base/memory.h"
+#include "flow/looping_call.h"
 #include "reactor/reactor.h"
 
 #define INTERVAL_MAX_S (100.0 * 365 * 24 * 3600)
@@ -78,6 +79,17 @@ static void loop_end(pli_owned *owned)
         pl_deferred_cancel(self->waiting);
     else if (!self->calling)
         loop_over(self, NULL);
+}
+
+bool pli_looping_call_knows(const pli_owned *thing, pli_thing *ret_thing)
+{
+    const pl_looping_call *self = pl_container_of(thing, const pl_looping_call, owned);
+
+    if (thing->end != loop_end)
+        return false;
+    *ret_thing =
+        (pli_thing){.kind_name = "looping call, of", .code = (const void *) (uintptr_t) self->fn};
+    return true;
 }
 
 void pl_looping_call_stop(pl_looping_call *self)

@@ -16,6 +16,7 @@
 #include "net/connector.h"
 #include "net/endpoint.h"
 #include "net/resolver.h"
+#include "net/walk.h"
 #include "os/socket.h"
 
 #define NEXT_ATTEMPT_S 0.3
@@ -485,6 +486,15 @@ static connector *connector_new(pl_scope *scope, const char *text,
         return self;
     connector_free(self);
     return NULL;
+}
+
+bool pli_connector_knows(const pli_owned *thing, pli_thing *ret_thing)
+{
+    if (thing->end != connector_owner_end)
+        return false;
+    *ret_thing = (pli_thing){.kind_name = "connection that is being made",
+                             .name = pl_container_of(thing, const connector, owned)->text};
+    return true;
 }
 
 pl_deferred *pli_connect(pl_scope *scope, const char *endpoint, const pl_connect_options *options,

@@ -15,6 +15,7 @@
 #include "net/connection.h"
 #include "net/endpoint.h"
 #include "net/handover.h"
+#include "net/walk.h"
 #include "os/socket.h"
 
 #define REST_S      0.1         /* after descriptors ran out */
@@ -580,6 +581,15 @@ static int port_start(pl_port *port, const char *text, const pl_listen_options *
         pli_factory_stop(options->factory);
     }
     return error;
+}
+
+bool pli_port_knows(const pli_owned *thing, pli_thing *ret_thing)
+{
+    if (thing->end != port_scope_end)
+        return false;
+    *ret_thing = (pli_thing){.kind_name = "port",
+                             .name = pl_container_of(thing, const pl_port, owned)->endpoint};
+    return true;
 }
 
 static int listen_at(pl_scope *scope, const char *endpoint, const pl_listen_options *options,

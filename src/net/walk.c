@@ -10,6 +10,7 @@
 
 #include "base/memory.h"
 #include "flow/fiber.h"
+#include "flow/looping_call.h"
 #include "net/connection.h"
 #include "net/datagram.h"
 #include "reactor/reactor.h"
@@ -50,10 +51,11 @@ pli_thing pli_thing_of(const pli_owned *owned)
 
     if (pli_deferred_knows(owned, &thing) || pli_scope_knows(owned, &thing) ||
         pli_fiber_knows(owned, &thing) || pli_connection_knows(owned, &thing) ||
-        pli_datagram_knows(owned, &thing))
+        pli_datagram_knows(owned, &thing) || pli_port_knows(owned, &thing) ||
+        pli_connector_knows(owned, &thing) || pli_watch_knows(owned, &thing) ||
+        pli_looping_call_knows(owned, &thing))
         return thing;
-    return (pli_thing){.kind_name =
-                           is_mark(owned) ? "walk, that ends by" : "another thing, that ends by",
+    return (pli_thing){.kind_name = is_mark(owned) ? "walk, that ends by" : "thing that ends by",
                        .code = (const void *) (uintptr_t) owned->end};
 }
 

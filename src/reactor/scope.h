@@ -45,6 +45,7 @@ typedef struct pli_thing {
 /* Each floor knows its own by their `end`. Return: whether it is one. */
 bool pli_scope_knows(const pli_owned *thing, pli_thing *ret_thing);
 bool pli_deferred_knows(const pli_owned *thing, pli_thing *ret_thing);
+bool pli_watch_knows(const pli_owned *thing, pli_thing *ret_thing);
 
 static inline void pli_owned_add(pl_scope *scope, pli_owned *thing)
 {
