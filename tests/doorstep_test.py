@@ -332,6 +332,15 @@ def user_program_builds_and_runs_with_what_is_installed(folder):
     expect(run(f"{folder}/user", env=env), 0)
 
 
+def compiler_complains_of_a_message_of_the_log_that_is_used_as_a_format(folder):
+    text = '#include <plait/plait.h>\nvoid f(pl_reactor *r, const char *name, int n);\nvoid f(pl_reactor *r, const char *name, int n)\n{\n    %s;\n}\n'
+    calls = {'pl_log(r, PL_INFO, "x", "for", PL_LOG_STR("name", name), PL_LOG_INT("n", n)); pl_log(r, PL_INFO, "x", "plain")': 0,
+             'pl_log(r, PL_INFO, "x", "for %s", name)': 1, 'pl_log(r, PL_INFO, "x", "for %d", n)': 1}
+    for call, status in calls.items():
+        source = write(folder, "log.c", text % call + "int main(void) { return ENOENT == 0; }\n")
+        expect(run("cc", "-Werror", "-fsyntax-only", f"-I{TOP}/include", source), status)
+
+
 def user_application_builds_and_runs_with_what_is_installed(folder):
     _, lib = install(folder)
     env = {"PKG_CONFIG_PATH": f"{lib}/pkgconfig", "PKG_CONFIG_SYSROOT_DIR": folder, "LD_LIBRARY_PATH": lib}

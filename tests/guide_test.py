@@ -284,5 +284,39 @@ def testing_tests_a_protocol_of_its_own(folder):
     equal(subprocess.run([f"{STEPS}/testing"], capture_output=True, text=True, timeout=PATIENCE_S, check=True).stdout, "4 passed\n")
 
 
+# --- In simulated worlds -----------------------------------------------------------------------------
+
+
+def output_of(status, *command):
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    equal(done.returncode, status)
+    return done.stdout
+
+
+def simulate_gives_no_ticket_twice(folder):
+    assert "\n50 passed, 0 failed\n" in output_of(0, f"{STEPS}/simulate", "--seeds", "50")
+
+
+def simulate_tells_what_arrives(folder):
+    assert " bytes arrive at server: n" in output_of(0, f"{STEPS}/simulate", "--seed", "1", "--trace")
+
+
+def files_are_right_on_each_disk_and_in_each_world(folder):
+    said = output_of(0, f"{STEPS}/files", "--seeds", "50")
+    assert ", 0 of them wrong\n" in said and "\n50 passed, 0 failed\n" in said, said
+
+
+def files_without_their_syncs_are_found_to_be_wrong(folder):
+    said = output_of(1, f"{STEPS}/files-careless")
+    assert "  lost 3 writing 2 bytes at 0 of tickets.new\n  kept 4 renaming tickets.new to tickets\n  the check answered -5017\n" in said, said
+
+
+def fuzz_holds_for_some_inputs(folder):
+    for name, data in {"quit": b"\x00hello\nquit\nno more", "long": b"\x07" + b"x" * 200 + b"\ny\n", "none": b""}.items():
+        with open(f"{folder}/{name}", "wb") as file:
+            file.write(data)
+    assert "1..3\n" in output_of(0, f"{STEPS}/fuzz", folder)
+
+
 if __name__ == "__main__":
     sys.exit(tap.main(tap.claims(globals())))

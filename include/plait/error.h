@@ -10,6 +10,8 @@
 #ifndef PLAIT_ERROR_H
 #define PLAIT_ERROR_H
 
+#include <errno.h>
+
 #include <plait/base.h>
 
 PL_BEGIN

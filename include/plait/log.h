@@ -33,6 +33,8 @@ typedef enum pl_log_format {
 
 /** A named value of an entry. Made with PL_LOG_STR and PL_LOG_INT. */
 typedef struct pl_log_field {
+    const struct pl_log_nothing *
+        nothing; /**< NULL. It stands first so that compilers complain of what is no field, as in pl_log(..., "for %s", name) */
     const char *name;
     const char *text; /**< NULL: the value is `number` */
     int64_t number;
@@ -41,12 +43,12 @@ typedef struct pl_log_field {
 /** A field of an entry with a text, a C string. For pl_log(). */
 #define PL_LOG_STR(name, text)                                                                     \
     {                                                                                              \
-        (name), (text), 0                                                                          \
+        NULL, (name), (text), 0                                                                    \
     }
 /** A field of an entry with a number, which is turned into an int64_t. For pl_log(). */
 #define PL_LOG_INT(name, number)                                                                   \
     {                                                                                              \
-        (name), NULL, (int64_t) (number)                                                           \
+        NULL, (name), NULL, (int64_t) (number)                                                     \
     }
 
 /**
@@ -86,12 +88,12 @@ PL_API pl_log_level pl_log_threshold(const pl_reactor *reactor);
 PL_API void pl_log_write(pl_reactor *reactor, pl_log_level level, const char *ns,
                          const char *message, const pl_log_field *fields, size_t n_fields);
 
-/** Logs `message` (not a format) with any number of fields. The fields are not evaluated below the level. */
+/** Logs `message` (not a format: values go into fields) with any number of fields, PL_LOG_STR() and PL_LOG_INT(). The fields are not evaluated below the level. */
 #define pl_log(reactor, level, ns, message, ...)                                                   \
     do {                                                                                           \
         pl_reactor *pl_log_r_ = (reactor);                                                         \
         if ((level) >= pl_log_threshold(pl_log_r_)) {                                              \
-            const pl_log_field pl_log_f_[] = {{NULL, NULL, 0}, ##__VA_ARGS__};                     \
+            const pl_log_field pl_log_f_[] = {{NULL, NULL, NULL, 0}, ##__VA_ARGS__};               \
             pl_log_write(pl_log_r_, (level), (ns), (message), pl_log_f_ + 1,                       \
                          sizeof pl_log_f_ / sizeof *pl_log_f_ - 1);                                \
         }                                                                                          \

@@ -17,6 +17,7 @@
 #include <plait/lock.h>
 #include <plait/fiber.h>
 #include <plait/fiber_io.h>
+#include <plait/file.h>
 #include <plait/inspect.h>
 #include <plait/log.h>
 #include <plait/looping_call.h>

@@ -196,9 +196,9 @@ PL_API void pl_sim_fault_at(pl_sim_process *process, pl_sim_fault fault, uint64_
 
 /* ---- what a process has ---- */
 
-/** Descriptors that it holds now. */
+/** Descriptors that it holds now. A reactor has some of its own, whose number is not always the same: what is left shows when the process has ended. */
 PL_API unsigned pl_sim_descriptors(const pl_sim_process *process);
-/** Bytes of Plait's memory that it holds now. */
+/** Bytes of Plait's memory that it holds now; not what it has from malloc(). */
 PL_API size_t pl_sim_memory(const pl_sim_process *process);
 
 /* ---- disks: what a script does to a host's files, as an administrator or a log rotator would ---- */
@@ -254,7 +254,7 @@ PL_API pl_sim_peer *pl_sim_given(unsigned n);
 PL_API void pl_sim_deadline(pl_sim_peer *peer, double seconds);
 /** Sends all of it. Returns: 0 or why not. */
 PL_API int pl_sim_say(pl_sim_peer *peer, pl_slice bytes);
-/** Waits until there is something. Returns: how many bytes, 0 at the end of the stream, or an error. */
+/** Waits until there is something: for ever when the other side's host has lost its power, unless there is a pl_sim_deadline(). Returns: how many bytes, 0 at the end of the stream, or an error. */
 PL_API PL_MUST ptrdiff_t pl_sim_hear(pl_sim_peer *peer, void *bytes, size_t size);
 /** Hears just so many bytes. Returns: 0; PL_E_CLOSED: the stream ended before; or an error. */
 PL_API PL_MUST int pl_sim_hear_exactly(pl_sim_peer *peer, void *bytes, size_t size);

@@ -75,15 +75,15 @@ PL_API void pl_swarm_draw_faults(uint64_t seed, pl_sim_faults *ret_faults);
  *     --trace           tells the story of each run
  *     --every-fault     a kind of fault that struck nobody, in 1,000 seeds or more of all scenarios, is a failure
  *     --jobs N          so many processes at a time, 1 to 64 (as many as there are processors)
- *     --torture         no random faults: each call of the system and each allocation that a seed makes fails, one per run, once and for ever-after
+ *     --still SECONDS   a run in which nothing happens for so long, of real time, is ended and has failed: a process is in a loop without end, or waits for something outside of its world (60; 0: waits for ever). Not of a torture, whose
+ *                       runs have two minutes each, and not of one seed alone, which a debugger may have stopped
+ *     --torture         no random faults: each call of the system (but what connections send and receive) and each allocation that a seed makes fails, one per run, once and for ever-after
  *     --sample N        a torture of one in N of these, drawn with the seed
  *     --fail KIND N[+]  the N-th call of that kind fails (+: and all after it), to replay one run of a torture
  *     --list            the scenarios
- *     --help            the options
+ *     --help            these options, and the kinds of calls
  *
- * A run that takes ten minutes of real time is ended, when it is one of several, and has failed.
- *
- * Prints each failure with the command that replays it, what was injected how often, and at last "N passed, N failed"; with one scenario and one seed "trace HASH" at last.
+ * Prints each failure with the command that replays it, what was injected how often, and at last "N passed, N failed"; with one scenario and one seed "trace HASH" at last. A run that kills its process is printed as DIED with the signal, one without an end as DIED with "no end"; what that process would have run after it counts as failed.
  * Returns: the exit status: 0 when all passed, 1, or 2 when the command line or a scenario can't be.
  */
 PL_API int pl_swarm_main(int argc, char **argv, const pl_scenario *const *scenarios);

@@ -89,10 +89,12 @@ typedef struct pl_testing {
 PL_API void pl_testing_open(pl_testing *kit, const pl_testing_options *options);
 
 /**
- * Ends the kit's scope, its string transports and its reactor, and expects that nothing is left: no descriptor, and none of Plait's memory (what is left is named by the functions that asked for
- * it). In memory only descriptors of the world are seen: what the program opens past Plait is real. A kit that is not open fails the test. Since: 0.1
+ * Ends the kit's scope, its string transports and its reactor, and expects that nothing is left: no descriptor, be it the world's or a real one that the program has opened without Plait; and none of Plait's memory (in memory: what is
+ * left is named by the functions that asked for it). What the program itself got from malloc() is for a sanitizer to find. A kit that is not open fails the test. Since: 0.1
  */
-PL_API void pl_testing_close(pl_testing *kit);
+#define pl_testing_close(kit) pl_testing_close_at((kit), __FILE__, __LINE__)
+/** What pl_testing_close() calls. */
+PL_API void pl_testing_close_at(pl_testing *kit, const char *file, int line);
 
 /** Lets everything happen that can happen without time going on: turns until there is nothing more to do. What never comes to rest fails the test. Not from within a callback. */
 PL_API void pl_testing_settle(pl_testing *kit);
@@ -196,7 +198,7 @@ PL_API size_t pl_string_transport_pump(pl_string_transport *a, pl_string_transpo
 typedef struct pl_left pl_left;
 
 /**
- * Remembers what there is: descriptors; of `reactor` (may be NULL) its timers, Deferreds, fibers, scopes, connections and other ios; without a reactor, the memory that this
+ * Remembers what there is: descriptors, in a world also the real ones; of `reactor` (may be NULL) its timers, Deferreds, fibers, scopes, connections and other ios; without a reactor, the memory that this
  * thread takes from Plait from now on. Works with every backend. Returns: never NULL; pl_left_end() frees it.
  */
 PL_API pl_left *pl_left_begin(pl_reactor *reactor);
@@ -221,7 +223,7 @@ typedef int pl_crash_check_fn(void *arg, uint64_t promised);
  *     static int run(void *arg)
  *     {
  *         for (uint64_t i = 1; i <= 3; ++i) {
- *             save(i);             // what the program does: writes, syncs, renames ...
+ *             save(i);             // what the program does, by file.h: writes, syncs, renames ...
  *             pl_crash_promise(i); // and from here on it must not be lost
  *         }
  *         return 0;
@@ -254,7 +256,7 @@ typedef struct pl_crash_report {
     uint64_t left_out; /**< that were not looked at for images_max */
     uint64_t failures; /**< with which the check was not content */
     char story
-        [2000]; /**< of the first of these: the operations that were not safe, and which of them the crash took */
+        [2000]; /**< of the first of these: the operations that were not safe, which of them the crash took, and what the check answered */
 } pl_crash_report;
 
 /**
@@ -271,7 +273,8 @@ PL_API void pl_crash_promise(uint64_t promise);
  * place of its bytes. Disks that are the same are checked once for each promise.
  *
  * Where: outside of any world.
- * Returns: 0, and failures in the report; PL_E_STATE when `prepare` or `run` did not return 0; -EINVAL.
+ * Returns: 0, and failures in the report; PL_E_STATE when `prepare` or `run` did not return 0; PL_E_EMPTY: `run` did nothing to the world's disk, so nothing was tested (its files have to go through file.h, a state or
+ * SQLite: the C library's open() reaches the real disk); -EINVAL.
  * Cost: a process of a world and a copy of what is not safe, per image: some ten microseconds and what the check takes.
  */
 PL_API PL_MUST int pl_crash_enumerate(const pl_crash_test *test, pl_crash_report *ret_report);

@@ -81,6 +81,17 @@ static void loop_end(pli_owned *owned)
         loop_over(self, NULL);
 }
 
+bool pli_looping_call_knows(const pli_owned *thing, pli_thing *ret_thing)
+{
+    const pl_looping_call *self = pl_container_of(thing, const pl_looping_call, owned);
+
+    if (thing->end != loop_end)
+        return false;
+    *ret_thing =
+        (pli_thing){.kind_name = "looping call, of", .code = (const void *) (uintptr_t) self->fn};
+    return true;
+}
+
 void pl_looping_call_stop(pl_looping_call *self)
 {
     pli_check_thread(self->reactor);
@@ -216,15 +227,4 @@ int pl_looping_call_start_at(pl_scope *scope, double interval_s, bool now, pl_lo
     if (ret_call)
         *ret_call = self;
     return 0;
-}
-
-bool pli_looping_call_knows(const pli_owned *thing, pli_thing *ret_thing)
-{
-    if (thing->end != loop_end)
-        return false;
-    *ret_thing = (pli_thing){
-        .kind_name = "looping call of",
-        .code = (const void *) (uintptr_t) pl_container_of(thing, pl_looping_call, owned)->fn,
-    };
-    return true;
 }

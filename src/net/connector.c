@@ -488,6 +488,15 @@ static connector *connector_new(pl_scope *scope, const char *text,
     return NULL;
 }
 
+bool pli_connector_knows(const pli_owned *thing, pli_thing *ret_thing)
+{
+    if (thing->end != connector_owner_end)
+        return false;
+    *ret_thing = (pli_thing){.kind_name = "connection that is being made",
+                             .name = pl_container_of(thing, const connector, owned)->text};
+    return true;
+}
+
 pl_deferred *pli_connect(pl_scope *scope, const char *endpoint, const pl_connect_options *options,
                          pli_connection_watcher *watcher)
 {
@@ -519,15 +528,4 @@ pl_deferred *pli_connect(pl_scope *scope, const char *endpoint, const pl_connect
 pl_deferred *pl_connect(pl_scope *scope, const char *endpoint, const pl_connect_options *options)
 {
     return pli_connect(scope, endpoint, options, NULL);
-}
-
-bool pli_connector_knows(const pli_owned *thing, pli_thing *ret_thing)
-{
-    if (thing->end != connector_owner_end)
-        return false;
-    *ret_thing = (pli_thing){
-        .kind_name = "client that connects",
-        .name = pl_container_of(thing, connector, owned)->text,
-    };
-    return true;
 }

@@ -583,6 +583,15 @@ static int port_start(pl_port *port, const char *text, const pl_listen_options *
     return error;
 }
 
+bool pli_port_knows(const pli_owned *thing, pli_thing *ret_thing)
+{
+    if (thing->end != port_scope_end)
+        return false;
+    *ret_thing = (pli_thing){.kind_name = "port",
+                             .name = pl_container_of(thing, const pl_port, owned)->endpoint};
+    return true;
+}
+
 static int listen_at(pl_scope *scope, const char *endpoint, const pl_listen_options *options,
                      pl_port **ret_port, pl_failure **reterr_cause)
 {
@@ -689,12 +698,4 @@ const pl_address *pl_port_address(const pl_port *port)
 size_t pl_port_connections(const pl_port *port)
 {
     return port->connections;
-}
-
-bool pli_port_knows(const pli_owned *thing, pli_thing *ret_thing)
-{
-    if (thing->end != port_scope_end)
-        return false;
-    *ret_thing = (pli_thing){.kind_name = "port"};
-    return true;
 }

@@ -36,6 +36,7 @@ EXPORT(pli_blocks_take);
 EXPORT(pli_clock_now);
 EXPORT(pli_descriptor_describe);
 EXPORT(pli_descriptors);
+EXPORT(pli_descriptors_outside);
 EXPORT(pli_call_name);
 EXPORT(pli_fault_ask);
 EXPORT(pli_fault_at);

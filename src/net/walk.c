@@ -61,8 +61,7 @@ pli_thing pli_thing_of(const pli_owned *owned)
     for (size_t i = 0; i < sizeof knowing / sizeof *knowing; ++i)
         if (knowing[i](owned, &thing))
             return thing;
-    return (pli_thing){.kind_name =
-                           is_mark(owned) ? "walk, that ends by" : "another thing, that ends by",
+    return (pli_thing){.kind_name = is_mark(owned) ? "walk, that ends by" : "thing that ends by",
                        .code = (const void *) (uintptr_t) owned->end};
 }
 

@@ -19,15 +19,12 @@ static size_t list_of_world(int *fds, size_t max)
     return n;
 }
 
-size_t pli_descriptors(int *fds, size_t max)
+size_t pli_descriptors_outside(int *fds, size_t max)
 {
-    struct dirent *entry;
-    DIR *folder;
+    DIR *folder = opendir("/proc/self/fd");
+    const struct dirent *entry;
     size_t n = 0;
 
-    if (pli_sim_here)
-        return list_of_world(fds, max);
-    folder = opendir("/proc/self/fd");
     while (folder && (entry = readdir(folder))) {
         int fd = entry->d_name[0] == '.' ? -1 : (int) strtol(entry->d_name, NULL, 10);
 
@@ -37,6 +34,11 @@ size_t pli_descriptors(int *fds, size_t max)
     if (folder)
         closedir(folder);
     return n;
+}
+
+size_t pli_descriptors(int *fds, size_t max)
+{
+    return pli_sim_here ? list_of_world(fds, max) : pli_descriptors_outside(fds, max);
 }
 
 char *pli_descriptor_describe(int fd, char *text, size_t size)

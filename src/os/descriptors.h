@@ -6,6 +6,8 @@
 
 /* Lists them, in no order. Returns: how many there are; those beyond `max` are not listed. */
 size_t pli_descriptors(int *fds, size_t max);
+/* The same of the real process, also within a world: what it opened without Plait. */
+size_t pli_descriptors_outside(int *fds, size_t max);
 /* What a descriptor stands for, as text. Returns: `text`. */
 char *pli_descriptor_describe(int fd, char *text, size_t size);
 

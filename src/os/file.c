@@ -375,7 +375,7 @@ int pli_folder_remove(const char *path)
     return (int) answer(rmdir(path));
 }
 
-static int list_open(DIR *dir, pli_folder_name_fn *fn, void *arg)
+static int list_open(DIR *dir, pl_folder_name_fn *fn, void *arg)
 {
     const struct dirent *entry;
 
@@ -385,7 +385,7 @@ static int list_open(DIR *dir, pli_folder_name_fn *fn, void *arg)
     return -errno;
 }
 
-int pli_folder_list(const char *path, pli_folder_name_fn *fn, void *arg)
+int pli_folder_list(const char *path, pl_folder_name_fn *fn, void *arg)
 {
     int error = pli_fault(PLI_CALL_FILE_OPEN);
     DIR *dir;

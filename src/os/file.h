@@ -10,15 +10,16 @@
 #include <sys/types.h>
 
 #include <plait/base.h>
+#include <plait/file.h>
 
-/* How a file is opened. */
+/* How a file is opened: what pl_file_open() takes. */
 enum {
-    PLI_FILE_READ = 1,
-    PLI_FILE_WRITE = 2,
-    PLI_FILE_CREATE = 4,
-    PLI_FILE_EXCLUSIVE = 8, /* it must not be there yet, not even as a symbolic link */
-    PLI_FILE_TRUNCATE = 16,
-    PLI_FILE_APPEND = 32, /* writes go to the end, wherever it is then */
+    PLI_FILE_READ = PL_FILE_READ,
+    PLI_FILE_WRITE = PL_FILE_WRITE,
+    PLI_FILE_CREATE = PL_FILE_CREATE,
+    PLI_FILE_EXCLUSIVE = PL_FILE_EXCLUSIVE,
+    PLI_FILE_TRUNCATE = PL_FILE_TRUNCATE,
+    PLI_FILE_APPEND = PL_FILE_APPEND,
 };
 
 /* What a file is, and how it stands. */
@@ -82,8 +83,7 @@ PL_MUST int pli_file_replace(const char *path, pl_slice contents, unsigned mode)
 PL_MUST int pli_folder_make(const char *path, unsigned mode);
 PL_MUST int pli_folder_remove(const char *path);
 /* Calls `fn` with each name in the folder but "." and "..", in no order. Returns: 0 or a negative errno. */
-typedef void pli_folder_name_fn(void *arg, const char *name);
-PL_MUST int pli_folder_list(const char *path, pli_folder_name_fn *fn, void *arg);
+PL_MUST int pli_folder_list(const char *path, pl_folder_name_fn *fn, void *arg);
 /* Returns when the names in the folder are on the disk. */
 PL_MUST int pli_folder_sync(const char *path);
 /* The same of the folder that `path` is in. */

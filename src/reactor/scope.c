@@ -158,7 +158,11 @@ int pl_scope_on_end(pl_scope *scope, pl_scope_fn *fn, void *arg)
 bool pli_scope_knows(const pli_owned *thing, pli_thing *ret_thing)
 {
     if (thing->end == block_end) {
-        *ret_thing = (pli_thing){.kind_name = "memory of a scope"};
+        const owned_block *block = pl_container_of(thing, const owned_block, owned);
+
+        *ret_thing = (pli_thing){.kind_name = block->fn ? "call at the end of a scope, of"
+                                                        : "piece of memory of a scope",
+                                 .code = (const void *) (uintptr_t) block->fn};
     } else if (thing->end == free_scope_end) {
         const pl_scope *scope = pl_container_of(thing, pl_scope, owned);
 

@@ -79,6 +79,17 @@ static int watch_start(pl_watch *watch, unsigned events)
     return error;
 }
 
+bool pli_watch_knows(const pli_owned *thing, pli_thing *ret_thing)
+{
+    if (thing->end != watch_scope_end)
+        return false;
+    *ret_thing = (pli_thing){
+        .kind_name = "watch of a descriptor, of",
+        .code = (const void *) (uintptr_t) pl_container_of(thing, const pl_watch, owned)->fn,
+    };
+    return true;
+}
+
 int pl_watch_fd(pl_scope *scope, int fd, unsigned events, pl_watch_fn *fn, void *arg,
                 pl_watch **ret_watch)
 {
@@ -123,12 +134,4 @@ void pl_watch_end(pl_watch *watch)
     pli_check_thread(watch->reactor);
     pli_owned_remove(&watch->owned);
     watch_end(watch);
-}
-
-bool pli_watch_knows(const pli_owned *thing, pli_thing *ret_thing)
-{
-    if (thing->end != watch_scope_end)
-        return false;
-    *ret_thing = (pli_thing){.kind_name = "watch of a descriptor"};
-    return true;
 }

@@ -19,8 +19,15 @@
 #define TURNS_REAL 20 /* with nothing to do, on a real backend, and then it is at rest */
 #define TICK_NS    1000000
 
+#define LEFT_TEXT_BYTES 4096
+
 /* Of this thread: those that are open, and which of them is in memory. */
 static PLI_THREAD_LOCAL pli_testing *all_open, *open_kit;
+
+pli_testing *pli_testing_open_here(void)
+{
+    return open_kit;
+}
 
 /* ---- text ---- */
 
@@ -122,6 +129,7 @@ static void enter_world(pli_testing *own, uint64_t seed)
 
         leave_world(abandoned);
         take_open(abandoned);
+        pl_left_end(abandoned->left, NULL, 0);
         free_own(abandoned);
     }
     if (pl_sim_new(&(pl_sim_options){.seed = seed}, &own->sim) < 0)
@@ -159,9 +167,8 @@ void pl_testing_open(pl_testing *kit, const pl_testing_options *options)
     pli_list_init(&own->strings);
     pli_rand_seed(&own->rand, options->seed);
     pli_testing_text_add(&own->log, pl_str(""));
-    if (options->backend)
-        own->left = pl_left_begin(NULL);
-    else
+    own->left = options->backend ? pl_left_begin(NULL) : pli_left_begin_outside();
+    if (!options->backend)
         enter_world(own, options->seed);
     own->next = all_open;
     all_open = own;
@@ -174,14 +181,15 @@ void pl_testing_open(pl_testing *kit, const pl_testing_options *options)
 
 /* ---- closing ---- */
 
-void pl_testing_close(pl_testing *kit)
+void pl_testing_close_at(pl_testing *kit, const char *file, int line)
 {
     pli_testing *own = kit->own;
     pli_testing_text text = {0};
-    unsigned n;
+    char *more;
+    unsigned n = 0;
 
     if (!take_open(own)) {
-        pl_expect_fail(__FILE__, __LINE__,
+        pl_expect_fail(file, line,
                        "this kit is not open: it was closed already, belongs to another thread, or "
                        "another one was opened in memory since");
         return;
@@ -193,14 +201,15 @@ void pl_testing_close(pl_testing *kit)
     if (own->sim) {
         n = pli_left_in_world(own, &text);
         leave_world(own);
-    } else {
-        text.bytes = pli_testing_alloc(4096);
-        n = pl_left_end(own->left, text.bytes, 4096);
     }
+    more = pli_testing_alloc(LEFT_TEXT_BYTES);
+    n += pl_left_end(own->left, more, LEFT_TEXT_BYTES);
+    pli_testing_text_add(&text, pl_str(more));
+    free(more);
     free_own(own);
     *kit = (pl_testing){0};
     if (n)
-        pl_expect_fail(__FILE__, __LINE__, "%u left behind by the test:\n%s", n, text.bytes);
+        pl_expect_fail(file, line, "%u left behind by the test:\n%s", n, text.bytes);
     pli_testing_text_free(&text);
 }
 

@@ -27,7 +27,7 @@ typedef struct pli_testing {
     struct pli_testing *next; /* that is open on this thread */
     pl_sim *sim;              /* NULL: on a real backend */
     pl_sim_process *process;
-    pl_left *left;
+    pl_left *left; /* of the real process: in memory, its descriptors */
     int64_t opened_at;
     pli_rand rand;
     pli_testing_text log;
@@ -39,9 +39,16 @@ bool pli_strings_move(pli_testing *own);
 /* Ends the peers' sides, and then their memory. */
 void pli_strings_close(pli_testing *own);
 void pli_strings_free(pli_testing *own);
+/* Whether a descriptor is the test's own end of a connection of the kit that is open on this thread. */
+bool pli_strings_have(int fd);
+
+/* kit.c: the kit in memory that is open on this thread; NULL: none. */
+pli_testing *pli_testing_open_here(void);
 
 /* left.c: what the running process of a world has, which is to have nothing. Returns: how many things. */
 unsigned pli_left_in_world(const pli_testing *own, pli_testing_text *text);
+/* Remembers the real descriptors; else as pl_left_begin(). */
+pl_left *pli_left_begin_outside(void);
 /* The name of the function that an address is in, as far as it is known. */
 void pli_left_add_code(pli_testing_text *text, const void *code);
 

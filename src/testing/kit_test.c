@@ -3,6 +3,9 @@
 #include <plait/plait.h>
 #include <plait/testing.h>
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include "base/memory.h"
 #include "os/fault.h"
 #include "tests/check.h"
@@ -140,11 +143,14 @@ PL_TEST(what_is_logged_can_be_searched_line_by_line)
 /* ---- expectations ---- */
 
 static char failure[8192];
+static const char *failure_file;
+static int failure_line;
 
 static void remember(const char *file, int line, const char *message)
 {
-    (void) line;
     PL_CHECK(strstr(file, ".c"));
+    failure_file = file;
+    failure_line = line;
     snprintf(failure, sizeof failure, "%s", message);
 }
 
@@ -288,6 +294,15 @@ PL_TEST(kit_that_is_not_open_cannot_be_closed)
     FAILS_WITH(pl_testing_close(&again), "this kit is not open");
 }
 
+static int close_at_once(pl_protocol *self)
+{
+    pl_close(self->transport);
+    return 0;
+}
+
+static const pl_protocol_ops closing_ops = {PL_PROTOCOL(pl_protocol),
+                                            .connection_made = close_at_once};
+
 PL_TEST(closing_names_memory_that_is_left)
 {
     pl_expect_handle(remember);
@@ -295,6 +310,52 @@ PL_TEST(closing_names_memory_that_is_left)
     PL_CHECK(pl_buf_new(1000));
     FAILS_WITH(pl_testing_close(&kit), "bytes of memory, asked for by ");
     PL_CHECK(strstr(failure, "1 left behind"));
+}
+
+PL_TEST(closing_tells_where_it_was_asked_to)
+{
+    int line;
+
+    pl_expect_handle(remember);
+    pl_testing_open(&kit, NULL);
+    PL_CHECK(pl_buf_new(1000));
+    line = __LINE__ + 1;
+    pl_testing_close(&kit);
+    PL_STR_EQ(failure_file, __FILE__);
+    PL_EQ(failure_line, line);
+}
+
+PL_TEST(closing_names_a_real_descriptor_that_was_left_open)
+{
+    int fd;
+
+    pl_expect_handle(remember);
+    pl_testing_open(&kit, NULL);
+    fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    PL_SUCCEEDS(fd);
+    FAILS_WITH(pl_testing_close(&kit), "(/dev/null), outside of the world");
+    close(fd);
+}
+
+PL_TEST(check_within_a_kit_finds_a_real_descriptor_but_not_the_end_of_the_test)
+{
+    pl_left *left;
+    pl_string_transport *peer;
+    char text[512];
+    int fd;
+
+    pl_testing_open(&kit, NULL);
+    left = pl_left_begin(kit.reactor);
+    peer = pl_string_transport_open(&kit, &(pl_string_options){.listen.protocol = &closing_ops});
+    PL_EQ(pl_string_transport_lost(peer), PL_E_CLEAN);
+    PL_EQ(pl_left_end(left, text, sizeof text), 0);
+    PL_STR_EQ(text, "");
+    left = pl_left_begin(kit.reactor);
+    fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    PL_EQ(pl_left_end(left, text, sizeof text), 1);
+    PL_CHECK(strstr(text, "(/dev/null), outside of the world"));
+    close(fd);
+    pl_testing_close(&kit);
 }
 
 PL_TEST_EACH_BACKEND(kit_works_on_every_backend)

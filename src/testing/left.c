@@ -25,10 +25,11 @@ typedef struct seen {
 
 struct pl_left {
     pl_reactor *reactor; /* NULL: memory is watched */
-    seen fds, timers, ios, things;
+    seen fds, outside, timers, ios, things;
     uint64_t blocks_before; /* of the world */
     pli_memory_watch watch, *before;
     pli_blocks blocks;
+    bool only_outside;
     bool ending; /* what is found is reported */
     unsigned n;
     pli_testing_text text;
@@ -160,6 +161,8 @@ static void look_at_descriptors(pl_left *self)
     for (size_t i = 0; i < n && i < FDS_MAX; ++i) {
         if (self->ending && self->reactor && is_of_new_io(self, fds[i]))
             continue;
+        if (pli_strings_have(fds[i]))
+            continue; /* the test's, not the program's */
         if (is_new(self, &self->fds, (uint64_t) fds[i]))
             pli_testing_text_format(&self->text, "descriptor %s\n",
                                     pli_descriptor_describe(fds[i], text, sizeof text));
@@ -167,8 +170,26 @@ static void look_at_descriptors(pl_left *self)
     free(fds);
 }
 
+/* What the program has opened behind the world's back: by the C library, or by some other one. */
+static void look_outside(pl_left *self)
+{
+    int *fds = pli_testing_alloc(FDS_MAX * sizeof *fds);
+    size_t n = pli_descriptors_outside(fds, FDS_MAX);
+    char text[256];
+
+    for (size_t i = 0; i < n && i < FDS_MAX; ++i)
+        if (is_new(self, &self->outside, (uint64_t) fds[i]))
+            pli_testing_text_format(&self->text, "descriptor %s, outside of the world\n",
+                                    pli_descriptor_describe(fds[i], text, sizeof text));
+    free(fds);
+}
+
 static void look(pl_left *self)
 {
+    if (self->only_outside || pl_sim_here())
+        look_outside(self);
+    if (self->only_outside)
+        return;
     if (self->reactor) {
         look_at_timers(self);
         look_at_ios(self);
@@ -251,6 +272,16 @@ pl_left *pl_left_begin(pl_reactor *reactor)
     return self;
 }
 
+pl_left *pli_left_begin_outside(void)
+{
+    pl_left *self = pli_testing_alloc(sizeof *self);
+
+    self->only_outside = true;
+    pli_testing_text_add(&self->text, pl_str(""));
+    look(self);
+    return self;
+}
+
 unsigned pl_left_end(pl_left *take_left, char *text, size_t size)
 {
     pl_left *self = take_left;
@@ -258,10 +289,12 @@ unsigned pl_left_end(pl_left *take_left, char *text, size_t size)
 
     self->ending = true;
     look(self);
-    if (!self->reactor && pl_sim_here()) {
+    if (self->only_outside || self->reactor) {
+        /* no memory */
+    } else if (pl_sim_here()) {
         self->n += report_memory(&self->text, pli_sim_memory_blocks(pl_sim_here()),
                                  pli_sim_running(), self->blocks_before);
-    } else if (!self->reactor) {
+    } else {
         pli_memory_set_watch(self->before);
         self->n += report_memory(&self->text, &self->blocks, NULL, 0);
         pli_blocks_done(&self->blocks);
@@ -270,6 +303,7 @@ unsigned pl_left_end(pl_left *take_left, char *text, size_t size)
         snprintf(text, size, "%s", self->text.bytes);
     n = self->n;
     free(self->fds.ids);
+    free(self->outside.ids);
     free(self->timers.ids);
     free(self->ios.ids);
     free(self->things.ids);

@@ -242,6 +242,17 @@ void pli_strings_close(pli_testing *own)
     }
 }
 
+bool pli_strings_have(int fd)
+{
+    const pli_testing *own = pli_testing_open_here();
+
+    for (const pli_link *at = own ? own->strings.next : NULL; own && at != &own->strings;
+         at = at->next)
+        if (pl_container_of(at, const string_transport, link)->fds[1] == fd)
+            return true;
+    return false;
+}
+
 void pli_strings_free(pli_testing *own)
 {
     pli_link *at;

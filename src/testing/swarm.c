@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -18,12 +19,13 @@
 #include "base/memory.h"
 #include "base/rand.h"
 #include "os/fault.h"
+#include "os/sim/sim.h"
 #include "testing/torture.h"
 
 #define JOBS_MAX      PLI_COPIES_MAX
 #define SEEDS_DEFAULT 1000
-#define SHOWN_MAX     20  /* failures that one process prints */
-#define SEED_S        600 /* so long may one take */
+#define SHOWN_MAX     20 /* failures that one process prints */
+#define STILL_S       60 /* so long may a world take for one event */
 
 /* What one process of the swarm has to tell. */
 typedef struct result {
@@ -41,6 +43,7 @@ typedef struct swarm {
     bool is_seed_given, is_count_given;
     bool trace, every_fault, listed, helped;
     unsigned jobs;
+    unsigned still_s; /* a run in which nothing happens for so long is ended; 0: none is */
     result *
         results; /* per job, shared; in a torture one more, of the process whose copies have the others */
     result *sum; /* this process's */
@@ -227,6 +230,7 @@ static void run_one(swarm *self, const pl_scenario *scenario, uint64_t seed)
 {
     pl_swarm_run *run = &self->run;
     pl_sim_faults faults = {0};
+    pl_sim *sim;
 
     *run = (pl_swarm_run){.seed = seed,
                           .tortured = self->tortured,
@@ -249,7 +253,9 @@ static void run_one(swarm *self, const pl_scenario *scenario, uint64_t seed)
     if (run->failed && self->sum->failed <= SHOWN_MAX)
         print_failure(self, run);
     fflush(stdout);
-    pl_sim_free(run->sim);
+    sim = run->sim;
+    run->sim = NULL;
+    pl_sim_free(sim);
     free(run->state);
 }
 
@@ -341,23 +347,37 @@ static void torture_seed(swarm *self, const pl_scenario *scenario, uint64_t seed
     count_silent(self, told);
 }
 
-/* What makes no events is not stopped by their limit. */
-static void run_one_of_many(swarm *self, const pl_scenario *scenario, uint64_t seed)
+/* A process in a loop without end, or one that waits for something outside of its world, lets nothing happen any more. The world's own limit counts events. */
+static void look_whether_it_goes_on(int number)
 {
-    alarm(SEED_S);
-    run_one(self, scenario, seed);
-    alarm(0);
+    static uint64_t seed_before, events_before = UINT64_MAX;
+    uint64_t seed = running->sum->seed;
+    uint64_t events = running->run.sim ? running->run.sim->events : 0;
+
+    if (seed == seed_before && events == events_before) {
+        signal(number, SIG_DFL);
+        raise(number); /* as soon as this returns */
+        return;
+    }
+    seed_before = seed;
+    events_before = events;
+    alarm(running->still_s);
 }
 
 static void run_share(swarm *self, const pl_scenario *scenario, unsigned job)
 {
     self->sum = &self->results[job];
+    running = self;
+    if (!self->tortured && self->still_s) {
+        signal(SIGALRM, look_whether_it_goes_on);
+        alarm(self->still_s);
+    }
     for (uint64_t i = job % self->jobs; i < self->seeds; i += self->tortured ? 1 : self->jobs) {
         self->sum->seed = self->seed + i;
         if (self->tortured)
             torture_seed(self, scenario, self->seed + i);
         else
-            run_one_of_many(self, scenario, self->seed + i);
+            run_one(self, scenario, self->seed + i);
     }
 }
 
@@ -573,6 +593,16 @@ static const char *take_jobs(swarm *self, char **words)
     return NULL;
 }
 
+static const char *take_still(swarm *self, char **words)
+{
+    uint64_t n;
+
+    if (!number(words[0], &n) || n > UINT_MAX)
+        return "a number of seconds is expected";
+    self->still_s = (unsigned) n;
+    return NULL;
+}
+
 static const char *take_sample(swarm *self, char **words)
 {
     uint64_t n;
@@ -600,25 +630,28 @@ static const char *take_fail(swarm *self, char **words)
     for (self->fail.call = 0; self->fail.call <= PLI_CALLS; ++self->fail.call)
         if (strcmp(pli_point_name(self->fail.call), words[0]) == 0)
             return NULL;
-    return "there is no such kind of call";
+    return "there is no such kind of call; --help lists them";
 }
 
 static const struct swarm_option {
     const char *name;
     int words;
     const char *(*take)(swarm *self, char **words);
+    const char *values, *help;
 } swarm_options[] = {
-    {"--scenario", 1, take_scenario},
-    {"--seeds", 1, take_seeds},
-    {"--seed", 1, take_seed},
-    {"--trace", 0, take_trace},
-    {"--every-fault", 0, take_every_fault},
-    {"--jobs", 1, take_jobs},
-    {"--torture", 0, take_torture},
-    {"--sample", 1, take_sample},
-    {"--fail", 2, take_fail},
-    {"--list", 0, take_list},
-    {"--help", 0, take_help},
+    {"--scenario", 1, take_scenario, "NAME", "only this one"},
+    {"--seeds", 1, take_seeds, "N", "so many seeds of each (1,000)"},
+    {"--seed", 1, take_seed, "S", "the first one (1); without --seeds only this one"},
+    {"--trace", 0, take_trace, "", "tells the story of each run"},
+    {"--every-fault", 0, take_every_fault, "", "a kind of fault that struck nobody is a failure"},
+    {"--jobs", 1, take_jobs, "N", "so many processes at a time"},
+    {"--still", 1, take_still, "SECONDS",
+     "a run without an event for so long is ended (60; 0: none is)"},
+    {"--torture", 0, take_torture, "", "each call and each allocation fails, one per run"},
+    {"--sample", 1, take_sample, "N", "a torture of one in N of these"},
+    {"--fail", 2, take_fail, "KIND N[+]", "the N-th call of that kind fails (+: and all after it)"},
+    {"--list", 0, take_list, "", "the scenarios"},
+    {"--help", 0, take_help, "", "this"},
 };
 
 static const struct swarm_option *find_option(const char *name)
@@ -632,7 +665,7 @@ static const struct swarm_option *find_option(const char *name)
 /* Whether one run is asked for, and not a swarm. */
 static bool is_one(const swarm *self)
 {
-    return self->is_seed_given && !self->is_count_given && self->only;
+    return self->is_seed_given && !self->is_count_given && (self->only || !self->scenarios[1]);
 }
 
 /* What does not go together. Returns: 0, or 2 when it has been told. */
@@ -659,7 +692,7 @@ static int parse(swarm *self, char **words)
         int n = 0;
 
         if (!option)
-            return complain(*words, "there is no such option; --help says which there are");
+            return complain(*words, "there is no such option; --help lists them");
         while (n < option->words && words[1 + n])
             ++n;
         wrong = n < option->words ? "what follows it is missing" : option->take(self, words + 1);
@@ -672,25 +705,26 @@ static int parse(swarm *self, char **words)
     return check_options(self);
 }
 
-static int help(void)
-{
-    printf("--scenario NAME   only this one\n"
-           "--seeds N         so many seeds of each (1000)\n"
-           "--seed S          the first one (1); without --seeds only this one\n"
-           "--trace           tells the story of each run\n"
-           "--every-fault     a kind of fault that struck nobody in a whole swarm is a failure\n"
-           "--jobs N          so many processes at a time, 1 to 64\n"
-           "--torture         each call and each allocation of a seed fails, one per run\n"
-           "--sample N        a torture of one in N of these\n"
-           "--fail KIND N[+]  the Nth call of that kind fails (+: and all after it)\n"
-           "--list            the scenarios\n");
-    return 0;
-}
-
 static int list(const pl_scenario *const *scenarios)
 {
     for (; *scenarios; ++scenarios)
         printf("%-12s %s\n", (*scenarios)->name, (*scenarios)->claim);
+    return 0;
+}
+
+static int help(const swarm *self)
+{
+    printf("Usage: %s [OPTION ...]\n", self->program);
+    for (size_t i = 0; i < sizeof swarm_options / sizeof *swarm_options; ++i) {
+        const struct swarm_option *option = &swarm_options[i];
+        int n = printf("  %s %s", option->name, option->values);
+
+        printf("%*s%s\n", n < 20 ? 20 - n : 1, "", option->help);
+    }
+    printf("Kinds of calls:");
+    for (int call = 0; call <= PLI_CALLS; ++call)
+        printf("%s '%s'", call ? "," : "", pli_point_name(call));
+    printf("\n");
     return 0;
 }
 
@@ -721,6 +755,7 @@ int pl_swarm_main(int argc, char **argv, const pl_scenario *const *scenarios)
                   .scenarios = scenarios,
                   .seed = 1,
                   .seeds = SEEDS_DEFAULT,
+                  .still_s = STILL_S,
                   .jobs = count_processors()};
     int r = check_scenarios(scenarios);
 
@@ -729,10 +764,10 @@ int pl_swarm_main(int argc, char **argv, const pl_scenario *const *scenarios)
         r = parse(&self, argv + 1);
     if (r)
         return r;
-    if (self.helped)
-        return help();
     if (self.listed)
         return list(scenarios);
+    if (self.helped)
+        return help(&self);
     if (is_one(&self) && (!self.tortured || self.fail.call >= 0))
         return run_single(&self);
     self.results = mmap(NULL, (JOBS_MAX + 1) * sizeof *self.results, PROT_READ | PROT_WRITE,

@@ -342,14 +342,6 @@ PL_TEST(scenario_that_is_not_whole_is_refused)
     PL_CHECK(strstr(said, "a scenario without a name, a claim, build or check: bare\n"));
 }
 
-PL_TEST(options_are_told_when_asked_for)
-{
-    PL_EQ(SWARM(&asks, "--help"), 0);
-    PL_CHECK(strstr(said, "--sample N"));
-    PL_EQ(SWARM(&asks, "--hlep"), 2);
-    PL_CHECK(strstr(said, "--hlep: there is no such option; --help says which there are"));
-}
-
 PL_TEST(what_a_torture_cannot_do_is_refused)
 {
     PL_SKIP_TORTURED();
@@ -358,6 +350,71 @@ PL_TEST(what_a_torture_cannot_do_is_refused)
     PL_EQ(SWARM(&asks, "--fail", "socket", "1", "--seeds", "2"), 2);
     PL_CHECK(strstr(said, "--fail: one --scenario and one --seed are expected"));
     PL_EQ(SWARM(&asks, "--fail", "bogus", "1"), 2);
+}
+
+/* ---- one that does not go on ---- */
+
+static int hang(void *arg)
+{
+    const pl_swarm_run *run = arg;
+
+    pl_sim_sleep(1);
+    while (run->seed == 3)
+        pause();
+    return 0;
+}
+
+static void hang_build(pl_swarm_run *run)
+{
+    pl_sim_spawn(pl_sim_host_new(run->sim, "host", NULL), "hangs", hang, run);
+}
+
+static const pl_scenario hangs = {.name = "hangs",
+                                  .claim = "this one has no end",
+                                  .build = hang_build,
+                                  .faults_s = 10,
+                                  .calm_s = 10,
+                                  .check = ask_check};
+
+PL_TEST(a_seed_that_does_not_go_on_is_ended_and_named)
+{
+    PL_SKIP_TORTURED();
+    PL_EQ(SWARM(&hangs, "--seeds", "4", "--jobs", "2", "--still", "1"), 1);
+    PL_CHECK(strstr(said, "DIED at seed 3 (no end); to replay: swarm --scenario hangs --seed 3 "));
+    PL_CHECK(strstr(said, "\n3 passed, 1 failed\n"));
+}
+
+/* ---- the command line ---- */
+
+PL_TEST(one_seed_of_the_only_scenario_needs_no_name)
+{
+    PL_SKIP_TORTURED();
+    PL_EQ(SWARM(&starts, "--seed", "5"), 0);
+    PL_CHECK(strstr(said, "trace ") == said);
+    PL_EQ(SWARM(&asks, "--seed", "1", "--fail", "allocation", "3"), 1);
+    PL_CHECK(strstr(said, "FAILED asks with seed 1: piece 2"));
+}
+
+PL_TEST(help_names_the_options_and_the_kinds_of_calls)
+{
+    PL_SKIP_TORTURED();
+    PL_EQ(SWARM(&asks, "--help"), 0);
+    PL_CHECK(strstr(said, "  --fail KIND N[+]"));
+    PL_CHECK(strstr(said, "'file sync'"));
+    PL_CHECK(strstr(said, "'allocation'\n"));
+}
+
+PL_TEST(what_is_missing_or_unknown_on_the_command_line_is_told)
+{
+    PL_SKIP_TORTURED();
+    PL_EQ(SWARM(&asks, "--seeds"), 2);
+    PL_CHECK(strstr(said, "--seeds: what follows it is missing"));
+    PL_EQ(SWARM(&asks, "--scenario"), 2);
+    PL_CHECK(strstr(said, "--scenario: what follows it is missing"));
+    PL_EQ(SWARM(&asks, "--scenario", "nix"), 2);
+    PL_CHECK(strstr(said, "there is no such scenario: nix"));
+    PL_EQ(SWARM(&asks, "--nix"), 2);
+    PL_CHECK(strstr(said, "--nix: there is no such option; --help lists them"));
 }
 
 PL_TEST_MAIN

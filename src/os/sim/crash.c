@@ -43,6 +43,8 @@ typedef struct enumeration {
     pl_sim *sim; /* in which images are checked; NULL: none yet */
     pl_sim_host *host;
     unsigned checked; /* in this world */
+    bool answered;    /* the last check has returned `answer` */
+    int answer;
 } enumeration;
 
 void pl_crash_promise(uint64_t promise)
@@ -142,9 +144,11 @@ static int record(enumeration *self)
 
 static int check_main(void *arg)
 {
-    const enumeration *self = arg;
+    enumeration *self = arg;
 
-    return self->test->check(self->test->arg, self->promised);
+    self->answer = self->test->check(self->test->arg, self->promised);
+    self->answered = true;
+    return self->answer;
 }
 
 static void world_end(enumeration *self)
@@ -165,6 +169,7 @@ static bool check(enumeration *self, pli_disk *take_disk)
         return false;
     }
     pli_sim_disk_set(self->host, take_disk);
+    self->answered = false;
     content = run_process(self->host, "check", check_main, self) == 0;
     if (!content)
         world_end(self); /* it may still have something to do */
@@ -263,10 +268,14 @@ static void tell_story(enumeration *self, size_t at, size_t torn, const pli_disk
 
         say(&told, "\n  %s ", place == torn ? "torn" : self->kept[place] ? "kept" : "lost");
         say_op(&told, place);
-        if (place == torn)
+        if (fate && place == torn)
             say(&told, ", of which sectors %zu to %zu are there%s", fate->from, fate->to,
                 fate->garbage ? ", and garbage elsewhere" : "");
     }
+    if (self->answered)
+        say(&told, "\n  the check answered %d", self->answer);
+    else
+        say(&told, "\n  the check did not end");
 }
 
 /* ---- images ---- */
@@ -472,13 +481,19 @@ static void enumerate(enumeration *self)
 
     self->pending = pli_sim_kalloc(room * sizeof *self->pending);
     self->kept = pli_sim_kalloc(room * sizeof *self->kept);
-    for (size_t i = 0; i < self->tape.n; ++i)
-        self->report->operations += self->tape.ops[i].kind != PLI_DISK_MARK;
     walk(self, look_at_last);
     walk(self, look_at_torn);
     walk(self, look_at_earlier);
     pli_sim_kfree(self->pending);
     pli_sim_kfree(self->kept);
+}
+
+/* Counts what was recorded. A run that did nothing to its disk has shown nothing, and most likely wrote to the real one. */
+static int count_operations(enumeration *self)
+{
+    for (size_t i = 0; i < self->tape.n; ++i)
+        self->report->operations += self->tape.ops[i].kind != PLI_DISK_MARK;
+    return self->report->operations ? 0 : PL_E_EMPTY;
 }
 
 int pl_crash_enumerate(const pl_crash_test *test, pl_crash_report *ret_report)
@@ -492,6 +507,8 @@ int pl_crash_enumerate(const pl_crash_test *test, pl_crash_report *ret_report)
     self.window = test->window ? test->window : WINDOW;
     self.images_max = test->images_max ? test->images_max : IMAGES_MAX;
     error = record(&self);
+    if (!error)
+        error = count_operations(&self);
     if (!error)
         enumerate(&self);
     world_end(&self);

@@ -126,6 +126,7 @@ PL_TEST(replacement_without_the_sync_of_the_folder_is_found_to_be_lost)
     PL_CHECK(report.failures > 0);
     PL_CHECK(strstr(report.story, "promised 1") && strstr(report.story, "lost"));
     PL_CHECK(strstr(report.story, "renaming file.new to file") != NULL);
+    PL_CHECK(strstr(report.story, "\n  the check answered 1") != NULL);
 }
 
 PL_TEST(replacement_with_the_sync_of_another_folder_is_found_to_be_lost)
@@ -348,6 +349,22 @@ PL_TEST(run_that_fails_is_told_and_no_image_is_checked)
     PL_EQ(pl_crash_enumerate(&test, &report), -EINVAL);
 }
 
+static int write_elsewhere(void *arg)
+{
+    (void) arg;
+    pl_crash_promise(1);
+    return 0;
+}
+
+PL_TEST(run_that_does_nothing_to_its_disk_is_told_and_no_image_is_checked)
+{
+    pl_crash_test test = {.run = write_elsewhere, .check = check_log};
+    pl_crash_report report;
+
+    PL_EQ(pl_crash_enumerate(&test, &report), PL_E_EMPTY);
+    PL_EQ(report.images, 0);
+}
+
 PL_TEST(check_that_does_not_end_is_not_content)
 {
     uint64_t batch = RECORDS;
@@ -356,6 +373,7 @@ PL_TEST(check_that_does_not_end_is_not_content)
 
     PL_EQ(pl_crash_enumerate(&test, &report), 0);
     PL_EQ(report.failures, 3);
+    PL_CHECK(strstr(report.story, "\n  the check did not end") != NULL);
 }
 
 PL_TEST_MAIN

@@ -442,7 +442,7 @@ int pli_sim_folder_remove(const char *path)
     return error ? error : pli_disk_remove_folder(own_disk(), path);
 }
 
-int pli_sim_folder_list(const char *path, pli_folder_name_fn *fn, void *arg)
+int pli_sim_folder_list(const char *path, pl_folder_name_fn *fn, void *arg)
 {
     pli_inode *folder;
     int error = pli_disk_find(own_disk(), path, &folder);

@@ -33,7 +33,7 @@ PL_MUST int pli_sim_file_unlink(const char *path);
 PL_MUST int pli_sim_file_chmod(const char *path, unsigned mode);
 PL_MUST int pli_sim_folder_make(const char *path, unsigned mode);
 PL_MUST int pli_sim_folder_remove(const char *path);
-PL_MUST int pli_sim_folder_list(const char *path, pli_folder_name_fn *fn, void *arg);
+PL_MUST int pli_sim_folder_list(const char *path, pl_folder_name_fn *fn, void *arg);
 /* Descriptors that the process may have. */
 uint64_t pli_sim_file_limit(void);
 

@@ -10,6 +10,7 @@
 #include "os/sim/socket.h"
 
 #include <errno.h>
+#include <stdio.h>
 
 #include "base/assert.h"
 #include "os/readiness.h"
@@ -25,6 +26,7 @@
 #define PROBE_NS       75000000000
 #define PROBES         9
 #define PERSISTS       20 /* about as long */
+#define EXCERPT_BYTES  40 /* of a packet, that the story shows */
 
 typedef enum packet_kind { DATA, FIN, RST } packet_kind;
 
@@ -283,8 +285,28 @@ static void arrive(pli_sim_end *end, packet *what)
     }
 }
 
+/* ": " and the beginning of what it carries, for the story: what is not printable ASCII as \xHH, so that a character that is cut does no harm. */
+static const char *say_bytes(const pl_sim *sim, const packet *what, char *text, size_t size)
+{
+    size_t shown = what->len < EXCERPT_BYTES ? what->len : EXCERPT_BYTES, n = 0;
+
+    text[0] = '\0';
+    if (!sim->trace || !shown)
+        return text;
+    n += (size_t) snprintf(text, size, ": ");
+    for (size_t i = 0; i < shown; ++i) {
+        unsigned char byte = (unsigned char) what->bytes[i];
+        bool plain = byte >= ' ' && byte <= '~';
+
+        n += (size_t) snprintf(text + n, size - n, plain ? "%c" : "\\x%02x", byte);
+    }
+    snprintf(text + n, size - n, "%s", what->len > shown ? " ..." : "");
+    return text;
+}
+
 static void arrival(pli_sim_event *event)
 {
+    char text[4 * EXCERPT_BYTES + sizeof ":  ..."];
     pli_sim_end *end = pl_container_of(event, pli_sim_end, arrival);
     packet *first = pl_container_of(end->flying.next, packet, link);
 
@@ -295,11 +317,11 @@ static void arrival(pli_sim_event *event)
     end->tries = 0;
     pli_list_remove(&first->link);
     pli_sim_tell(sim_of(end), end->socket ? end->socket->base.process : NULL, first->len,
-                 "%zu bytes%s arrive at %s", first->len,
+                 "%zu bytes%s arrive at %s%s", first->len,
                  first->kind == FIN   ? " and FIN"
                  : first->kind == RST ? " and RST"
                                       : "",
-                 end->other->host->name);
+                 end->other->host->name, say_bytes(sim_of(end), first, text, sizeof text));
     arrive(end, first);
     schedule_arrival(end);
 }
