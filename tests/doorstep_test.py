@@ -103,6 +103,12 @@ def banned_reads_the_source_where_there_is_no_object(folder):
     expect(banned(folder), 1, "src/flow/x.c:1: calls malloc (memory)")
 
 
+def banned_knows_by_ways_to_clocks_chance_files_and_the_environment(folder):
+    names = "timespec_get clock localtime_r lrand48 arc4random getenv sysconf getcwd realpath mkstemp readlink getuid gethostname dlopen".split()
+    write(folder, "src/net/x.c", "void x(void) {\n" + "".join(f"    {name}();\n" for name in names) + "}\n")
+    expect(banned(folder), 1, *(f"calls {name} (kernel)" for name in names))
+
+
 def banned_leaves_members_comments_and_the_os_floor_alone(folder):
     write(folder, "src/net/x.c", '/* read() */ int f(struct x *x) { return x->read(x, "open(1)"); }\n')
     write(folder, "src/os/x.c", "long f(char *p) { return read(0, p, 1); }\n")
@@ -258,6 +264,34 @@ def run_shows_what_a_failing_case_has_printed(folder):
     expect(run_one(folder, "echo 1..1; echo not ok 1 - a; echo '# x is 3'\n"), 1, "not ok: a", "x is 3", "0 passed, 1 failed")
 
 
+def run_refuses_what_is_no_build_folder(folder):
+    expect(run(f"{TOP}/tests/run", folder), 2, f"{folder} is no build folder")
+    expect(run_one(folder, "echo 1..1; echo ok 1 - a\n", "--jobs", "0"), 2, "--jobs and --timeout-factor are at least 1")
+
+
+# --- Tools that take a build folder ------------------------------------------------------------------
+
+
+def torture_and_coverage_refuse_what_cannot_be(folder):
+    for tool in ("torture", "coverage"):
+        expect(run(f"{TOP}/tools/{tool}", folder), 2, f"{folder} is no build folder: there is no swarm in it")
+        expect(run(f"{TOP}/tools/{tool}", "--help"), 0, "usage: ")
+    expect(run(f"{TOP}/tools/torture", BUILD, "nothing-like-it"), 2, "no test program has a name like nothing-like-it")
+    expect(run(f"{TOP}/tools/coverage", BUILD, "--seeds", "0"), 2, "--seeds: a number from 1 is expected")
+
+
+def test_program_refuses_a_torture_that_cannot_be(folder):
+    program = f"{BUILD}/test-base-slots"
+    for words in (("--sample",), ("--sample", "0"), ("--sample", "-3"), ("--sample", "3x"), ("--bogus",)):
+        expect(run(program, "--torture", *words), 2, "--torture takes --sample N or --fail CALL N TEST")
+    expect(run(program, "--torture", "nothing_like_it"), 2, "no test has a name like that")
+
+
+def fuzzing_takes_a_number_of_seconds(folder):
+    for seconds in ("0", "-1", "x", ""):
+        expect(run(f"{TOP}/dev", "fuzz", "netstring", seconds), 1, f"a number of seconds from 1 is expected, not {seconds}")
+
+
 # --- tests/tap.py ----------------------------------------------------------------------------------
 
 
@@ -316,9 +350,20 @@ def user_application_builds_and_runs_with_what_is_installed(folder):
     expect(run(f"{folder}/user", "--version", env=env), 0, "visitors 0.")
 
 
+def user_test_builds_and_runs_with_what_is_installed(folder):
+    _, lib = install(folder)
+    env = {"PKG_CONFIG_PATH": f"{lib}/pkgconfig", "PKG_CONFIG_SYSROOT_DIR": folder, "LD_LIBRARY_PATH": lib}
+    status, flags = run("pkg-config", "--cflags", "--libs", "plait-testing", env=env)
+    assert status == 0
+    for step in ("testing", "simulate"):
+        expect(run("cc", f"{TOP}/docs/guide/steps/{step}.c", *flags.split(), "-o", f"{folder}/{step}"), 0)
+    expect(run(f"{folder}/testing", env=env), 0)
+    expect(run(f"{folder}/simulate", "--seeds", "5", env=env), 0, "5 passed, 0 failed")
+
+
 def shared_libraries_have_their_sonames_and_show_public_names_only(folder):
     _, lib = install(folder)
-    for library in ("libplait", "libplait-app"):
+    for library in ("libplait", "libplait-app", "libplait-testing"):
         expect(run("readelf", "-d", f"{lib}/{library}.so"), 0, f"[{library}.so.0]")
         _, symbols = run("nm", "-D", "--defined-only", f"{lib}/{library}.so")
         names = [line.split()[2] for line in symbols.splitlines() if line.split()[1] != "A"]  # A: the names of versions

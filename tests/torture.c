@@ -322,8 +322,8 @@ static char **parse_options(torturer *self, char **words)
         char *end;
 
         self->sample = (unsigned) strtoul(words[1], &end, 10);
-        if (!self->sample || *end)
-            return NULL;
+        if (words[1][0] < '0' || words[1][0] > '9' || !self->sample || *end)
+            return NULL; /* strtoul() takes signs and spaces */
         words += 2;
     }
     if (*words && strncmp(*words, "--", 2) == 0)
@@ -331,14 +331,19 @@ static char **parse_options(torturer *self, char **words)
     return words;
 }
 
-static void torture_all(torturer *self, check_test *tests, char **names)
+/* Returns: whether there was a test to torture. */
+static bool torture_all(torturer *self, check_test *tests, char **names)
 {
     static char *all[] = {"", NULL};
+    bool any = false;
 
     for (check_test *test = tests; test; test = test->next)
-        if (is_wanted(test, *names ? names : all))
+        if (is_wanted(test, *names ? names : all)) {
+            any = true;
             torture_test(self, test);
+        }
     printf("%" PRIu64 " passed, %" PRIu64 " failed\n", self->passed, self->failed);
+    return any;
 }
 
 int torture_main(check_test *tests, char **words, void (*body)(const check_test *test))
@@ -360,6 +365,9 @@ int torture_main(check_test *tests, char **words, void (*body)(const check_test 
     shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (shared == MAP_FAILED)
         return 2;
-    torture_all(&self, tests, names);
+    if (!torture_all(&self, tests, names)) {
+        fprintf(stderr, "no test has a name like that; --list shows them\n");
+        return 2;
+    }
     return self.failed != 0;
 }

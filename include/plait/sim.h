@@ -32,7 +32,12 @@ typedef struct pl_sim pl_sim;
 typedef struct pl_sim_host pl_sim_host;
 typedef struct pl_sim_process pl_sim_process;
 
-/** What can go wrong. Each has a rate, can be caused by hand, and is counted. */
+/**
+ * What can go wrong. Each has a rate, can be caused by hand, and is counted.
+ *
+ * By hand: stalls, partitions, clocks and crashes by the functions of these names; what a crash takes of a disk by rates of 0 or 1 when it happens; all others by
+ * pl_sim_fault_at().
+ */
 typedef enum pl_sim_fault {
     PL_SIM_PARTIAL_READ, /**< a read gives fewer bytes than there are */
     PL_SIM_SHORT_WRITE,  /**< a write takes fewer bytes than there is room for */
@@ -57,35 +62,35 @@ typedef enum pl_sim_fault {
     PL_SIM_PREEMPTION,      /**< another thread runs between two steps of this one */
     PL_SIM_STALL,           /**< a process does nothing for a while */
     PL_SIM_PARTITION,       /**< two hosts do not hear each other, or one not the other */
-    PL_SIM_CLOCK_STEP,      /**< a host's wall clock is set */
+    PL_SIM_CLOCK_STEP,      /**< a host's wall clock is set, and may drift from then on */
     PL_SIM_ALLOCATION,      /**< memory is out in the process */
     PL_SIM_THREAD,          /**< no thread can be started */
-    PL_SIM_CRASH,           /**< a host lost its power, or a process was killed */
-    PL_SIM_DISK_FULL,       /**< a write fails: ENOSPC */
-    PL_SIM_DISK_ERROR,      /**< reading or writing fails: EIO */
-    PL_SIM_SYNC_FAILED,     /**< a sync fails, and what was to be synced may be lost */
-    PL_SIM_WRITE_LOST,      /**< a crash took a write that was not synced */
-    PL_SIM_WRITE_TORN,      /**< or a part of it */
-    PL_SIM_NAME_LOST,       /**< or a change of names whose folder was not synced */
-    PL_SIM_FAULTS,          /**< how many there are */
+    PL_SIM_CRASH, /**< a host lost its power, or a process was killed; by chance the first: it boots after an outage, and what pl_sim_spawn() had started there is started anew */
+    PL_SIM_DISK_FULL,   /**< a write fails: ENOSPC */
+    PL_SIM_DISK_ERROR,  /**< reading or writing fails: EIO */
+    PL_SIM_SYNC_FAILED, /**< a sync fails, and what was to be synced may be lost */
+    PL_SIM_WRITE_LOST,  /**< a crash took a write that was not synced */
+    PL_SIM_WRITE_TORN,  /**< or a part of it */
+    PL_SIM_NAME_LOST,   /**< or a change of names whose folder was not synced */
+    PL_SIM_FAULTS,      /**< how many there are */
 } pl_sim_fault;
 
-/** The name of a fault, as the trace and reports have it: "partial read". */
+/** The name of a fault, as the trace and reports have it: "partial read". "no fault" for what is none. */
 PL_API const char *pl_sim_fault_name(pl_sim_fault fault);
 
 /** How bad a world is. All zero is a good one: every packet arrives after 0.1 ms, and nothing fails. */
 typedef struct pl_sim_faults {
     double rate
-        [PL_SIM_FAULTS]; /**< of each occasion, 0 to 1; of STALL, PARTITION and CLOCK_STEP: how many a second of virtual time */
+        [PL_SIM_FAULTS]; /**< of each occasion, 0 to 1; of STALL, PARTITION, CRASH and CLOCK_STEP: how many a second of virtual time, 0 to 1,000 */
     double latency_s;    /**< the shortest way between two hosts; 0: 0.1 ms */
-    double latency_spread_s;  /**< up to so much is added, most often little */
-    double bytes_per_s;       /**< of each direction of a link; 0: any */
-    double outage_s;          /**< how long stalls and partitions last on average; 0: 1 s */
+    double latency_spread_s; /**< up to so much is added, most often little */
+    double bytes_per_s;      /**< of each direction of a link; 0: any */
+    double outage_s; /**< how long stalls, partitions and lost power last on average; 0: 1 s */
     uint32_t window_bytes;    /**< that a connection has under way or unread; 0: 64 KiB */
     unsigned descriptors_max; /**< of a process; 0: 65,536 */
 } pl_sim_faults;
 
-/** Each kind of fault now and then; what a swarm draws its mixes around. */
+/** Each kind of fault now and then, but no crashes, which not every program is to survive: a scenario has them where it says so. What a swarm draws its mixes around. */
 PL_API extern const pl_sim_faults pl_sim_rough;
 
 /** A line of the story: at which virtual time, where, and what happened. `where` is "host/process", or a host's name. */
@@ -101,14 +106,14 @@ typedef struct pl_sim_options {
     void *trace_arg;
 } pl_sim_options;
 
-/** Makes a world. `options` may be NULL. Returns: 0 or -ENOMEM. */
+/** Makes a world. `options` may be NULL. Returns: 0 or -ENOMEM; -EINVAL: a rate or a time of its faults can't be (misuse: without NDEBUG it is said which, and the program ends). */
 PL_API PL_MUST int pl_sim_new(const pl_sim_options *options, pl_sim **ret_sim);
-/** Ends a world: what still runs is gone as after a power cut. `sim` may be NULL. Returns: NULL. */
+/** Ends a world: what still runs is gone as after a power cut. Not from within one. `sim` may be NULL. Returns: NULL. */
 PL_API pl_sim *pl_sim_free(pl_sim *sim);
 
 /**
- * Lets the world go on for `seconds` of its time (negative: for ever), or until nothing will ever happen any more.
- * Returns: 0; PL_E_LIMIT when it has had events_max events: pl_sim_report() says who was busy.
+ * Lets the world go on for `seconds` of its time (negative: for ever), or until nothing will ever happen any more. Not from within one.
+ * Returns: 0; PL_E_LIMIT when it has had events_max events: pl_sim_report() says who was busy; PL_E_STATE from within.
  */
 PL_API int pl_sim_run(pl_sim *sim, double seconds);
 /** From within: lets pl_sim_run() return after this event. */
@@ -122,32 +127,32 @@ PL_API int64_t pl_sim_now(const pl_sim *sim);
 PL_API uint64_t pl_sim_hash(const pl_sim *sim);
 /** Events so far. */
 PL_API uint64_t pl_sim_events(const pl_sim *sim);
-/** How often a fault has been injected. */
+/** How often a fault has been injected. 0 for what is none. */
 PL_API uint64_t pl_sim_injected(const pl_sim *sim, pl_sim_fault fault);
 /** Writes what every process is doing, as text, cut off at `size`. Returns: `text`. */
 PL_API char *pl_sim_report(const pl_sim *sim, char *text, size_t size);
 /** A number from the world's own dice. */
 PL_API uint64_t pl_sim_random(pl_sim *sim);
-/** The faults from now on; NULL: none. For a run that ends in peace, to see that everything then finishes. */
+/** The faults from now on, also from within; NULL: none. What can't be is misuse, and leaves them as they were. For a run that ends in peace, to see that everything then finishes: pl_sim_calm(). */
 PL_API void pl_sim_set_faults(pl_sim *sim, const pl_sim_faults *faults);
-/** Peace: no faults from now on, what was cut is mended, who was stalled goes on. Hosts without power stay so. */
+/** Peace: no faults from now on, also none that pl_sim_fault_at() has asked for; what was cut is mended, who was stalled goes on, hosts that chance took the power from boot. Those that pl_sim_crash() did stay so. */
 PL_API void pl_sim_calm(pl_sim *sim);
 /** Adds a line to the story, and to the hash. */
 PL_API void pl_sim_note(pl_sim *sim, const char *format, ...) PL_PRINTF(2, 3);
 
 typedef void pl_sim_fn(void *arg);
-/** Calls `fn(arg)` when `seconds` have passed; in no process. Returns: 0 or -ENOMEM. */
+/** Calls `fn(arg)` when `seconds` have passed (less than 0: none); in no process. Returns: 0 or -ENOMEM. */
 PL_API PL_MUST int pl_sim_at(pl_sim *sim, double seconds, pl_sim_fn *fn, void *arg);
 
 /* ---- hosts and processes ---- */
 
 /**
- * Adds a host. `address` is an IPv4 or IPv6 address; NULL: the next of 10.0.0.0/8. It is the host's own in both families' sense: an IPv4 host is also found under
+ * Adds a host. `address` is an IPv4 or IPv6 address; NULL: the next of 10.0.0.0/8 that nobody has. It is the host's own in both families' sense: an IPv4 host is also found under
  * 127.0.0.1 and ::1 by itself. Returns: NULL when memory is out or the address is none, or taken.
  */
 PL_API pl_sim_host *pl_sim_host_new(pl_sim *sim, const char *name, const char *address);
 PL_API const char *pl_sim_host_name(const pl_sim_host *host);
-/** Has `name` resolve to an address, for all hosts. Any number per name. NULL instead of an address: looking it up fails. Returns: 0, -EINVAL, -ENOMEM. */
+/** Has `name` resolve to an address, for all hosts. Any number per name. NULL instead of an address: from now on it has none, and looking it up fails. Returns: 0, -EINVAL, -ENOMEM. */
 PL_API PL_MUST int pl_sim_resolve(pl_sim *sim, const char *name, const char *address);
 
 /** What a process does; what it returns is its exit status. */
@@ -177,16 +182,16 @@ PL_API bool pl_sim_is_up(const pl_sim_host *host);
 
 /** From now on nothing gets from `from` to `to`; and from `to` to `from` unless `one_way`. */
 PL_API void pl_sim_cut(pl_sim_host *from, pl_sim_host *to, bool one_way);
-/** Mends what was cut between the two. */
+/** Mends what was cut between the two. (When chance has cut them, too, that ends by itself, and leaves alone what pl_sim_cut() did.) */
 PL_API void pl_sim_mend(pl_sim_host *a, pl_sim_host *b);
 /** The host's wall clock is set `seconds` forward (or back). */
 PL_API void pl_sim_clock_step(pl_sim_host *host, double seconds);
 /** The host's wall clock goes wrong by so many millionths. */
 PL_API void pl_sim_clock_drift(pl_sim_host *host, double ppm);
 
-/** The process does nothing for `seconds`. */
+/** The process does nothing for `seconds`, or longer, when it is already told to. */
 PL_API void pl_sim_stall(pl_sim_process *process, double seconds);
-/** The `n`th occasion from now on at which `fault` could strike in this process (1: the next) is struck, and when `for_ever` all after it. 0: never. PL_SIM_CRASH: it is killed, and its allocations are the occasions, and messages between processes. */
+/** The `n`th occasion from now on at which `fault` could strike in this process (1: the next) is struck, and when `for_ever` all after it. 0: never. Not for what needs no occasion in a process (see pl_sim_fault): that is misuse. PL_SIM_CRASH: it is killed, and its allocations are the occasions, and messages between processes. */
 PL_API void pl_sim_fault_at(pl_sim_process *process, pl_sim_fault fault, uint64_t n, bool for_ever);
 
 /* ---- what a process has ---- */
@@ -229,14 +234,14 @@ PL_API void pl_sim_disk_capacity(pl_sim_host *host, uint64_t bytes);
  */
 typedef struct pl_sim_peer pl_sim_peer;
 
-/** Lets the running process wait for so long. */
+/** Lets the running process wait for so long. Outside of a process it is misuse. */
 PL_API void pl_sim_sleep(double seconds);
 
 /**
- * Connects to "10.0.0.1:80", "[::1]:80" or "unix:/path". Returns: 0; -EINVAL: it is no such address; why it could not (PL_E_TIMED_OUT is spelled -ETIMEDOUT here: errors are the system's).
+ * Connects to "10.0.0.1:80", "[::1]:80" or "unix:/path". Returns: 0; -EINVAL: it is no such address; why it could not (PL_E_TIMED_OUT is spelled -ETIMEDOUT here: errors are the system's); PL_E_STATE: not from within a process, which is misuse.
  */
 PL_API PL_MUST int pl_sim_dial(const char *address, pl_sim_peer **ret_peer);
-/** Listens at such an address (":80": all). Returns: 0 or why not. */
+/** Listens at such an address (":80": all). Returns: 0 or why not, as pl_sim_dial(). */
 PL_API PL_MUST int pl_sim_serve(const char *address, pl_sim_peer **ret_peer);
 /** Waits for the next connection to a peer that listens. Returns: 0 or why not. */
 PL_API PL_MUST int pl_sim_answer(pl_sim_peer *listening, pl_sim_peer **ret_peer);

@@ -39,7 +39,7 @@ typedef struct pl_swarm_run {
 
 /** What is to hold. */
 typedef struct pl_scenario {
-    const char *name;  /**< one word */
+    const char *name;  /**< one word; no two of a swarm have the same */
     const char *claim; /**< what must hold, as a sentence */
     size_t state_size;
     void (*build)(pl_swarm_run *run); /**< makes hosts, and what runs on them */
@@ -59,7 +59,7 @@ PL_API void pl_swarm_fail(pl_swarm_run *run, const char *format, ...) PL_PRINTF(
     ((condition) ? (void) 0 : pl_swarm_fail((run), "%s: not so: %s", PL_HERE, #condition))
 
 /**
- * What a scenario with `reliable_start` has to be called when it is set up: faults begin.
+ * What a scenario with `reliable_start` has to call when it is set up: faults begin. A run in which it did not has failed. Outside of the run it fails the test (pl_expect_handle()).
  */
 PL_API void pl_swarm_started(pl_swarm_run *run);
 
@@ -74,7 +74,7 @@ PL_API void pl_swarm_draw_faults(uint64_t seed, pl_sim_faults *ret_faults);
  *     --seed S          the first one (1); without --seeds only this one
  *     --trace           tells the story of each run
  *     --every-fault     a kind of fault that struck nobody, in 1,000 seeds or more of all scenarios, is a failure
- *     --jobs N          so many processes at a time (as many as there are processors)
+ *     --jobs N          so many processes at a time, 1 to 64 (as many as there are processors)
  *     --still SECONDS   a run in which nothing happens for so long, of real time, is ended and has failed: a process is in a loop without end, or waits for something outside of its world (60; 0: waits for ever). Not of a torture, whose
  *                       runs have two minutes each, and not of one seed alone, which a debugger may have stopped
  *     --torture         no random faults: each call of the system (but what connections send and receive) and each allocation that a seed makes fails, one per run, once and for ever-after
@@ -84,7 +84,7 @@ PL_API void pl_swarm_draw_faults(uint64_t seed, pl_sim_faults *ret_faults);
  *     --help            these options, and the kinds of calls
  *
  * Prints each failure with the command that replays it, what was injected how often, and at last "N passed, N failed"; with one scenario and one seed "trace HASH" at last. A run that kills its process is printed as DIED with the signal, one without an end as DIED with "no end"; what that process would have run after it counts as failed.
- * Returns: the exit status.
+ * Returns: the exit status: 0 when all passed, 1, or 2 when the command line or a scenario can't be.
  */
 PL_API int pl_swarm_main(int argc, char **argv, const pl_scenario *const *scenarios);
 

@@ -90,7 +90,7 @@ PL_API void pl_testing_open(pl_testing *kit, const pl_testing_options *options);
 
 /**
  * Ends the kit's scope, its string transports and its reactor, and expects that nothing is left: no descriptor, be it the world's or a real one that the program has opened without Plait; and none of Plait's memory (in memory: what is
- * left is named by the address that asked for it). What the program itself got from malloc() is for a sanitizer to find. Since: 0.1
+ * left is named by the functions that asked for it). What the program itself got from malloc() is for a sanitizer to find. A kit that is not open fails the test. Since: 0.1
  */
 #define pl_testing_close(kit) pl_testing_close_at((kit), __FILE__, __LINE__)
 /** What pl_testing_close() calls. */
@@ -100,7 +100,7 @@ PL_API void pl_testing_close_at(pl_testing *kit, const char *file, int line);
 PL_API void pl_testing_settle(pl_testing *kit);
 
 /**
- * Lets `seconds` go by: all that becomes due runs, in order, at its time and never earlier, and what follows from it. In memory that takes no real time. Not from within a callback.
+ * Lets `seconds` go by: all that becomes due runs, in order, at its time and never earlier, and what follows from it. In memory that takes no real time. Not from within a callback. Less than 0, or what is not a number, fails the test.
  */
 PL_API void pl_testing_advance(pl_testing *kit, double seconds);
 
@@ -156,7 +156,7 @@ PL_API pl_transport *pl_string_transport_transport(const pl_string_transport *pe
 
 /** The peer says something: one data_received(), unless reading is paused. */
 PL_API void pl_string_transport_feed(pl_string_transport *peer, pl_slice bytes);
-/** The same, cut into pieces of `piece` bytes: 1 is byte by byte. */
+/** The same, cut into pieces of `piece` bytes, at least 1, which is byte by byte. */
 PL_API void pl_string_transport_feed_pieces(pl_string_transport *peer, pl_slice bytes,
                                             size_t piece);
 /** The peer ends its side: FIN. */
@@ -204,7 +204,7 @@ typedef struct pl_left pl_left;
 PL_API pl_left *pl_left_begin(pl_reactor *reactor);
 /**
  * Compares, frees `take_left`, and writes what is there now and was not then, a line each, with where it was made as far as that is known: a Deferred's file and line, a timer's and a
- * fiber's function, the address that asked for memory. Cut off at `size`. Returns: how many things are left.
+ * fiber's function, the functions that asked for memory. Cut off at `size`. Returns: how many things are left.
  */
 PL_API unsigned pl_left_end(pl_left *take_left, char *text, size_t size);
 /** Nothing is left of what came after pl_left_begin(). */

@@ -11,7 +11,7 @@
 #include <plait/timer.h>
 
 #include "base/memory.h"
-#include "flow/looping_call.h"
+#include "flow/things.h"
 #include "reactor/reactor.h"
 
 #define INTERVAL_MAX_S (100.0 * 365 * 24 * 3600)

@@ -5,6 +5,7 @@
 #include "base/assert.h"
 #include "base/memory.h"
 #include "flow/line.h"
+#include "flow/things.h"
 #include "reactor/reactor.h"
 
 #define ROOM_FIRST 16u
@@ -137,4 +138,12 @@ uint32_t pl_queue_size(const pl_queue *self)
 uint32_t pl_queue_waiting(const pl_queue *self)
 {
     return self->line.n;
+}
+
+bool pli_queue_knows(const pli_owned *thing, pli_thing *ret_thing)
+{
+    if (thing->end != queue_end)
+        return false;
+    *ret_thing = (pli_thing){.kind_name = "queue"};
+    return true;
 }

@@ -5,6 +5,7 @@
 #include "base/assert.h"
 #include "base/memory.h"
 #include "flow/line.h"
+#include "flow/things.h"
 #include "reactor/reactor.h"
 
 struct pl_semaphore {
@@ -97,4 +98,12 @@ uint32_t pl_semaphore_free(const pl_semaphore *self)
 uint32_t pl_semaphore_waiting(const pl_semaphore *self)
 {
     return self->line.n;
+}
+
+bool pli_semaphore_knows(const pli_owned *thing, pli_thing *ret_thing)
+{
+    if (thing->end != semaphore_end)
+        return false;
+    *ret_thing = (pli_thing){.kind_name = "semaphore or lock"};
+    return true;
 }

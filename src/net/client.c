@@ -12,6 +12,7 @@
 #include "flow/line.h"
 #include "net/connector.h"
 #include "net/endpoint.h"
+#include "net/things.h"
 
 #define WAITERS_MAX 65536u
 
@@ -445,4 +446,12 @@ void pl_client_reset_delay(pl_client *self)
     pli_check_thread(self->reactor);
     self->attempts = 0;
     self->delay_s = self->settings.first_s;
+}
+
+bool pli_client_knows(const pli_owned *thing, pli_thing *ret_thing)
+{
+    if (thing->end != client_end)
+        return false;
+    *ret_thing = (pli_thing){.kind_name = "reconnecting client"};
+    return true;
 }

@@ -16,7 +16,7 @@
 #include "net/connector.h"
 #include "net/endpoint.h"
 #include "net/resolver.h"
-#include "net/walk.h"
+#include "net/things.h"
 #include "os/socket.h"
 
 #define NEXT_ATTEMPT_S 0.3

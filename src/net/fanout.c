@@ -21,6 +21,7 @@
 
 #include "base/assert.h"
 #include "base/memory.h"
+#include "net/things.h"
 #include "reactor/reactor.h"
 
 #define CHUNK_BYTES     65536u
@@ -768,4 +769,12 @@ void pl_fanout_get_stats(const pl_fanout *fanout, pl_fanout_stats *ret_stats)
         .backlog_bytes = fanout->bytes,
         .backlog_records = fanout->end.record - oldest_place(fanout).record,
     };
+}
+
+bool pli_fanout_knows(const pli_owned *thing, pli_thing *ret_thing)
+{
+    if (thing->end != fanout_end)
+        return false;
+    *ret_thing = (pli_thing){.kind_name = "fan-out"};
+    return true;
 }

@@ -15,7 +15,7 @@
 #include "net/connection.h"
 #include "net/endpoint.h"
 #include "net/handover.h"
-#include "net/walk.h"
+#include "net/things.h"
 #include "os/socket.h"
 
 #define REST_S      0.1         /* after descriptors ran out */

@@ -49,6 +49,7 @@ EXPORT(pli_sim_fd_close);
 EXPORT(pli_sim_is_busy);
 EXPORT(pli_sim_leave);
 EXPORT(pli_sim_make_exact);
+EXPORT(pli_sim_memory_with_callers);
 EXPORT(pli_sim_memory_blocks);
 EXPORT(pli_sim_receive);
 EXPORT(pli_sim_running);

@@ -15,6 +15,7 @@
 #include "base/assert.h"
 #include "base/memory.h"
 #include "net/connection.h"
+#include "net/things.h"
 #include "os/process.h"
 #include "os/socket.h"
 
@@ -487,4 +488,12 @@ pl_transport *pl_process_transport(const pl_process *process, unsigned n)
         return NULL;
     s = &process->streams[process->stream_of[n] - 1];
     return pl_transport_find(process->reactor, s->id);
+}
+
+bool pli_process_knows(const pli_owned *thing, pli_thing *ret_thing)
+{
+    if (thing->end != process_scope_end)
+        return false;
+    *ret_thing = (pli_thing){.kind_name = "process"};
+    return true;
 }

@@ -10,9 +10,10 @@
 
 #include "base/memory.h"
 #include "flow/fiber.h"
-#include "flow/looping_call.h"
+#include "flow/things.h"
 #include "net/connection.h"
 #include "net/datagram.h"
+#include "net/things.h"
 #include "reactor/reactor.h"
 
 #define LEVELS_MAX 32
@@ -45,16 +46,21 @@ static bool is_mark(const pli_owned *owned)
     return owned->end == mark_end;
 }
 
+/* Those that there are most of are asked first. */
+static bool (*const knowing[])(const pli_owned *thing, pli_thing *ret_thing) = {
+    pli_deferred_knows,     pli_scope_knows,   pli_fiber_knows,  pli_connection_knows,
+    pli_datagram_knows,     pli_watch_knows,   pli_queue_knows,  pli_semaphore_knows,
+    pli_looping_call_knows, pli_port_knows,    pli_client_knows, pli_connector_knows,
+    pli_fanout_knows,       pli_process_knows,
+};
+
 pli_thing pli_thing_of(const pli_owned *owned)
 {
     pli_thing thing;
 
-    if (pli_deferred_knows(owned, &thing) || pli_scope_knows(owned, &thing) ||
-        pli_fiber_knows(owned, &thing) || pli_connection_knows(owned, &thing) ||
-        pli_datagram_knows(owned, &thing) || pli_port_knows(owned, &thing) ||
-        pli_connector_knows(owned, &thing) || pli_watch_knows(owned, &thing) ||
-        pli_looping_call_knows(owned, &thing))
-        return thing;
+    for (size_t i = 0; i < sizeof knowing / sizeof *knowing; ++i)
+        if (knowing[i](owned, &thing))
+            return thing;
     return (pli_thing){.kind_name = is_mark(owned) ? "walk, that ends by" : "thing that ends by",
                        .code = (const void *) (uintptr_t) owned->end};
 }

@@ -4,10 +4,6 @@
 
 #include "reactor/scope.h"
 
-/* pli_scope_knows() for ports, and for connections that are being made. */
-bool pli_port_knows(const pli_owned *thing, pli_thing *ret_thing);
-bool pli_connector_knows(const pli_owned *thing, pli_thing *ret_thing);
-
 /* What a thing in a scope is; of what nobody knows, `code` is the function that ends it. */
 pli_thing pli_thing_of(const pli_owned *owned);
 

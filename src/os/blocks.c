@@ -1,5 +1,6 @@
 #include "os/blocks.h"
 
+#include <execinfo.h>
 #include <stdlib.h>
 
 static size_t place_of(const pli_blocks *self, const void *memory)
@@ -31,11 +32,26 @@ static void grow(pli_blocks *self)
     free(old);
 }
 
+/* Those beyond the site, which is some functions up from here. */
+static void **callers_of(const void *site)
+{
+    void *frames[16], **callers = calloc(PLI_BLOCK_CALLERS + 1, sizeof *callers);
+    int n = callers ? backtrace(frames, 16) : 0, at = 0;
+
+    while (at < n && frames[at] != site)
+        ++at;
+    for (int i = 0; i < PLI_BLOCK_CALLERS && at + 1 + i < n; ++i)
+        callers[i] = frames[at + 1 + i];
+    return callers;
+}
+
 void pli_blocks_add(pli_blocks *self, void *memory, void *owner, size_t size, const void *site)
 {
+    void **callers = self->with_callers ? callers_of(site) : NULL;
+
     if (++self->n * 4 > self->size * 3)
         grow(self);
-    put(self, (pli_block){memory, owner, size, site, ++self->last});
+    put(self, (pli_block){memory, owner, size, site, ++self->last, callers});
 }
 
 /* The place is free: those that had to go past it move up. */
@@ -63,6 +79,8 @@ bool pli_blocks_take(pli_blocks *self, const void *memory, pli_block *ret_block)
     if (!self->size || !self->places[at].memory)
         return false;
     *ret_block = self->places[at];
+    free(ret_block->callers);
+    ret_block->callers = NULL;
     --self->n;
     close_gap(self, at);
     return true;
@@ -84,6 +102,9 @@ const pli_block *pli_blocks_next(const pli_blocks *self, const void *owner, uint
 
 void pli_blocks_done(pli_blocks *self)
 {
+    for (size_t i = 0; i < self->size; ++i)
+        if (self->places[i].memory)
+            free(self->places[i].callers);
     free(self->places);
     *self = (pli_blocks){0};
 }

@@ -31,6 +31,7 @@
 #include "os/backend.h"
 #include "os/fault.h"
 #include "os/socket.h"
+#include "os/valgrind.h"
 
 /* liburing maps a ring's memory by calls of its own. The thread sanitizer does not see them, and has to be told that what was there before, maybe another thread's ring, is gone. */
 #ifdef PLI_TSAN
@@ -108,7 +109,6 @@ typedef struct uring_backend {
     /* Completions that were taken off the ring before their time, when it overflowed */
     struct io_uring_cqe *backlog;
     uint32_t backlog_at, n_backlog, backlog_size;
-    struct __kernel_timespec timeout;
 } uring_backend;
 
 static uring_backend *uring_of(pli_backend *base)
@@ -775,10 +775,35 @@ static void uring_dispatch(pli_backend *base)
         handle(self, &cqe);
 }
 
+/* For valgrind, which lets no other thread run while one waits in a ring, but does while one polls it. */
+static int ring_poll(uring_backend *self, const struct timespec *timeout)
+{
+    struct pollfd completions = {.fd = self->ring.ring_fd, .events = POLLIN};
+    int r = io_uring_submit_and_get_events(&self->ring);
+
+    if (r < 0 || io_uring_cq_ready(&self->ring))
+        return r;
+    if (ppoll(&completions, 1, timeout, NULL) < 0)
+        return -errno;
+    return io_uring_get_events(&self->ring);
+}
+
+/* Submits, and waits until something is complete. A timeout below 0 is none. */
+static int ring_wait(uring_backend *self, int64_t timeout_ns)
+{
+    int64_t s = timeout_ns / 1000000000, ns = timeout_ns % 1000000000;
+    struct __kernel_timespec timeout = {.tv_sec = s, .tv_nsec = ns};
+    struct io_uring_cqe *cqe;
+
+    if (RUNNING_ON_VALGRIND)
+        return ring_poll(self, timeout_ns < 0 ? NULL : &(struct timespec){s, ns});
+    return io_uring_submit_and_wait_timeout(&self->ring, &cqe, 1, timeout_ns < 0 ? NULL : &timeout,
+                                            NULL);
+}
+
 static int uring_wait(pli_backend *base, int64_t timeout_ns)
 {
     uring_backend *self = uring_of(base);
-    struct io_uring_cqe *cqe;
     int r;
 
     if (pli_fault(PLI_CALL_WAIT) < 0)
@@ -790,14 +815,7 @@ static int uring_wait(pli_backend *base, int64_t timeout_ns)
         ring_submit(self);
     if (self->backlog_at < self->n_backlog)
         timeout_ns = 0;
-    if (timeout_ns == 0) {
-        r = io_uring_submit_and_get_events(&self->ring);
-    } else {
-        self->timeout = (struct __kernel_timespec){.tv_sec = timeout_ns / 1000000000,
-                                                   .tv_nsec = timeout_ns % 1000000000};
-        r = io_uring_submit_and_wait_timeout(&self->ring, &cqe, 1,
-                                             timeout_ns < 0 ? NULL : &self->timeout, NULL);
-    }
+    r = timeout_ns ? ring_wait(self, timeout_ns) : io_uring_submit_and_get_events(&self->ring);
     if (io_uring_sq_ready(&self->ring))
         ring_submit(self);
     else

@@ -1,6 +1,8 @@
 #include <plait/plait.h>
 
+#include "reactor/reactor.h"
 #include "tests/check.h"
+#include "tests/threads.h"
 
 static pl_reactor *reactor;
 static char last[4096];
@@ -218,6 +220,56 @@ PL_TEST(log_configured_anew_is_so_from_the_next_entry_on)
     PL_EQ(last[0], '{');
     pl_log(reactor, PL_DEBUG, "x", "info is the default");
     PL_EQ(n_lines, 1);
+    pl_reactor_free(reactor);
+}
+
+/* ---- two threads ---- */
+
+static gate other_goes;
+static _Atomic bool other_comes;
+static _Atomic unsigned inside, most_inside, all;
+
+/* The first line is not written before the other thread has one, too, and had every occasion to write it. */
+static void write_slowly(void *arg, pl_log_level level, pl_slice line)
+{
+    unsigned n = ++inside;
+
+    (void) arg;
+    (void) level;
+    (void) line;
+    most_inside = n > most_inside ? n : most_inside;
+    if (++all == 1) {
+        gate_open(&other_goes);
+        while (!other_comes)
+            pli_thread_yield();
+        for (int i = 0; i < 1000 && most_inside < 2; ++i)
+            pli_thread_yield();
+    }
+    --inside;
+}
+
+static void log_from_a_thread(void *arg)
+{
+    gate_pass(&other_goes);
+    other_comes = true;
+    pl_log(arg, PL_INFO, "x", "the other");
+}
+
+PL_TEST_EACH_BACKEND(log_that_is_guarded_is_written_by_one_thread_at_a_time)
+{
+    const pl_log_options log = {.sink = write_slowly};
+    pl_reactor_options options = {.log = &log, .backend = check_backend};
+    pli_thread thread;
+
+    PL_OK_(pl_reactor_new(&options, &reactor));
+    gate_init(&other_goes);
+    pli_log_guard(reactor);
+    thread_start(&thread, log_from_a_thread, reactor);
+    pl_log(reactor, PL_INFO, "x", "the one");
+    pli_thread_join(thread);
+    pli_log_unguard(reactor);
+    PL_EQ(all, 2);
+    PL_EQ(most_inside, 1);
     pl_reactor_free(reactor);
 }
 

@@ -21,7 +21,8 @@
 
 #define LEFT_TEXT_BYTES 4096
 
-static PLI_THREAD_LOCAL pli_testing *open_kit; /* in memory, on this thread */
+/* Of this thread: those that are open, and which of them is in memory. */
+static PLI_THREAD_LOCAL pli_testing *all_open, *open_kit;
 
 pli_testing *pli_testing_open_here(void)
 {
@@ -99,6 +100,19 @@ static void leave_world(pli_testing *own)
     open_kit = NULL;
 }
 
+/* By its address alone: it may be gone. Returns: whether it was open. */
+static bool take_open(const pli_testing *own)
+{
+    pli_testing **at = &all_open;
+
+    while (*at && *at != own)
+        at = &(*at)->next;
+    if (!*at)
+        return false;
+    *at = (*at)->next;
+    return true;
+}
+
 static void free_own(pli_testing *own)
 {
     pli_strings_free(own);
@@ -114,6 +128,7 @@ static void enter_world(pli_testing *own, uint64_t seed)
         pli_testing *abandoned = open_kit;
 
         leave_world(abandoned);
+        take_open(abandoned);
         pl_left_end(abandoned->left, NULL, 0);
         free_own(abandoned);
     }
@@ -155,6 +170,8 @@ void pl_testing_open(pl_testing *kit, const pl_testing_options *options)
     own->left = options->backend ? pl_left_begin(NULL) : pli_left_begin_outside();
     if (!options->backend)
         enter_world(own, options->seed);
+    own->next = all_open;
+    all_open = own;
     own->opened_at = pli_clock_now();
     error = make_reactor(kit, options);
     if (error < 0)
@@ -168,9 +185,15 @@ void pl_testing_close_at(pl_testing *kit, const char *file, int line)
 {
     pli_testing *own = kit->own;
     pli_testing_text text = {0};
-    char *more = pli_testing_alloc(LEFT_TEXT_BYTES);
+    char *more;
     unsigned n = 0;
 
+    if (!take_open(own)) {
+        pl_expect_fail(file, line,
+                       "this kit is not open: it was closed already, belongs to another thread, or "
+                       "another one was opened in memory since");
+        return;
+    }
     pl_scope_end(kit->scope);
     pl_testing_settle(kit);
     pl_reactor_free(kit->reactor);
@@ -179,6 +202,7 @@ void pl_testing_close_at(pl_testing *kit, const char *file, int line)
         n = pli_left_in_world(own, &text);
         leave_world(own);
     }
+    more = pli_testing_alloc(LEFT_TEXT_BYTES);
     n += pl_left_end(own->left, more, LEFT_TEXT_BYTES);
     pli_testing_text_add(&text, pl_str(more));
     free(more);
@@ -238,8 +262,13 @@ void pl_testing_settle(pl_testing *kit)
 
 void pl_testing_advance(pl_testing *kit, double seconds)
 {
-    int64_t until = pli_clock_now() + (int64_t) (seconds * 1e9 + 0.5), left;
+    int64_t until, left;
 
+    if (!(seconds >= 0 && seconds < (double) (INT64_MAX - pli_clock_now()) / 1e9 - 1)) {
+        pl_expect_fail(__FILE__, __LINE__, "time cannot go on by %g seconds", seconds);
+        return;
+    }
+    until = pli_clock_now() + (int64_t) (seconds * 1e9 + 0.5);
     pl_testing_settle(kit);
     while (kit->reactor && (left = until - pli_clock_now()) > 0) {
         turn(kit, left);

@@ -24,7 +24,8 @@ void *pli_testing_alloc(size_t size);
 
 typedef struct pli_testing {
     pl_testing *kit;
-    pl_sim *sim; /* NULL: on a real backend */
+    struct pli_testing *next; /* that is open on this thread */
+    pl_sim *sim;              /* NULL: on a real backend */
     pl_sim_process *process;
     pl_left *left; /* of the real process: in memory, its descriptors */
     int64_t opened_at;

@@ -1,3 +1,5 @@
+#include <math.h>
+
 #include <plait/plait.h>
 #include <plait/testing.h>
 
@@ -261,7 +263,36 @@ PL_TEST(test_that_was_left_in_the_middle_does_not_disturb_the_next)
     pl_testing_close(&kit);
 }
 
+PL_TEST(time_that_is_none_fails)
+{
+    pl_expect_handle(remember);
+    pl_testing_open(&kit, NULL);
+    note_after(1, 'x');
+    FAILS_WITH(pl_testing_advance(&kit, -1), "time cannot go on by -1 seconds");
+    FAILS_WITH(pl_testing_advance(&kit, NAN), "by nan seconds");
+    FAILS_WITH(pl_testing_advance(&kit, 1e30), "by 1e+30 seconds");
+    PL_STR_EQ(order, "");
+    PL_CHECK(pl_testing_clock(&kit) < 1e-6);
+    pl_testing_close(&kit);
+}
+
 /* ---- closing ---- */
+
+PL_TEST(kit_that_is_not_open_cannot_be_closed)
+{
+    pl_testing first, second, again;
+
+    pl_expect_handle(remember);
+    pl_testing_open(&first, NULL);
+    pl_testing_open(&second, NULL); /* takes its place */
+    again = second;
+    FAILS_WITH(pl_testing_close(&first), "this kit is not open");
+    failure[0] = '\0';
+    pl_testing_close(&second);
+    PL_STR_EQ(failure, "");
+    FAILS_WITH(pl_testing_close(&second), "this kit is not open");
+    FAILS_WITH(pl_testing_close(&again), "this kit is not open");
+}
 
 static int close_at_once(pl_protocol *self)
 {

@@ -108,10 +108,16 @@ static void look_at_ios(pl_left *self)
     }
 }
 
+static const char *article(const char *kind_name)
+{
+    if (strncmp(kind_name, "another ", 8) == 0 || strncmp(kind_name, "memory ", 7) == 0)
+        return "";
+    return strchr("aeiou", kind_name[0]) ? "an " : "a ";
+}
+
 static void report_thing(pl_left *self, const pli_thing *thing)
 {
-    pli_testing_text_format(&self->text, "%s %s", strchr("aeiou", thing->kind_name[0]) ? "an" : "a",
-                            thing->kind_name);
+    pli_testing_text_format(&self->text, "%s%s", article(thing->kind_name), thing->kind_name);
     if (thing->name)
         pli_testing_text_format(&self->text, " (%s)", thing->name);
     if (thing->code) {
@@ -220,6 +226,15 @@ static void watch_gone(pli_memory_watch *watch, void *memory)
         self->before->gone(self->before, memory);
 }
 
+/* The function that asked may be one of Plait's: whose program it did so for is further up. */
+static void add_callers(pli_testing_text *text, const pli_block *block)
+{
+    for (unsigned i = 0; block->callers && block->callers[i]; ++i) {
+        pli_testing_text_add(text, pl_str(" < "));
+        pli_left_add_code(text, block->callers[i]);
+    }
+}
+
 static unsigned report_memory(pli_testing_text *text, const pli_blocks *blocks, const void *owner,
                               uint64_t after)
 {
@@ -229,6 +244,7 @@ static unsigned report_memory(pli_testing_text *text, const pli_blocks *blocks, 
     for (; (block = pli_blocks_next(blocks, owner, after)); after = block->number, ++n) {
         pli_testing_text_format(text, "%zu bytes of memory, asked for by ", block->size);
         pli_left_add_code(text, block->site);
+        add_callers(text, block);
         pli_testing_text_add(text, pl_str("\n"));
     }
     return n;
@@ -246,9 +262,11 @@ pl_left *pl_left_begin(pl_reactor *reactor)
     if (reactor)
         return self;
     if (pl_sim_here()) {
+        pli_sim_memory_with_callers(pl_sim_here());
         self->blocks_before = pli_sim_memory_blocks(pl_sim_here())->last;
         return self;
     }
+    self->blocks.with_callers = true;
     self->watch = (pli_memory_watch){watch_refuse, watch_made, watch_gone};
     self->before = pli_memory_set_watch(&self->watch);
     return self;

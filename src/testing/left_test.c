@@ -127,6 +127,28 @@ PL_TEST_EACH_BACKEND(memory_that_is_left_is_told_with_its_size)
     pli_free(memory);
 }
 
+static __attribute__((noinline)) pl_buf *ask_for_a_buffer(void)
+{
+    pl_buf *buf = pl_buf_new(77);
+
+    __asm__ volatile("" ::: "memory"); /* it is called, and not jumped to */
+    return buf;
+}
+
+PL_TEST_EACH_BACKEND(memory_that_is_left_is_told_with_who_asked_for_whom)
+{
+    char place[256], *calls;
+    pl_left *left = pl_left_begin(NULL);
+    pl_buf *buf = PL_MADE(ask_for_a_buffer());
+
+    LEAVES(left, "asked for by ");
+    /* The file, in which the place is that of the function or a little behind it. */
+    pl_code_name((const void *) (uintptr_t) ask_for_a_buffer, place, sizeof place);
+    calls = strstr(text, " < ");
+    PL_CHECK(calls && strncmp(calls + 3, place, strcspn(place, "+")) == 0);
+    pl_buf_unref(buf);
+}
+
 PL_TEST_EACH_BACKEND(whole_life_of_a_reactor_leaves_nothing)
 {
     pl_left *left = pl_left_begin(NULL);
@@ -154,6 +176,40 @@ PL_TEST_EACH_BACKEND(port_that_is_left_is_told_once)
     /* The port, its descriptor, and the one that it gives up when there are no more. */
     PL_EQ(pl_left_end(left, text, sizeof text), 3);
     PL_CHECK(strstr(text, "the reactor's descriptor "));
+    PL_CHECK(strstr(text, "a port (tcp:127.0.0.1:0)\n"));
+    pl_reactor_free(reactor);
+}
+
+static pl_deferred *look_around(uint64_t missed, void *arg)
+{
+    (void) missed;
+    (void) arg;
+    return NULL;
+}
+
+PL_TEST_EACH_BACKEND(things_that_are_left_are_told_as_what_they_are)
+{
+    pl_left *left;
+    pl_semaphore *semaphore;
+    pl_queue *queue;
+    pl_fanout *fanout;
+
+    begin();
+    left = pl_left_begin(reactor);
+    PL_EQ(pl_semaphore_new(scope, 1, 0, &semaphore), 0);
+    PL_EQ(pl_queue_new(scope, 1, 0, NULL, &queue), 0);
+    PL_EQ(pl_fanout_new(scope, NULL, &fanout), 0);
+    PL_EQ(pl_looping_call_start(scope, 1, false, look_around, NULL, NULL), 0);
+    PL_EQ(pl_reconnect(scope, "tcp:127.0.0.1:1", &(pl_connect_options){.protocol = &talker_ops},
+                       NULL, NULL, NULL),
+          0);
+    PL_CHECK(pl_left_end(left, text, sizeof text) >= 6);
+    PL_CHECK(strstr(text, "a semaphore or lock\n"));
+    PL_CHECK(strstr(text, "a queue\n"));
+    PL_CHECK(strstr(text, "a fan-out\n"));
+    PL_CHECK(strstr(text, "a looping call, of "));
+    PL_CHECK(strstr(text, "a reconnecting client\n"));
+    PL_CHECK(!strstr(text, "a thing that ends by"));
     pl_reactor_free(reactor);
 }
 

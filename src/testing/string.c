@@ -278,7 +278,9 @@ void pl_string_transport_feed(pl_string_transport *peer, pl_slice bytes)
 
 void pl_string_transport_feed_pieces(pl_string_transport *peer, pl_slice bytes, size_t piece)
 {
-    for (; bytes.len; bytes = pl_slice_from(bytes, piece))
+    if (!piece)
+        pl_expect_fail(__FILE__, __LINE__, "pieces of 0 bytes have no end");
+    for (; piece && bytes.len; bytes = pl_slice_from(bytes, piece))
         pl_string_transport_feed(peer, pl_slice_first(bytes, piece));
 }
 

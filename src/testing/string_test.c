@@ -102,6 +102,25 @@ PL_TEST(what_is_fed_is_received_and_what_is_written_is_collected)
     PL_CHECK(strstr(trace, "lost(PL_E_ENDED)"));
 }
 
+static const char *complaint;
+
+static void note_complaint(const char *file, int line, const char *message)
+{
+    (void) file;
+    (void) line;
+    complaint = strstr(message, "pieces of 0 bytes");
+}
+
+PL_TEST(pieces_of_no_bytes_fail)
+{
+    pl_string_transport *peer = begin(NULL);
+
+    pl_expect_handle(note_complaint);
+    pl_string_transport_feed_pieces(peer, pl_str("abc"), 0);
+    PL_CHECK(complaint);
+    pl_testing_close(&kit);
+}
+
 PL_TEST(pieces_are_received_one_by_one)
 {
     pl_string_transport *peer = begin(NULL);

@@ -2,6 +2,7 @@
  * Runs scenarios with many seeds, in several processes that share nothing but a page of results.
  */
 #include <plait/swarm.h>
+#include <plait/testing.h>
 
 #include <errno.h>
 #include <inttypes.h>
@@ -11,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -48,8 +50,9 @@ typedef struct swarm {
     result single;
     bool tortured;
     unsigned sample; /* one point in so many is tortured; 0: it is not said */
-    bool is_copy;
+    bool is_copy, started;
     pli_point fail;
+    uint64_t allocations, counted; /* before the first that could fail; of the kind that fails */
     pli_torture torture;
     pl_swarm_run run;            /* the one under way */
     const pl_scenario *scenario; /* that it is of */
@@ -123,6 +126,7 @@ static void begin_faults(swarm *self)
     if (!self->tortured)
         return;
     pli_fault_count(true);
+    self->allocations = pli_alloc_count();
     if (self->fail.call >= 0)
         pli_point_set(&self->fail);
     else
@@ -134,6 +138,10 @@ static void end_faults(swarm *self)
     if (!self->tortured)
         return;
     pli_torture_stop(&self->torture);
+    if (self->fail.call >= 0)
+        self->counted = self->fail.call == PLI_CALLS
+                            ? pli_alloc_count() - self->allocations
+                            : pli_fault_counted((pli_call) self->fail.call);
     pli_point_set(&(pli_point){.call = self->fail.call});
     pli_fault_count(false);
 }
@@ -142,6 +150,11 @@ void pl_swarm_started(pl_swarm_run *run)
 {
     pl_sim_faults faults;
 
+    if (!running || run != &running->run) {
+        pl_expect_fail(__FILE__, __LINE__, "pl_swarm_started() outside of its run");
+        return;
+    }
+    running->started = true;
     if (running->tortured) {
         begin_faults(running);
         return;
@@ -173,7 +186,9 @@ static void run_world(swarm *self, const pl_scenario *scenario, pl_swarm_run *ru
         scenario->calm(run);
     if (r == 0)
         r = pl_sim_run(run->sim, scenario->calm_s);
-    if (r < 0)
+    if (scenario->reliable_start && !self->started)
+        pl_swarm_fail(run, "it has not begun: nobody has called pl_swarm_started()");
+    else if (r < 0)
         pl_swarm_fail(run, "it never goes quiet: %s",
                       pl_sim_report(run->sim, report, sizeof report));
     else
@@ -230,6 +245,7 @@ static void run_one(swarm *self, const pl_scenario *scenario, uint64_t seed)
                    &run->sim) < 0)
         abort();
     self->scenario = scenario;
+    self->started = false;
     running = self;
     run_world(self, scenario, run);
     add_up(self->sum, run);
@@ -292,8 +308,32 @@ static void count_death(pli_torture *torture, const pli_point *point, unsigned p
     self->fail = (pli_point){.call = -1};
 }
 
+/* What copies have told. */
+static uint64_t count_told(const swarm *self)
+{
+    uint64_t n = 0;
+
+    for (unsigned place = 0; place < self->jobs; ++place)
+        n += self->results[place].passed + self->results[place].failed;
+    return n;
+}
+
+/* A copy that the program has ended in good order has told nothing, and not passed. */
+static void count_silent(swarm *self, uint64_t told_before)
+{
+    uint64_t silent = self->torture.made - (count_told(self) - told_before);
+
+    if (silent)
+        printf("DIED: %" PRIu64 " points of %s, by an exit() in the middle of a run\n", silent,
+               self->scenario->name);
+    self->sum->failed += silent;
+}
+
 static void torture_seed(swarm *self, const pl_scenario *scenario, uint64_t seed)
 {
+    uint64_t told = count_told(self);
+
+    self->torture.made = 0;
     self->torture.copies_max = self->jobs;
     self->torture.spares_memory = scenario->reliable_memory;
     self->torture.sample = self->sample;
@@ -304,6 +344,7 @@ static void torture_seed(swarm *self, const pl_scenario *scenario, uint64_t seed
     if (self->is_copy)
         exit(0);
     pli_torture_await(&self->torture);
+    count_silent(self, told);
 }
 
 /* A process in a loop without end, or one that waits for something outside of its world, lets nothing happen any more. The world's own limit counts events. */
@@ -349,8 +390,9 @@ static void await_job(swarm *self, unsigned job, pid_t pid)
 
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
     }
-    if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
-        return;
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 0 &&
+        (self->tortured || one->passed + one->failed == share))
+        return; /* and not by an exit() in the middle of a run */
     print_death(self, one->seed, status);
     one->failed += self->tortured ? 1 : share - (one->passed + one->failed);
 }
@@ -362,6 +404,7 @@ static pid_t start_job(swarm *self, const pl_scenario *scenario, unsigned job)
     if (pid < 0)
         abort();
     if (pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL); /* nobody is left to be told */
         run_share(self, scenario, job);
         exit(0); /* and not _exit(): what looks at exit (leaks, coverage) looks at these, too */
     }
@@ -458,6 +501,9 @@ static int run_single(swarm *self)
     for (const pl_scenario *const *at = self->scenarios; *at; ++at)
         if (is_wanted(self, *at))
             run_one(self, *at, self->seed);
+    if (self->fail.call >= 0 && self->counted < self->fail.n)
+        printf("there was no %s number %" PRIu64 ", and so none has failed\n",
+               pli_point_name(self->fail.call), self->fail.n);
     printf("trace %016" PRIx64 "\n", self->hash);
     return self->single.failed != 0;
 }
@@ -475,9 +521,11 @@ static bool number(const char *text, uint64_t *ret_number)
 {
     char *end;
 
+    if (!text || *text < '0' || *text > '9')
+        return false; /* strtoull() takes spaces and signs */
     errno = 0;
-    *ret_number = text ? strtoull(text, &end, 0) : 0;
-    return text && *text && *text != '-' && !*end && !errno;
+    *ret_number = strtoull(text, &end, 0);
+    return !*end && !errno;
 }
 
 /* Each takes the words of its option, which follow its name: it has as many as its row says. Returns: NULL, or what is wrong. */
@@ -680,6 +728,19 @@ static int help(const swarm *self)
     return 0;
 }
 
+/* Whether all is there that scenarios need. Returns: 0, or 2 when it is not and that has been told. */
+static int check_scenarios(const pl_scenario *const *scenarios)
+{
+    for (; *scenarios; ++scenarios) {
+        const pl_scenario *at = *scenarios;
+
+        if (!at->name || !*at->name || !at->claim || !at->build || !at->check)
+            return complain("a scenario without a name, a claim, build or check",
+                            at->name ? at->name : "");
+    }
+    return 0;
+}
+
 static unsigned count_processors(void)
 {
     long n = sysconf(_SC_NPROCESSORS_ONLN);
@@ -696,9 +757,11 @@ int pl_swarm_main(int argc, char **argv, const pl_scenario *const *scenarios)
                   .seeds = SEEDS_DEFAULT,
                   .still_s = STILL_S,
                   .jobs = count_processors()};
-    int r = parse(&self, argv + 1);
+    int r = check_scenarios(scenarios);
 
     (void) argc;
+    if (r == 0)
+        r = parse(&self, argv + 1);
     if (r)
         return r;
     if (self.listed)

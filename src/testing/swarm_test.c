@@ -1,6 +1,8 @@
 #include <plait/swarm.h>
 
+#include <stdlib.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "base/memory.h"
 #include "os/fault.h"
@@ -182,7 +184,85 @@ PL_TEST(a_point_that_kills_the_program_is_named_and_the_others_go_on)
     PL_CHECK(strstr(said, "\n1 passed, 2 failed\n"));
 }
 
+static int leave_it_all(void *arg)
+{
+    (void) arg;
+    _exit(0); /* as exit(), but no sanitizer looks for leaks */
+}
+
+static void exit_build(pl_swarm_run *run)
+{
+    pl_sim_spawn(pl_sim_host_new(run->sim, "host", NULL), "exits", leave_it_all, run);
+}
+
+PL_TEST(a_program_that_exits_in_the_middle_of_a_run_has_not_passed)
+{
+    static const pl_scenario exits = {.name = "exits",
+                                      .claim = "this one exits",
+                                      .build = exit_build,
+                                      .faults_s = 10,
+                                      .calm_s = 10,
+                                      .check = ask_check};
+
+    PL_SKIP_TORTURED();
+    PL_EQ(SWARM(&exits, "--seeds", "10", "--jobs", "2"), 1);
+    PL_CHECK(strstr(said, "DIED at seed 1 (status 0); to replay: swarm --scenario exits --seed 1"));
+    PL_CHECK(strstr(said, "\n0 passed, 10 failed\n"));
+}
+
+/* Where there is no memory it says good-bye, in good order. */
+static int exit_without_memory(void *arg)
+{
+    void *memory = pli_alloc(10);
+
+    (void) arg;
+    if (!memory)
+        _exit(0);
+    pli_free(memory);
+    return 0;
+}
+
+static void exit_later_build(pl_swarm_run *run)
+{
+    pl_sim_spawn(pl_sim_host_new(run->sim, "host", NULL), "exits", exit_without_memory, run);
+}
+
+PL_TEST(a_point_at_which_the_program_exits_has_not_passed)
+{
+    static const pl_scenario exits = {.name = "exits",
+                                      .claim = "this one exits",
+                                      .build = exit_later_build,
+                                      .faults_s = 10,
+                                      .calm_s = 10,
+                                      .check = ask_check};
+
+    SKIP_COPIES();
+    PL_EQ(SWARM(&exits, "--torture", "--seeds", "2"), 1);
+    PL_CHECK(strstr(said, "DIED: 2 points of exits, by an exit() in the middle of a run\n"));
+    PL_CHECK(strstr(said, "\n2 passed, 4 failed\n"));
+}
+
 /* ---- one that needs what it begins with ---- */
+
+static void never_start_build(pl_swarm_run *run)
+{
+    (void) run;
+}
+
+PL_TEST(a_scenario_that_never_says_that_it_has_begun_fails)
+{
+    static const pl_scenario never = {.name = "never",
+                                      .claim = "no fault would ever strike",
+                                      .build = never_start_build,
+                                      .faults_s = 1,
+                                      .calm_s = 1,
+                                      .check = ask_check,
+                                      .reliable_start = true};
+
+    PL_SKIP_TORTURED();
+    PL_EQ(SWARM(&never, "--scenario", "never", "--seed", "1"), 1);
+    PL_CHECK(strstr(said, "it has not begun: nobody has called pl_swarm_started()"));
+}
 
 static int start_and_ask(void *arg)
 {
@@ -224,6 +304,42 @@ PL_TEST(nothing_is_tortured_before_a_reliable_start_is_over)
     SKIP_COPIES();
     PL_EQ(SWARM(&starts, "--torture", "--seeds", "20"), 0);
     PL_CHECK(strstr(said, "\n60 passed, 0 failed\n"));
+}
+
+PL_TEST(number_that_cannot_be_is_refused)
+{
+    PL_SKIP_TORTURED();
+    PL_EQ(SWARM(&asks, "--jobs", "0"), 2);
+    PL_CHECK(strstr(said, "--jobs: a number from 1 to 64 is expected"));
+    PL_EQ(SWARM(&asks, "--jobs", "65"), 2);
+    PL_EQ(SWARM(&asks, "--seeds", "0"), 2);
+    PL_CHECK(strstr(said, "--seeds: a number from 1 is expected"));
+    PL_EQ(SWARM(&asks, "--seeds", " -1"), 2);
+    PL_EQ(SWARM(&asks, "--seeds", "1x"), 2);
+    PL_EQ(SWARM(&asks, "--seed", "99999999999999999999"), 2);
+    PL_EQ(SWARM(&asks, "--seed", ""), 2);
+    PL_CHECK(strstr(said, "--seed: a number is expected"));
+    PL_EQ(SWARM(&asks, "--scenario", "asks", "--seed", "1", "--fail", "allocation", "0"), 2);
+    PL_CHECK(strstr(said, "--fail: which one is to fail? a number from 1 is expected"));
+}
+
+PL_TEST(point_that_a_run_does_not_come_to_is_told)
+{
+    PL_SKIP_TORTURED();
+    PL_EQ(SWARM(&asks, "--scenario", "asks", "--seed", "1", "--fail", "allocation", "2"), 0);
+    PL_CHECK(!strstr(said, "there was no"));
+    PL_EQ(SWARM(&asks, "--scenario", "asks", "--seed", "1", "--fail", "allocation", "900"), 0);
+    PL_CHECK(strstr(said, "there was no allocation number 900, and so none has failed\ntrace "));
+    PL_EQ(SWARM(&asks, "--scenario", "asks", "--seed", "1", "--fail", "socket", "1"), 0);
+    PL_CHECK(strstr(said, "there was no socket number 1, and so none has failed\ntrace "));
+}
+
+PL_TEST(scenario_that_is_not_whole_is_refused)
+{
+    static const pl_scenario bare = {.name = "bare", .claim = "nothing"};
+
+    PL_EQ(SWARM(&bare, "--seeds", "1"), 2);
+    PL_CHECK(strstr(said, "a scenario without a name, a claim, build or check: bare\n"));
 }
 
 PL_TEST(what_a_torture_cannot_do_is_refused)

@@ -120,6 +120,7 @@ static bool copy(pli_torture *self, pli_point point)
         live(self, original, place);
     else
         self->copies[place] = pid;
+    self->made += pid != 0;
     return pid == 0;
 }
 

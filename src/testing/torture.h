@@ -38,6 +38,8 @@ struct pli_torture {
     /* In the original: a copy has ended otherwise, with this status of waitpid(). One that goes on for more than two minutes is ended by SIGALRM. */
     void (*died)(pli_torture *self, const pli_point *point, unsigned place, int status);
 
+    uint64_t made; /* copies so far */
+
     /* The rest is its own. */
     uint64_t allocations;
     pid_t copies[PLI_COPIES_MAX]; /* 0: none */

@@ -40,6 +40,7 @@ typedef struct echo_state {
     client clients[CLIENTS];
     unsigned made, lost;
     size_t most_queued;
+    bool held_up;          /* the server, now and then: a stalled one is late */
     bool cut_short[65536]; /* by the client's port: the server closed it before its end */
 } echo_state;
 
@@ -50,6 +51,11 @@ static char byte_at(const client *c, unsigned n)
 }
 
 /* ---- the server ---- */
+
+typedef struct served {
+    pl_protocol base;
+    int64_t since;
+} served;
 
 typedef struct echo_server {
     pl_factory base;
@@ -74,6 +80,7 @@ static void life_is_over(void *arg)
 static int served_made(pl_protocol *self)
 {
     ++state_of(self)->made;
+    ((served *) self)->since = pl_sim_now(pl_sim_here());
     return pl_call_later(pl_transport_scope(self->transport), LIFE_S, life_is_over, self).slot
                ? 0
                : -ENOMEM;
@@ -90,15 +97,25 @@ static void served_data(pl_protocol *self, pl_slice in)
         pl_abort(self->transport);
 }
 
+static void check_age(const served *self)
+{
+    pl_swarm_run *run = ((echo_server *) self->base.factory)->run;
+    double age = (double) (pl_sim_now(run->sim) - self->since) / 1e9;
+
+    if (!((echo_state *) run->state)->held_up && age > LIFE_S + CLOSE_S + 1)
+        pl_swarm_fail(run, "a connection is lost %g s after its beginning", age);
+}
+
 static void served_lost(pl_protocol *self, const pl_failure *reason)
 {
     ++state_of(self)->lost;
+    check_age((served *) self);
     if (pl_failure_code(reason) == 0)
         pl_swarm_fail(((echo_server *) self->factory)->run, "lost without a reason");
 }
 
 static const pl_protocol_ops served_ops = {
-    PL_PROTOCOL(pl_protocol),
+    PL_PROTOCOL(served),
     .connection_made = served_made,
     .data_received = served_data,
     .connection_lost = served_lost,
@@ -348,7 +365,10 @@ static void echo_build(pl_swarm_run *run)
 {
     echo_state *state = run->state;
     pl_sim_host *server = pl_sim_host_new(run->sim, "server", "10.0.0.1");
+    pl_sim_faults faults;
 
+    pl_swarm_draw_faults(run->seed, &faults);
+    state->held_up = !run->tortured && faults.rate[PL_SIM_STALL] > 0;
     state->server = pl_sim_spawn(server, "echo", serve, run);
     for (unsigned i = 0; i < CLIENTS; ++i) {
         client *c = &state->clients[i];

@@ -3,11 +3,18 @@
  */
 #include "os/sim/sim.h"
 
+#include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 
+#include "base/assert.h"
+#include "os/sim/guest.h"
 #include "os/sim/socket.h"
 #include "os/sim/world.h"
 #include "os/thread.h"
+
+#define RATE_MAX    1000.0 /* a second, of what happens by itself */
+#define SECONDS_MAX 1e6
 
 static const char *const names[PL_SIM_FAULTS] = {
     [PL_SIM_PARTIAL_READ] = "partial read",
@@ -70,9 +77,21 @@ const pl_sim_faults pl_sim_rough = {
     .outage_s = 2,
 };
 
+static bool is_fault(pl_sim_fault fault)
+{
+    return (unsigned) fault < PL_SIM_FAULTS;
+}
+
+/* It needs no occasion; its rate is how often it happens in a second. */
+static bool is_by_itself(pl_sim_fault fault)
+{
+    return fault == PL_SIM_STALL || fault == PL_SIM_PARTITION || fault == PL_SIM_CLOCK_STEP ||
+           fault == PL_SIM_CRASH;
+}
+
 const char *pl_sim_fault_name(pl_sim_fault fault)
 {
-    return names[fault];
+    return is_fault(fault) ? names[fault] : "no fault";
 }
 
 /* ---- at each occasion ---- */
@@ -84,7 +103,7 @@ void pli_sim_count(pl_sim *sim, pl_sim_fault fault)
 
 uint64_t pl_sim_injected(const pl_sim *sim, pl_sim_fault fault)
 {
-    return sim->injected[fault];
+    return is_fault(fault) ? sim->injected[fault] : 0;
 }
 
 bool pli_sim_strikes(pl_sim *sim, pl_sim_process *process, pl_sim_fault fault)
@@ -101,10 +120,25 @@ bool pli_sim_strikes(pl_sim *sim, pl_sim_process *process, pl_sim_fault fault)
     return true;
 }
 
+/* Others happen to hosts, or to their disks. */
+static bool has_occasions(pl_sim_fault fault)
+{
+    if (fault == PL_SIM_CRASH)
+        return true;
+    return is_fault(fault) && !is_by_itself(fault) && fault != PL_SIM_WRITE_LOST &&
+           fault != PL_SIM_WRITE_TORN && fault != PL_SIM_NAME_LOST;
+}
+
 void pl_sim_fault_at(pl_sim_process *process, pl_sim_fault fault, uint64_t n, bool for_ever)
 {
-    pli_sim_striking *striking = &process->striking[fault];
+    pli_sim_striking *striking;
 
+    if (!has_occasions(fault)) {
+        pli_misuse_at("pl_sim_fault_at() of what has no occasions in a process: ",
+                      pl_sim_fault_name(fault));
+        return;
+    }
+    striking = &process->striking[fault];
     striking->at = n ? striking->count + n : 0;
     striking->for_ever = for_ever;
 }
@@ -118,12 +152,18 @@ void pli_sim_occasion_to_die(void)
         pl_sim_signal(pli_sim_process(), SIGKILL);
 }
 
+void pli_sim_forget_occasions(pl_sim_process *process)
+{
+    for (int i = 0; i < PL_SIM_FAULTS; ++i)
+        process->striking[i].at = 0;
+}
+
 /* ---- by itself ---- */
 
-static double rate_of_itself(const pl_sim *sim)
+static double rate_of_itself(const pl_sim_faults *faults)
 {
-    return sim->faults.rate[PL_SIM_STALL] + sim->faults.rate[PL_SIM_PARTITION] +
-           sim->faults.rate[PL_SIM_CLOCK_STEP];
+    return faults->rate[PL_SIM_STALL] + faults->rate[PL_SIM_PARTITION] +
+           faults->rate[PL_SIM_CRASH] + faults->rate[PL_SIM_CLOCK_STEP];
 }
 
 /* A time that is `mean` on average: most often shorter, sometimes up to three times as long. */
@@ -152,11 +192,15 @@ static void stall_somebody(pl_sim *sim)
 {
     pl_sim_host *host = some_host(sim);
 
-    for (pli_link *at = host->processes.next; at != &host->processes; at = at->next)
-        if (pli_sim_chance(sim, 0.5)) {
-            pl_sim_stall(pl_container_of(at, pl_sim_process, link), outage_s(sim));
-            return;
-        }
+    for (pli_link *at = host->processes.next; at != &host->processes; at = at->next) {
+        pl_sim_process *process = pl_container_of(at, pl_sim_process, link);
+
+        if (!pli_sim_chance(sim, 0.5))
+            continue;
+        if (process->stalled_until <= sim->now) /* else it might never get out of it */
+            pl_sim_stall(process, outage_s(sim));
+        return;
+    }
 }
 
 /* What is cut between two hosts for a while. */
@@ -177,7 +221,7 @@ static void outage_over(pli_sim_event *event)
 {
     outage *self = pl_container_of(event, outage, over);
 
-    pl_sim_mend(self->a, self->b);
+    pli_sim_chance_mends(self->a, self->b);
     outage_free(self);
 }
 
@@ -197,7 +241,7 @@ static void cut_somebody(pl_sim *sim)
     self = pli_sim_kalloc(sizeof *self);
     *self = (outage){.over.run = outage_over, .a = a, .b = b};
     pli_list_push_back(&sim->outages, &self->link);
-    pl_sim_cut(a, b, pli_sim_chance(sim, 0.5));
+    pli_sim_chance_cuts(a, b, pli_sim_chance(sim, 0.5));
     pli_sim_schedule(sim, &self->over, sim->now + (int64_t) (outage_s(sim) * 1e9));
 }
 
@@ -205,20 +249,36 @@ static void set_a_clock(pl_sim *sim)
 {
     static const double steps[] = {1, -1, 3600, -3600, 86400, -86400, 0.001, -0.001};
 
-    pl_sim_clock_step(some_host(sim), steps[pli_sim_below(sim, sizeof steps / sizeof *steps)]);
+    pl_sim_host *host = some_host(sim);
+
+    pl_sim_clock_step(host, steps[pli_sim_below(sim, sizeof steps / sizeof *steps)]);
+    if (pli_sim_chance(sim, 0.25))
+        pl_sim_clock_drift(host, 1000 * (2 * pli_rand_unit(&sim->rand) - 1));
+}
+
+/* A guest's thread is not the world's to end. */
+static void crash_somebody(pl_sim *sim)
+{
+    pl_sim_host *host = some_host(sim);
+
+    if (host->up && !pli_sim_has_guest(host))
+        pli_sim_chance_crashes(host, outage_s(sim));
 }
 
 static void happens_by_itself(pli_sim_event *event)
 {
     pl_sim *sim = pl_container_of(event, pl_sim, by_itself);
-    double which = pli_rand_unit(&sim->rand) * rate_of_itself(sim);
+    const double *rate = sim->faults.rate;
+    double which = pli_rand_unit(&sim->rand) * rate_of_itself(&sim->faults);
 
     if (sim->n_hosts == 0)
         return;
-    if (which < sim->faults.rate[PL_SIM_STALL])
+    if (which < rate[PL_SIM_STALL])
         stall_somebody(sim);
-    else if (which < sim->faults.rate[PL_SIM_STALL] + sim->faults.rate[PL_SIM_PARTITION])
+    else if (which < rate[PL_SIM_STALL] + rate[PL_SIM_PARTITION])
         cut_somebody(sim);
+    else if (which < rate[PL_SIM_STALL] + rate[PL_SIM_PARTITION] + rate[PL_SIM_CRASH])
+        crash_somebody(sim);
     else
         set_a_clock(sim);
     pli_sim_go_on_by_itself(sim);
@@ -227,18 +287,55 @@ static void happens_by_itself(pli_sim_event *event)
 /* Not in a world in which nothing else is to come: it would never end. */
 void pli_sim_go_on_by_itself(pl_sim *sim)
 {
-    double rate = rate_of_itself(sim);
+    double rate = rate_of_itself(&sim->faults);
 
-    if (rate > 0 && !sim->by_itself.place && (sim->n_heap || sim->n_runnable))
+    if (rate > 0 && !sim->by_itself.place && (sim->n_heap || sim->n_runnable || pli_sim_here))
         pli_sim_schedule(sim, &sim->by_itself,
                          sim->now + (int64_t) (some_time(sim, 1 / rate) * 1e9));
 }
 
+/* ---- all of them ---- */
+
+/* Also of what is not a number. */
+static bool is_within(double value, double max)
+{
+    return value >= 0 && value <= max;
+}
+
+int pli_sim_faults_check(const pl_sim_faults *faults)
+{
+    char what[128] = "";
+
+    for (int i = 0; i < PL_SIM_FAULTS; ++i)
+        if (!is_within(faults->rate[i], is_by_itself((pl_sim_fault) i) ? RATE_MAX : 1))
+            snprintf(what, sizeof what, "%s has a rate of %g, which is not from 0 to %g", names[i],
+                     faults->rate[i], is_by_itself((pl_sim_fault) i) ? RATE_MAX : 1.0);
+    if (!is_within(faults->latency_s, SECONDS_MAX) ||
+        !is_within(faults->latency_spread_s, SECONDS_MAX) ||
+        !is_within(faults->outage_s, SECONDS_MAX))
+        snprintf(what, sizeof what, "a latency or an outage is not from 0 to %g seconds",
+                 SECONDS_MAX);
+    if (!(faults->bytes_per_s >= 0))
+        snprintf(what, sizeof what, "a bandwidth is less than nothing");
+    if (!*what)
+        return 0;
+    pli_misuse_at("faults of a world: ", what);
+    return -EINVAL;
+}
+
 void pl_sim_set_faults(pl_sim *sim, const pl_sim_faults *faults)
 {
-    sim->faults = faults ? *faults : (pl_sim_faults){0};
+    static const pl_sim_faults none;
+    double before = rate_of_itself(&sim->faults);
+
+    faults = faults ? faults : &none;
+    if (pli_sim_faults_check(faults) < 0)
+        return;
+    sim->faults = *faults;
     pli_sim_streams_window_changed(sim);
     sim->by_itself.run = happens_by_itself;
-    if (rate_of_itself(sim) <= 0)
-        pli_sim_unschedule(sim, &sim->by_itself);
+    if (rate_of_itself(faults) == before)
+        return;
+    pli_sim_unschedule(sim, &sim->by_itself);
+    pli_sim_go_on_by_itself(sim);
 }

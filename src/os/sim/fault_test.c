@@ -1,3 +1,5 @@
+#include <math.h>
+
 #include "os/thread.h"
 #include "tests/sim_stage.h"
 
@@ -163,21 +165,285 @@ static void check_strikes(pl_sim_fault fault)
                   0); /* for seconds: nothing breaks, nothing is left */
 }
 
+static const pl_sim_fault of_occasions[] = {
+    PL_SIM_PARTIAL_READ, PL_SIM_SHORT_WRITE,     PL_SIM_LOSS,
+    PL_SIM_DUPLICATE,    PL_SIM_REORDER,         PL_SIM_RUN_REFUSED,
+    PL_SIM_DELAY,        PL_SIM_RESET,           PL_SIM_REFUSED,
+    PL_SIM_EMFILE,       PL_SIM_CONNECT_TIMEOUT, PL_SIM_ENFILE,
+    PL_SIM_BACKLOG_FULL, PL_SIM_ENOBUFS,         PL_SIM_ENOMEM,
+    PL_SIM_EINTR,        PL_SIM_ACCEPT_ABORTED,  PL_SIM_STARVED,
+    PL_SIM_LATE_CANCEL,  PL_SIM_PREEMPTION,      PL_SIM_ALLOCATION,
+    PL_SIM_THREAD,       PL_SIM_LATE_COMPLETION};
+
 PL_TEST(each_fault_of_an_occasion_can_be_caused_and_is_counted)
 {
-    static const pl_sim_fault faults[] = {
-        PL_SIM_PARTIAL_READ, PL_SIM_SHORT_WRITE,     PL_SIM_LOSS,
-        PL_SIM_DUPLICATE,    PL_SIM_REORDER,         PL_SIM_RUN_REFUSED,
-        PL_SIM_DELAY,        PL_SIM_RESET,           PL_SIM_REFUSED,
-        PL_SIM_EMFILE,       PL_SIM_CONNECT_TIMEOUT, PL_SIM_ENFILE,
-        PL_SIM_BACKLOG_FULL, PL_SIM_ENOBUFS,         PL_SIM_ENOMEM,
-        PL_SIM_EINTR,        PL_SIM_ACCEPT_ABORTED,  PL_SIM_STARVED,
-        PL_SIM_LATE_CANCEL,  PL_SIM_PREEMPTION,      PL_SIM_ALLOCATION,
-        PL_SIM_THREAD,       PL_SIM_LATE_COMPLETION};
-
     PL_SKIP_TORTURED();
-    for (size_t i = 0; i < sizeof faults / sizeof *faults; ++i)
-        check_strikes(faults[i]);
+    for (size_t i = 0; i < sizeof of_occasions / sizeof *of_occasions; ++i)
+        check_strikes(of_occasions[i]);
+}
+
+static uint64_t struck_by_chance(pl_sim_fault fault, double rate, uint64_t seed)
+{
+    pl_sim_faults faults = {0};
+    uint64_t n;
+    stage s;
+
+    faults.rate[fault] = rate;
+    stage_open(&s, seed, &faults, serves_all, calls_all);
+    stage_run(&s, 60);
+    n = pl_sim_injected(s.sim, fault);
+    pl_sim_free(s.sim);
+    return n;
+}
+
+PL_TEST(each_fault_of_an_occasion_has_a_rate)
+{
+    PL_SKIP_TORTURED();
+    for (size_t i = 0; i < sizeof of_occasions / sizeof *of_occasions; ++i) {
+        uint64_t n = 0;
+
+        for (uint64_t seed = 0; seed < 40 && !n; ++seed)
+            n = struck_by_chance(of_occasions[i], 0.5, seed);
+        if (!n)
+            check_fail(__FILE__, __LINE__, "no %s", pl_sim_fault_name(of_occasions[i]));
+    }
+}
+
+static const pl_sim_fault by_themselves[] = {PL_SIM_STALL, PL_SIM_PARTITION, PL_SIM_CRASH,
+                                             PL_SIM_CLOCK_STEP};
+enum { BY_THEMSELVES = sizeof by_themselves / sizeof *by_themselves };
+
+PL_TEST(each_fault_that_needs_no_occasion_has_a_rate)
+{
+    PL_SKIP_TORTURED();
+    for (size_t i = 0; i < BY_THEMSELVES; ++i) {
+        uint64_t n = struck_by_chance(by_themselves[i], 1, 1);
+
+        if (n < 5 || n > 200)
+            check_fail(__FILE__, __LINE__, "%s happened %lu times in a minute",
+                       pl_sim_fault_name(by_themselves[i]), (unsigned long) n);
+    }
+}
+
+/* The world has nothing else to do then. */
+static int set_rates(void *arg)
+{
+    pl_sim_faults faults = {0};
+
+    for (size_t i = 0; i < BY_THEMSELVES; ++i)
+        faults.rate[by_themselves[i]] = by_themselves[i] == PL_SIM_CRASH ? 0 : 1;
+    pl_sim_set_faults(((stage *) arg)->sim, &faults);
+    pl_sim_sleep(60);
+    return 0;
+}
+
+PL_TEST(rates_that_are_set_within_a_run_are_heeded_from_then_on)
+{
+    stage s;
+
+    stage_open(&s, 1, NULL, set_rates, NULL);
+    stage_run(&s, 60);
+    PL_CHECK(pl_sim_injected(s.sim, PL_SIM_STALL) > 5);
+    PL_CHECK(pl_sim_injected(s.sim, PL_SIM_PARTITION) > 5);
+    PL_CHECK(pl_sim_injected(s.sim, PL_SIM_CLOCK_STEP) > 5);
+    stage_close(&s);
+}
+
+/* ---- hosts that chance takes the power from ---- */
+
+typedef struct lives {
+    stage s;
+    unsigned begun;
+} lives;
+
+static int live(void *arg)
+{
+    ++((lives *) arg)->begun;
+    pl_sim_sleep(10000);
+    return 0;
+}
+
+/* A world of one host, whose power is gone by chance. */
+static void open_dark(lives *self, double outage_s)
+{
+    pl_sim_faults faults = {.rate = {[PL_SIM_CRASH] = 1}, .outage_s = outage_s};
+
+    *self = (lives){0};
+    PL_EQ(pl_sim_new(&(pl_sim_options){.faults = &faults}, &self->s.sim), 0);
+    self->s.server = pl_sim_host_new(self->s.sim, "server", NULL);
+    self->s.serves = pl_sim_spawn(self->s.server, "lives", live, self);
+    for (int i = 0; i < 1000 && pl_sim_is_up(self->s.server); ++i)
+        stage_run(&self->s, 0.01);
+    PL_CHECK(!pl_sim_is_up(self->s.server));
+    PL_CHECK(pl_sim_ended(self->s.serves, NULL));
+    PL_EQ(self->begun, 1);
+}
+
+PL_TEST(host_that_chance_took_the_power_from_boots_and_its_processes_begin_anew)
+{
+    lives l;
+
+    open_dark(&l, 1);
+    stage_run(&l.s, 60);
+    PL_EQ(l.begun, pl_sim_injected(l.s.sim, PL_SIM_CRASH) + pl_sim_is_up(l.s.server));
+    PL_CHECK(l.begun > 5);
+    pl_sim_free(l.s.sim);
+}
+
+PL_TEST(peace_brings_the_power_back_that_chance_took)
+{
+    lives l;
+
+    open_dark(&l, 100000);
+    pl_sim_calm(l.s.sim);
+    PL_CHECK(pl_sim_is_up(l.s.server));
+    stage_run(&l.s, 1);
+    PL_EQ(l.begun, 2);
+    pl_sim_free(l.s.sim);
+}
+
+PL_TEST(host_that_a_script_took_the_power_from_stays_without_it)
+{
+    lives l;
+
+    open_dark(&l, 100);
+    pl_sim_crash(l.s.server);
+    pl_sim_calm(l.s.sim);
+    stage_run(&l.s, 10000);
+    PL_CHECK(!pl_sim_is_up(l.s.server));
+    pl_sim_boot(l.s.server);
+    stage_run(&l.s, 1);
+    PL_EQ(l.begun, 1);
+    pl_sim_free(l.s.sim);
+}
+
+PL_TEST(world_may_end_while_chance_has_the_power)
+{
+    lives l;
+
+    open_dark(&l, 100000);
+    pl_sim_free(l.s.sim);
+}
+
+/* ---- peace ---- */
+
+static int dial_nobody(void *arg)
+{
+    pl_sim_peer *peer;
+
+    (void) arg;
+    for (int i = 0; i < 20; ++i) {
+        PL_CHECK(pl_sim_dial("10.0.0.1:7", &peer) < 0);
+        pl_sim_sleep(1);
+    }
+    return 0;
+}
+
+PL_TEST(peace_ends_what_was_asked_for_by_hand)
+{
+    uint64_t n;
+    stage s;
+
+    stage_open(&s, 1, NULL, NULL, dial_nobody);
+    pl_sim_fault_at(s.calls, PL_SIM_EMFILE, 1, true);
+    stage_run(&s, 5);
+    n = pl_sim_injected(s.sim, PL_SIM_EMFILE);
+    PL_CHECK(n > 2);
+    pl_sim_calm(s.sim);
+    stage_run(&s, 60);
+    PL_EQ(pl_sim_injected(s.sim, PL_SIM_EMFILE), n);
+    stage_close(&s);
+}
+
+/* ---- what chance does and what a script does ---- */
+
+static int dial_over_a_cut(void *arg)
+{
+    const stage *s = arg;
+    pl_sim_peer *peer;
+
+    pl_sim_cut(s->client, s->server, false);
+    PL_EQ(pl_sim_dial("10.0.0.1:7", &peer), -ETIMEDOUT);
+    return 0;
+}
+
+PL_TEST(end_of_a_partition_by_chance_mends_nothing_that_a_script_has_cut)
+{
+    pl_sim_faults faults = {.rate = {[PL_SIM_PARTITION] = 1}, .outage_s = 0.5};
+    stage s;
+
+    stage_open(&s, 1, &faults, NULL, dial_over_a_cut);
+    stage_run(&s, 1000);
+    PL_CHECK(pl_sim_injected(s.sim, PL_SIM_PARTITION) > 20);
+    stage_close(&s);
+}
+
+/* ---- what can't be ---- */
+
+static void make_world(pl_sim_faults faults)
+{
+    pl_sim *sim = NULL;
+
+    if (pl_sim_new(&(pl_sim_options){.faults = &faults}, &sim) == 0)
+        pl_sim_free(sim);
+}
+
+static void rate_too_high(void)
+{
+    make_world((pl_sim_faults){.rate = {[PL_SIM_LOSS] = 1.5}});
+}
+
+static void rate_below_zero(void)
+{
+    make_world((pl_sim_faults){.rate = {[PL_SIM_STALL] = -1}});
+}
+
+static void rate_not_a_number(void)
+{
+    make_world((pl_sim_faults){.rate = {[PL_SIM_CRASH] = NAN}});
+}
+
+static void latency_below_zero(void)
+{
+    make_world((pl_sim_faults){.latency_s = -1});
+}
+
+static void bandwidth_not_a_number(void)
+{
+    make_world((pl_sim_faults){.bytes_per_s = NAN});
+}
+
+PL_TEST(faults_that_cannot_be_are_misuse)
+{
+    check_aborts(rate_too_high, "loss has a rate of 1.5, which is not from 0 to 1");
+    check_aborts(rate_below_zero, "stall has a rate of -1, which is not from 0 to 1000");
+    check_aborts(rate_not_a_number, "crash has a rate of nan");
+    check_aborts(latency_below_zero, "a latency or an outage is not from 0 to 1e+06 seconds");
+    check_aborts(bandwidth_not_a_number, "a bandwidth is less than nothing");
+}
+
+static void ask_for_a_stall(void)
+{
+    stage s;
+
+    stage_open(&s, 1, NULL, serves_all, NULL);
+    pl_sim_fault_at(s.serves, PL_SIM_STALL, 1, false);
+    stage_close(&s);
+}
+
+static void ask_for_nothing(void)
+{
+    stage s;
+
+    stage_open(&s, 1, NULL, serves_all, NULL);
+    pl_sim_fault_at(s.serves, PL_SIM_FAULTS, 1, false);
+    stage_close(&s);
+}
+
+PL_TEST(fault_without_occasions_in_a_process_cannot_be_asked_of_one)
+{
+    check_aborts(ask_for_a_stall, "what has no occasions in a process: stall");
+    check_aborts(ask_for_nothing, "what has no occasions in a process: no fault");
 }
 
 PL_TEST(each_fault_of_a_world_can_be_caused_and_is_counted)
@@ -219,6 +485,7 @@ PL_TEST(every_fault_has_a_name)
 {
     for (int i = 0; i < PL_SIM_FAULTS; ++i)
         PL_CHECK(pl_sim_fault_name((pl_sim_fault) i));
+    PL_STR_EQ(pl_sim_fault_name(PL_SIM_FAULTS), "no fault");
 }
 
 PL_TEST_MAIN

@@ -21,6 +21,11 @@ bool pli_sim_is_guest(const pli_sim_thread *thread)
     return self && self->thread == thread;
 }
 
+bool pli_sim_has_guest(const pl_sim_host *host)
+{
+    return host->sim->guest && host->sim->guest->thread->process->host == host;
+}
+
 static __attribute__((noreturn)) void stuck(pl_sim *sim, const char *why)
 {
     char report[4096];
@@ -91,6 +96,7 @@ pl_sim_process *pli_sim_running(void)
 void pli_sim_make_exact(pl_sim *sim)
 {
     sim->exact = true;
+    pli_sim_memory_with_callers(sim);
 }
 
 void pli_sim_rest(void)

@@ -19,6 +19,7 @@ pl_sim_process *pli_sim_enter(pl_sim_host *host, const char *name, pli_sim_stuck
 /* It leaves, and its process ends. In the world nothing goes on any more. */
 void pli_sim_leave(void);
 bool pli_sim_is_guest(const pli_sim_thread *thread);
+bool pli_sim_has_guest(const pl_sim_host *host);
 /* The process that runs, as pli_sim_process(), for companions of the library; NULL: this is the real system. */
 pl_sim_process *pli_sim_running(void);
 

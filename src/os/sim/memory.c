@@ -49,6 +49,11 @@ void pli_sim_memory_init(pl_sim *sim)
     sim->memory = self;
 }
 
+void pli_sim_memory_with_callers(pl_sim *sim)
+{
+    sim->memory->blocks.with_callers = true;
+}
+
 void pli_sim_memory_done(pl_sim *sim)
 {
     pli_blocks_done(&sim->memory->blocks);

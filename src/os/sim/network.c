@@ -10,7 +10,8 @@
 typedef struct pli_sim_links {
     struct pli_sim_links *next;
     const pl_sim_host *from, *to;
-    unsigned cuts;
+    bool cut;        /* by a script */
+    bool chance_cut; /* by chance, for a while */
     int64_t free_at; /* when the last packet will have been sent */
 } sim_link;
 
@@ -32,7 +33,7 @@ bool pli_sim_reaches(const pl_sim_host *from, const pl_sim_host *to)
 {
     const sim_link *link = link_of(from, to, false);
 
-    return from->up && to->up && !(link && link->cuts);
+    return from->up && to->up && !(link && (link->cut || link->chance_cut));
 }
 
 /* Whose fault it is when a packet of that host is late: by name in the story, and by hand (pl_sim_fault_at()). */
@@ -81,27 +82,58 @@ int64_t pli_sim_arrival(pl_sim_host *from, pl_sim_host *to, size_t bytes)
     return leaves + latency(from, to);
 }
 
-void pl_sim_cut(pl_sim_host *from, pl_sim_host *to, bool one_way)
+static void tell_cut(const pl_sim_host *from, const pl_sim_host *to, bool one_way)
 {
     pli_sim_tell(from->sim, NULL, one_way, "cut: %s %s %s", from->name, one_way ? "to" : "and",
                  to->name);
     pli_sim_count(from->sim, PL_SIM_PARTITION);
-    ++link_of(from, to, true)->cuts;
+}
+
+static void tell_mended(const pl_sim_host *a, const pl_sim_host *b)
+{
+    pli_sim_tell(a->sim, NULL, 0, "mended: %s and %s", a->name, b->name);
+}
+
+void pl_sim_cut(pl_sim_host *from, pl_sim_host *to, bool one_way)
+{
+    tell_cut(from, to, one_way);
+    link_of(from, to, true)->cut = true;
     if (!one_way)
-        ++link_of(to, from, true)->cuts;
+        link_of(to, from, true)->cut = true;
+}
+
+void pli_sim_chance_cuts(pl_sim_host *from, pl_sim_host *to, bool one_way)
+{
+    tell_cut(from, to, one_way);
+    link_of(from, to, true)->chance_cut = true;
+    if (!one_way)
+        link_of(to, from, true)->chance_cut = true;
+}
+
+static void mend_link(sim_link *link)
+{
+    link->cut = link->chance_cut = false;
 }
 
 void pl_sim_mend(pl_sim_host *a, pl_sim_host *b)
 {
-    pli_sim_tell(a->sim, NULL, 0, "mended: %s and %s", a->name, b->name);
-    link_of(a, b, true)->cuts = 0;
-    link_of(b, a, true)->cuts = 0;
+    tell_mended(a, b);
+    mend_link(link_of(a, b, true));
+    mend_link(link_of(b, a, true));
+}
+
+/* Of several that overlap the first that is over mends all. */
+void pli_sim_chance_mends(pl_sim_host *a, pl_sim_host *b)
+{
+    tell_mended(a, b);
+    link_of(a, b, true)->chance_cut = false;
+    link_of(b, a, true)->chance_cut = false;
 }
 
 void pli_sim_links_mend(pl_sim *sim)
 {
     for (sim_link *link = sim->links; link; link = link->next)
-        link->cuts = 0;
+        mend_link(link);
 }
 
 void pli_sim_links_free(pl_sim *sim)

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <sys/un.h>
 
+#include "base/assert.h"
 #include "os/readiness.h"
 #include "os/sim/socket.h"
 #include "os/sim/world.h"
@@ -18,9 +19,17 @@ struct pl_sim_peer {
     int64_t deadline;
 };
 
+static bool is_in_process(const char *function)
+{
+    if (!pli_sim_here)
+        pli_misuse_at("called outside of the processes of a world: ", function);
+    return pli_sim_here;
+}
+
 void pl_sim_sleep(double seconds)
 {
-    pli_sim_block(pli_sim_world()->now + (int64_t) (seconds * 1e9), "a while");
+    if (is_in_process("pl_sim_sleep()"))
+        pli_sim_block(pli_sim_after(pli_sim_world(), seconds, "pl_sim_sleep()"), "a while");
 }
 
 /* ---- addresses ---- */
@@ -118,7 +127,8 @@ static int peer_wait(pl_sim_peer *peer, unsigned wanted, const char *what)
 
 void pl_sim_deadline(pl_sim_peer *peer, double seconds)
 {
-    peer->deadline = seconds < 0 ? INT64_MAX : pli_sim_world()->now + (int64_t) (seconds * 1e9);
+    peer->deadline =
+        seconds < 0 ? INT64_MAX : pli_sim_after(pli_sim_world(), seconds, "pl_sim_deadline()");
 }
 
 /* ---- connecting ---- */
@@ -137,7 +147,7 @@ int pl_sim_dial(const char *address, pl_sim_peer **ret_peer)
     struct sockaddr_storage to;
     socklen_t size;
     pl_sim_peer *peer;
-    int error = parse(address, &to, &size);
+    int error = is_in_process("pl_sim_dial()") ? parse(address, &to, &size) : PL_E_STATE;
     int fd = error < 0 ? error : pli_sim_socket_open(to.ss_family, SOCK_STREAM);
 
     if (fd < 0)
@@ -157,7 +167,7 @@ int pl_sim_serve(const char *address, pl_sim_peer **ret_peer)
 {
     struct sockaddr_storage at;
     socklen_t size;
-    int error = parse(address, &at, &size);
+    int error = is_in_process("pl_sim_serve()") ? parse(address, &at, &size) : PL_E_STATE;
     int fd = error < 0 ? error : pli_sim_socket_open(at.ss_family, SOCK_STREAM);
 
     if (fd < 0)
@@ -176,15 +186,16 @@ int pl_sim_answer(pl_sim_peer *listening, pl_sim_peer **ret_peer)
 {
     int fd;
 
-    do {
-        int error = peer_wait(listening, PLI_READABLE, "a caller");
+    while ((fd = pli_sim_accept(listening->fd, NULL, NULL)) < 0) {
+        int error = fd == -EAGAIN ? peer_wait(listening, PLI_READABLE, "a caller") : fd;
 
+        if (fd == -EINTR || fd == -ECONNABORTED) {
+            pli_sim_yield(); /* which is an event: one that goes on for ever is stopped */
+            error = 0;
+        }
         if (error < 0)
             return error;
-        fd = pli_sim_accept(listening->fd, NULL, NULL);
-    } while (fd == -EAGAIN || fd == -EINTR || fd == -ECONNABORTED);
-    if (fd < 0)
-        return fd;
+    }
     *ret_peer = pli_sim_peer_new(fd);
     return 0;
 }
@@ -195,11 +206,10 @@ int pl_sim_say(pl_sim_peer *peer, pl_slice bytes)
 {
     while (bytes.len) {
         struct iovec piece = {(void *) (uintptr_t) bytes.ptr, bytes.len};
-        int error = peer_wait(peer, PLI_WRITABLE, "room");
-        ssize_t n = error < 0 ? error : pli_sim_send(peer->fd, &piece, 1);
+        ssize_t n = pli_sim_send(peer->fd, &piece, 1);
 
         if (n == -EAGAIN)
-            continue;
+            n = peer_wait(peer, PLI_WRITABLE, "room");
         if (n < 0)
             return (int) n;
         bytes = pl_slice_from(bytes, (size_t) n);
@@ -211,13 +221,12 @@ ptrdiff_t pl_sim_hear(pl_sim_peer *peer, void *bytes, size_t size)
 {
     ssize_t n;
 
-    do {
+    while ((n = pli_sim_receive(peer->fd, bytes, size)) == -EAGAIN) {
         int error = peer_wait(peer, PLI_READABLE, "a word");
 
         if (error < 0)
             return error;
-        n = pli_sim_receive(peer->fd, bytes, size);
-    } while (n == -EAGAIN);
+    }
     return n;
 }
 

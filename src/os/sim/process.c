@@ -5,6 +5,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <math.h>
 #include <signal.h>
 #include <stdio.h>
 
@@ -17,6 +18,7 @@
 #include "os/sim/world.h"
 
 #define DESCRIPTORS_MAX 65536u
+#define STEP_MAX_S      (100 * 365.25 * 86400)
 /* The world begins at a moment of 2026 which no machine has had. */
 #define WALL_START_NS 1767225600000000000
 
@@ -217,16 +219,29 @@ void pli_sim_texts_add(pli_sim_text **texts, const char *name, const char *value
     *texts = text;
 }
 
+static void drop_text(pli_sim_text **at)
+{
+    pli_sim_text *text = *at;
+
+    *at = text->next;
+    pli_sim_kfree(text->name);
+    pli_sim_kfree(text->value);
+    pli_sim_kfree(text);
+}
+
+void pli_sim_texts_drop(pli_sim_text **texts, const char *name)
+{
+    while (*texts)
+        if (strcmp((*texts)->name, name) == 0)
+            drop_text(texts);
+        else
+            texts = &(*texts)->next;
+}
+
 void pli_sim_texts_free(pli_sim_text **texts)
 {
-    pli_sim_text *text;
-
-    while ((text = *texts)) {
-        *texts = text->next;
-        pli_sim_kfree(text->name);
-        pli_sim_kfree(text->value);
-        pli_sim_kfree(text);
-    }
+    while (*texts)
+        drop_text(texts);
 }
 
 /* The last that was set counts. */
@@ -367,6 +382,8 @@ static void process_main(void *arg)
     pli_sim_process_end(process, status, false);
 }
 
+static void boot_after_chance(pli_sim_event *event);
+
 static void stall_over(pli_sim_event *event)
 {
     pl_sim_process *process = pl_container_of(event, pl_sim_process, stall_over);
@@ -379,11 +396,15 @@ void pl_sim_stall(pl_sim_process *process, double seconds)
 {
     pl_sim *sim = process->host->sim;
 
-    if (process->ended || seconds <= 0)
+    int64_t until = pli_sim_after(sim, seconds, "pl_sim_stall()");
+
+    if (process->ended || until <= sim->now)
         return;
-    pli_sim_tell(sim, process, (uint64_t) (seconds * 1e9), "stalls for %g s", seconds);
+    pli_sim_tell(sim, process, (uint64_t) (until - sim->now), "stalls for %g s", seconds);
     pli_sim_count(sim, PL_SIM_STALL);
-    process->stalled_until = sim->now + (int64_t) (seconds * 1e9);
+    if (until <= process->stalled_until)
+        return; /* it does nothing for longer already */
+    process->stalled_until = until;
     pli_sim_threads_stall(process, true);
     pli_sim_schedule(sim, &process->stall_over, process->stalled_until);
 }
@@ -418,13 +439,27 @@ static void end_stalls(pl_sim_host *host)
     }
 }
 
+static void forget_occasions(pl_sim_host *host)
+{
+    for (pli_link *at = host->processes.next; at != &host->processes; at = at->next)
+        pli_sim_forget_occasions(pl_container_of(at, pl_sim_process, link));
+}
+
+static void calm_host(pl_sim_host *host)
+{
+    forget_occasions(host);
+    end_stalls(host);
+    if (host->boot.place)
+        boot_after_chance(&host->boot);
+}
+
 void pl_sim_calm(pl_sim *sim)
 {
     pl_sim_note(sim, "peace");
     pl_sim_set_faults(sim, NULL);
     pli_sim_links_mend(sim);
     for (pli_link *at = sim->hosts.next; at != &sim->hosts; at = at->next)
-        end_stalls(pl_container_of(at, pl_sim_host, link));
+        calm_host(pl_container_of(at, pl_sim_host, link));
 }
 
 void pli_sim_process_go(pl_sim_process *process, pl_sim_main_fn *main, void *arg)
@@ -438,6 +473,10 @@ pl_sim_process *pl_sim_spawn(pl_sim_host *host, const char *name, pl_sim_main_fn
 {
     pl_sim_process *process;
 
+    if (!host) {
+        pli_misuse("pl_sim_spawn() of no host: pl_sim_host_new() has refused to make it");
+        return NULL;
+    }
     if (!host->up)
         return NULL;
     process = pli_sim_process_new(host, name);
@@ -502,25 +541,34 @@ pl_sim_host *pli_sim_host_of(pl_sim *sim, const uint8_t ip[16])
     return NULL;
 }
 
+/* 10.0.0.2 and so on, but for those that somebody has. */
+static void next_address(pl_sim *sim, uint8_t ret_ip[16])
+{
+    char text[32];
+
+    do {
+        unsigned n = ++sim->n_addresses;
+
+        snprintf(text, sizeof text, "10.%u.%u.%u", n / 62500 % 256, n / 250 % 250, n % 250 + 1);
+        pl_ignore(parse_ip(text, ret_ip));
+    } while (pli_sim_host_of(sim, ret_ip));
+}
+
 pl_sim_host *pl_sim_host_new(pl_sim *sim, const char *name, const char *address)
 {
-    char next[32];
     uint8_t ip[16];
     pl_sim_host *host;
 
-    if (!address) {
-        unsigned n = sim->n_hosts + 1;
-
-        snprintf(next, sizeof next, "10.0.%u.%u", n / 250 % 250, n % 250 + 1);
-        address = next;
-    }
-    if (parse_ip(address, ip) < 0 || pli_sim_host_of(sim, ip))
+    if (!address)
+        next_address(sim, ip);
+    else if (parse_ip(address, ip) < 0 || pli_sim_host_of(sim, ip))
         return NULL;
     host = pli_sim_kalloc(sizeof *host);
     memcpy(host->ip, ip, sizeof host->ip);
     host->sim = sim;
     host->name = pli_sim_kstrdup(name);
     host->up = true;
+    host->boot.run = boot_after_chance;
     host->wall_base_ns = WALL_START_NS;
     pli_list_init(&host->processes);
     pli_list_push_back(&sim->hosts, &host->link);
@@ -540,7 +588,10 @@ int pl_sim_resolve(pl_sim *sim, const char *name, const char *address)
 
     if (address && parse_ip(address, ip) < 0)
         return -EINVAL;
-    pli_sim_texts_add(&sim->resolved, name, address);
+    if (address)
+        pli_sim_texts_add(&sim->resolved, name, address);
+    else
+        pli_sim_texts_drop(&sim->resolved, name);
     return 0;
 }
 
@@ -603,6 +654,7 @@ static void end_processes(pl_sim_host *host, bool crash)
 
 void pl_sim_crash(pl_sim_host *host)
 {
+    pli_sim_unschedule(host->sim, &host->boot);
     if (!host->up)
         return;
     pli_sim_tell(host->sim, NULL, host->ip[15], "%s: the power is cut", host->name);
@@ -614,16 +666,51 @@ void pl_sim_crash(pl_sim_host *host)
 
 void pl_sim_boot(pl_sim_host *host)
 {
+    pli_sim_unschedule(host->sim, &host->boot);
     if (host->up)
         return;
     pli_sim_tell(host->sim, NULL, host->ip[15], "%s: boots", host->name);
     host->up = true;
 }
 
+/* Those of the crash before this one that did not begin anew never will. */
+static void note_who_begins_anew(pl_sim_host *host)
+{
+    for (pli_link *at = host->processes.next; at != &host->processes; at = at->next) {
+        pl_sim_process *process = pl_container_of(at, pl_sim_process, link);
+
+        process->begins_anew = !process->ended && process->main && !process->parent;
+    }
+}
+
+/* Those that begin come to the end of the list, and are not of the crash. */
+static void boot_after_chance(pli_sim_event *event)
+{
+    pl_sim_host *host = pl_container_of(event, pl_sim_host, boot);
+
+    pl_sim_boot(host);
+    for (pli_link *at = host->processes.next; at != &host->processes; at = at->next) {
+        const pl_sim_process *process = pl_container_of(at, pl_sim_process, link);
+
+        if (process->begins_anew)
+            pl_sim_spawn(host, process->name, process->main, process->arg);
+    }
+}
+
+void pli_sim_chance_crashes(pl_sim_host *host, double seconds)
+{
+    note_who_begins_anew(host);
+    pl_sim_crash(host);
+    pli_sim_schedule(host->sim, &host->boot,
+                     pli_sim_after(host->sim, seconds, "pli_sim_chance_crashes()"));
+}
+
 void pli_sim_hosts_free(pl_sim *sim)
 {
-    for (pli_link *at = sim->hosts.next; at != &sim->hosts; at = at->next)
+    for (pli_link *at = sim->hosts.next; at != &sim->hosts; at = at->next) {
+        pli_sim_unschedule(sim, &pl_container_of(at, pl_sim_host, link)->boot);
         end_processes(pl_container_of(at, pl_sim_host, link), true);
+    }
     pli_sim_network_end(sim);
     while (!pli_list_empty(&sim->hosts)) {
         pl_sim_host *host = pl_container_of(pli_list_pop_front(&sim->hosts), pl_sim_host, link);
@@ -672,6 +759,10 @@ static void rebase(pl_sim_host *host)
 
 void pl_sim_clock_step(pl_sim_host *host, double seconds)
 {
+    if (!(fabs(seconds) <= STEP_MAX_S)) {
+        pli_misuse("pl_sim_clock_step() by what is not a number, or more than 100 years");
+        return;
+    }
     pli_sim_tell(host->sim, NULL, (uint64_t) (int64_t) (seconds * 1e3),
                  "%s: the clock is set by %g s", host->name, seconds);
     pli_sim_count(host->sim, PL_SIM_CLOCK_STEP);
@@ -681,6 +772,12 @@ void pl_sim_clock_step(pl_sim_host *host, double seconds)
 
 void pl_sim_clock_drift(pl_sim_host *host, double ppm)
 {
+    if (!(fabs(ppm) <= 1e6)) {
+        pli_misuse("pl_sim_clock_drift() by what is not a number, or more than a million");
+        return;
+    }
+    pli_sim_tell(host->sim, NULL, (uint64_t) (int64_t) (ppm * 1e3),
+                 "%s: the clock goes wrong by %g ppm", host->name, ppm);
     rebase(host);
     host->wall_drift = ppm / 1e6;
 }

@@ -45,6 +45,8 @@ struct pli_sim_event {
 /* Lets it happen at `at`, or no later than now; one that is to happen is moved. */
 void pli_sim_schedule(pl_sim *sim, pli_sim_event *event, int64_t at);
 void pli_sim_unschedule(pl_sim *sim, pli_sim_event *event);
+/* The time when `seconds` have passed from now: not before now, and INT64_MAX for what is too long. What is not a number is misuse of `function`. */
+int64_t pli_sim_after(const pl_sim *sim, double seconds, const char *function);
 
 /* ---- threads ---- */
 
@@ -186,6 +188,7 @@ struct pl_sim_process {
     int64_t stalled_until;
     pli_sim_event stall_over;
     bool ended;
+    bool begins_anew; /* when its host boots: a crash by chance has ended it */
     int status;
     /* When another process has started it (os/sim/child.c) */
     pl_sim_process *parent;
@@ -204,6 +207,7 @@ struct pl_sim_host {
     uint8_t ip[16]; /* IPv4 as ::ffff:a.b.c.d */
     pli_link processes;
     bool up;
+    pli_sim_event boot;   /* after a crash by chance */
     int64_t wall_base_ns; /* at `wall_at` of the world's time, going wrong by `wall_drift` */
     int64_t wall_at;
     double wall_drift;
@@ -224,7 +228,7 @@ struct pl_sim {
     pli_link runnable;
     size_t n_runnable;
     pli_link hosts;
-    unsigned n_hosts;
+    unsigned n_hosts, n_addresses; /* n_addresses: that were given by themselves */
     pli_context context; /* of who called pl_sim_run(); or of the world's own stack, for a guest */
     struct pli_sim_guest
         *guest; /* a thread of the system's that has come in (os/sim/guest.c); NULL: none */
@@ -234,7 +238,7 @@ struct pl_sim {
     bool exact;       /* nothing takes time by itself (os/sim/guest.h) */
     uint64_t threads; /* so far */
     uint32_t n_processes;
-    bool stopped;
+    bool running, stopped;
     uint64_t events, events_max, hash;
     uint64_t injected[PL_SIM_FAULTS];
     pl_sim_trace_fn *trace;

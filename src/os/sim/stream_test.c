@@ -527,4 +527,57 @@ PL_TEST(a_process_has_no_more_descriptors_than_it_may)
     stage_close(&s);
 }
 
+/* ---- scripts that ask the wrong one ---- */
+
+static int ask_the_wrong_one(void *arg)
+{
+    pl_sim_peer *listening, *peer, *other;
+    char byte;
+
+    (void) arg;
+    PL_EQ(pl_sim_serve(":7", &listening), 0);
+    PL_EQ(pl_sim_say(listening, pl_str("x")), -ENOTCONN);
+    PL_EQ(pl_sim_hear(listening, &byte, 1), -ENOTCONN);
+    PL_EQ(pl_sim_dial("10.0.0.1:7", &peer), 0);
+    PL_EQ(pl_sim_answer(peer, &other), -EINVAL);
+    PL_EQ(pl_sim_answer(listening, &other), 0);
+    PL_EQ(pl_sim_say(peer, pl_str("x")), 0);
+    PL_EQ(pl_sim_expect(other, "x"), 0);
+    return 0;
+}
+
+PL_TEST(who_asks_what_a_socket_cannot_do_is_told_and_does_not_wait)
+{
+    stage_play(ask_the_wrong_one, NULL);
+}
+
+static int answer_for_ever(void *arg)
+{
+    pl_sim_peer *listening, *peer;
+
+    (void) arg;
+    PL_EQ(pl_sim_serve(":7", &listening), 0);
+    return pl_sim_answer(listening, &peer);
+}
+
+static int dial_once(void *arg)
+{
+    (void) arg;
+    pl_sim_sleep(1);
+    stage_dial("10.0.0.1:7");
+    return 0;
+}
+
+PL_TEST(script_that_is_always_interrupted_is_stopped_after_so_many_events)
+{
+    pl_sim_faults faults = {.rate = {[PL_SIM_EINTR] = 1}};
+    pl_sim *sim;
+
+    PL_EQ(pl_sim_new(&(pl_sim_options){.faults = &faults, .events_max = 10000}, &sim), 0);
+    pl_sim_spawn(pl_sim_host_new(sim, "server", "10.0.0.1"), "answers", answer_for_ever, NULL);
+    pl_sim_spawn(pl_sim_host_new(sim, "client", "10.0.0.2"), "dials", dial_once, NULL);
+    PL_EQ(pl_sim_run(sim, 100), PL_E_LIMIT);
+    pl_sim_free(sim);
+}
+
 PL_TEST_MAIN

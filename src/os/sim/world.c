@@ -7,6 +7,7 @@
 #include "os/sim/sim.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -225,24 +226,49 @@ bool pli_sim_step(pl_sim *sim, int64_t until)
     return true;
 }
 
-static int64_t after(int64_t now, double seconds)
+int64_t pli_sim_after(const pl_sim *sim, double seconds, const char *function)
 {
-    return seconds < 0 || seconds > 9e9 ? INT64_MAX : now + (int64_t) (seconds * 1e9);
+    if (isnan(seconds))
+        pli_misuse_at("seconds that are not a number: ", function);
+    if (!(seconds > 0))
+        return sim->now;
+    return seconds > (double) (INT64_MAX - sim->now) / 1e9 - 1
+               ? INT64_MAX
+               : sim->now + (int64_t) (seconds * 1e9);
 }
 
-int pl_sim_run(pl_sim *sim, double seconds)
+static bool is_outside(const pl_sim *sim, const char *function)
 {
-    int64_t until = after(sim->now, seconds);
+    bool outside = !pli_sim_here && !(sim && sim->running);
 
-    PLI_ASSERT(!pli_sim_here);
-    sim->stopped = false;
-    pli_sim_go_on_by_itself(sim);
+    if (!outside)
+        pli_misuse_at("called from within a world: ", function);
+    return outside;
+}
+
+static int run_until(pl_sim *sim, int64_t until)
+{
     while (!sim->stopped && pli_sim_step(sim, until))
         if (++sim->events >= sim->events_max)
             return PL_E_LIMIT;
     if (!sim->stopped && until != INT64_MAX && sim->now < until)
         sim->now = until;
     return 0;
+}
+
+int pl_sim_run(pl_sim *sim, double seconds)
+{
+    int64_t until = seconds < 0 ? INT64_MAX : pli_sim_after(sim, seconds, "pl_sim_run()");
+    int r;
+
+    if (!is_outside(sim, "pl_sim_run()"))
+        return PL_E_STATE;
+    sim->running = true;
+    sim->stopped = false;
+    pli_sim_go_on_by_itself(sim);
+    r = run_until(sim, until);
+    sim->running = false;
+    return r;
 }
 
 void pl_sim_stop(pl_sim *sim)
@@ -273,7 +299,7 @@ int pl_sim_at(pl_sim *sim, double seconds, pl_sim_fn *fn, void *arg)
     call->event.run = timed_call_run;
     call->fn = fn;
     call->arg = arg;
-    pli_sim_schedule(sim, &call->event, after(sim->now, seconds));
+    pli_sim_schedule(sim, &call->event, pli_sim_after(sim, seconds, "pl_sim_at()"));
     return 0;
 }
 
@@ -282,9 +308,12 @@ int pl_sim_at(pl_sim *sim, double seconds, pl_sim_fn *fn, void *arg)
 int pl_sim_new(const pl_sim_options *options, pl_sim **ret_sim)
 {
     static const pl_sim_options defaults;
-    pl_sim *sim = pli_sim_kalloc(sizeof *sim);
+    pl_sim *sim;
 
     options = options ? options : &defaults;
+    if (options->faults && pli_sim_faults_check(options->faults) < 0)
+        return -EINVAL;
+    sim = pli_sim_kalloc(sizeof *sim);
     pli_rand_seed(&sim->rand, options->seed);
     pli_list_init(&sim->runnable);
     pli_list_init(&sim->hosts);
@@ -316,9 +345,8 @@ static void forget_timed_calls(pl_sim *sim)
 
 pl_sim *pl_sim_free(pl_sim *sim)
 {
-    if (!sim)
+    if (!sim || !is_outside(sim, "pl_sim_free()"))
         return NULL;
-    PLI_ASSERT(!pli_sim_here);
     pli_sim_outages_free(sim);
     pli_sim_hosts_free(sim);
     pli_sim_links_free(sim);

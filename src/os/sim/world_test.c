@@ -1,10 +1,14 @@
 #include <errno.h>
+#include <math.h>
 #include <stdatomic.h>
+#include <stdio.h>
+#include <sys/socket.h>
 
 #include <plait/plait.h>
 #include <plait/sim.h>
 
 #include "base/memory.h"
+#include "os/sim/process.h"
 #include "os/sim/world.h"
 #include "tests/check.h"
 
@@ -294,6 +298,20 @@ PL_TEST(a_process_that_is_stalled_does_nothing_until_it_is_over)
     pl_sim_free(n.sim);
 }
 
+PL_TEST(stall_is_not_made_shorter_by_another)
+{
+    note n = {0};
+
+    PL_EQ(pl_sim_new(NULL, &n.sim), 0);
+    n.process = pl_sim_spawn(pl_sim_host_new(n.sim, "host", NULL), "process", note_and_sleep, &n);
+    PL_EQ(pl_sim_run(n.sim, 0.5), 0);
+    pl_sim_stall(n.process, 10);
+    pl_sim_stall(n.process, 1);
+    PL_EQ(pl_sim_run(n.sim, 9.9), 0);
+    PL_EQ(n.n, 1);
+    pl_sim_free(n.sim);
+}
+
 PL_TEST(peace_ends_a_stall)
 {
     note n = {0};
@@ -425,6 +443,124 @@ PL_TEST(a_host_that_crashed_runs_nothing_until_it_boots)
     PL_EQ(pl_sim_run(sim, 1), 0);
     PL_CHECK(!pl_sim_ended(process, NULL));
     PL_EQ(pl_sim_injected(sim, PL_SIM_CRASH), 1);
+    pl_sim_free(sim);
+}
+
+PL_TEST(host_without_an_address_gets_one_that_nobody_has)
+{
+    pl_sim *sim;
+
+    PL_EQ(pl_sim_new(NULL, &sim), 0);
+    for (int i = 2; i < 6; ++i) {
+        char address[16];
+
+        snprintf(address, sizeof address, "10.0.0.%d", i);
+        PL_CHECK(pl_sim_host_new(sim, "host", address));
+        PL_CHECK(!pl_sim_host_new(sim, "host", address));
+    }
+    for (int i = 0; i < 1000; ++i) {
+        const pl_sim_host *host = pl_sim_host_new(sim, "host", NULL);
+
+        PL_CHECK(host && pli_sim_host_of(sim, host->ip) == host);
+    }
+    pl_sim_free(sim);
+}
+
+static int look_up(void *arg)
+{
+    pl_sim *sim = arg;
+    struct sockaddr_storage found[4];
+
+    PL_EQ(pli_sim_resolve_host("name", AF_INET, found, 4), PL_E_NAME);
+    PL_EQ(pl_sim_resolve(sim, "name", "10.0.0.1"), 0);
+    PL_EQ(pl_sim_resolve(sim, "other", "10.0.0.1"), 0);
+    PL_EQ(pl_sim_resolve(sim, "name", "10.0.0.2"), 0);
+    PL_EQ(pli_sim_resolve_host("name", AF_INET, found, 4), 2);
+    PL_EQ(pl_sim_resolve(sim, "name", NULL), 0);
+    PL_EQ(pli_sim_resolve_host("name", AF_INET, found, 4), PL_E_NAME);
+    PL_EQ(pli_sim_resolve_host("other", AF_INET, found, 4), 1);
+    PL_EQ(pl_sim_resolve(sim, "name", "10.0.0.3"), 0);
+    PL_EQ(pli_sim_resolve_host("name", AF_INET, found, 4), 1);
+    PL_EQ(pl_sim_resolve(sim, "name", "bogus"), -EINVAL);
+    return 0;
+}
+
+PL_TEST(name_resolves_until_a_script_takes_its_addresses)
+{
+    pl_sim *sim;
+
+    PL_EQ(pl_sim_new(NULL, &sim), 0);
+    pl_sim_spawn(pl_sim_host_new(sim, "host", NULL), "looks", look_up, sim);
+    PL_EQ(pl_sim_run(sim, 10), 0);
+    pl_sim_free(sim);
+}
+
+/* ---- what a program may not do ---- */
+
+static int run_within(void *arg)
+{
+    return pl_sim_run(arg, 1);
+}
+
+static void run_from_a_process(void)
+{
+    pl_sim *sim;
+
+    PL_EQ(pl_sim_new(NULL, &sim), 0);
+    pl_sim_spawn(pl_sim_host_new(sim, "host", NULL), "runs", run_within, sim);
+    pl_sim_run(sim, 1);
+}
+
+static void free_within(void *arg)
+{
+    pl_sim_free(arg);
+}
+
+static void free_from_an_event(void)
+{
+    pl_sim *sim;
+
+    PL_EQ(pl_sim_new(NULL, &sim), 0);
+    PL_EQ(pl_sim_at(sim, 1, free_within, sim), 0);
+    pl_sim_run(sim, 1);
+}
+
+static void sleep_outside(void)
+{
+    pl_sim_sleep(1);
+}
+
+static void spawn_nowhere(void)
+{
+    pl_sim_spawn(NULL, "process", run_within, NULL);
+}
+
+static void wait_for_no_number(void)
+{
+    pl_sim *sim;
+
+    PL_EQ(pl_sim_new(NULL, &sim), 0);
+    pl_sim_run(sim, NAN);
+}
+
+PL_TEST(what_a_world_cannot_do_is_misuse)
+{
+    check_aborts(run_from_a_process, "called from within a world: pl_sim_run()");
+    check_aborts(free_from_an_event, "called from within a world: pl_sim_free()");
+    check_aborts(sleep_outside, "outside of the processes of a world: pl_sim_sleep()");
+    check_aborts(spawn_nowhere, "pl_sim_spawn() of no host");
+    check_aborts(wait_for_no_number, "not a number: pl_sim_run()");
+}
+
+PL_TEST(time_may_go_on_for_ever_twice)
+{
+    pl_sim *sim;
+
+    PL_EQ(pl_sim_new(NULL, &sim), 0);
+    PL_EQ(pl_sim_run(sim, 8e9), 0);
+    PL_EQ(pl_sim_now(sim), 8000000000000000000);
+    PL_EQ(pl_sim_run(sim, 8e9), 0);
+    PL_EQ(pl_sim_now(sim), 8000000000000000000);
     pl_sim_free(sim);
 }
 
