@@ -3,18 +3,23 @@
 #include "base/assert.h"
 #include "base/memory.h"
 
-pl_buf *pl_buf_new(size_t size)
+static pl_buf *buf_new(size_t size, const void *site)
 {
-    pl_buf *buf = size <= UINT32_MAX - sizeof *buf ? pli_alloc(sizeof *buf + size) : NULL;
+    pl_buf *buf = size <= UINT32_MAX - sizeof *buf ? pli_alloc_for(sizeof *buf + size, site) : NULL;
 
     if (buf)
         *buf = (pl_buf){.refs = 1, .size = (uint32_t) size, .data = (char *) (buf + 1)};
     return buf;
 }
 
+pl_buf *pl_buf_new(size_t size)
+{
+    return buf_new(size, __builtin_return_address(0));
+}
+
 pl_buf *pl_buf_copy(pl_slice bytes)
 {
-    pl_buf *buf = pl_buf_new(bytes.len);
+    pl_buf *buf = buf_new(bytes.len, __builtin_return_address(0));
 
     if (buf && bytes.len)
         memcpy(buf->data, bytes.ptr, bytes.len);
@@ -23,7 +28,8 @@ pl_buf *pl_buf_copy(pl_slice bytes)
 
 pl_buf *pl_buf_wrap(pl_slice bytes, pl_buf_free *release, void *arg)
 {
-    pl_buf *buf = bytes.len <= UINT32_MAX ? pli_alloc(sizeof *buf) : NULL;
+    pl_buf *buf =
+        bytes.len <= UINT32_MAX ? pli_alloc_for(sizeof *buf, __builtin_return_address(0)) : NULL;
 
     if (buf)
         *buf = (pl_buf){.refs = 1,

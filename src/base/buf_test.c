@@ -85,4 +85,58 @@ PL_TEST(buf_pool_lends_what_it_got_back)
     pli_buf_pool_done(&pool);
 }
 
+/* ---- who has it, when it is not given back ---- */
+
+static const void *last_site;
+
+static void note_site(pli_memory_watch *watch, void *memory, size_t size, const void *site)
+{
+    (void) watch;
+    (void) memory;
+    (void) size;
+    last_site = site;
+}
+
+static void note_nothing(pli_memory_watch *watch, void *memory)
+{
+    (void) watch;
+    (void) memory;
+}
+
+static __attribute__((noinline)) const char *here(void)
+{
+    __asm__ volatile(""); /* no two calls are the same */
+    return __builtin_return_address(0);
+}
+
+/* Whether the call that made it stands between two places of the test. */
+static bool is_between(const char *from, const char *to)
+{
+    const char *site = last_site;
+
+    return from < site && site < to;
+}
+
+PL_TEST(memory_of_a_buffer_is_told_as_asked_for_by_the_caller)
+{
+    pli_memory_watch watch = {.made = note_site, .gone = note_nothing};
+    pl_buf *buf;
+    const char *from;
+
+    PL_CHECK(!pli_memory_set_watch(&watch));
+    from = here();
+    buf = pl_buf_new(1);
+    PL_CHECK(is_between(from, here()));
+    pl_buf_unref(buf);
+    from = here();
+    buf = pl_buf_copy(pl_str("x"));
+    PL_CHECK(is_between(from, here()));
+    pl_buf_unref(buf);
+    from = here();
+    buf = pl_buf_wrap(pl_str("x"), NULL, NULL);
+    PL_CHECK(is_between(from, here()));
+    pl_buf_unref(buf);
+    pli_memory_set_watch(NULL);
+}
+
 PL_TEST_MAIN

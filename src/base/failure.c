@@ -144,7 +144,7 @@ pl_failure *pl_failure_new(int code, const char *doing, const pl_failure *cause,
         vsnprintf(detail, sizeof detail, format, ap);
         va_end(ap);
     }
-    failure = pli_alloc(sizeof *failure + strlen(detail) + 1);
+    failure = pli_alloc_for(sizeof *failure + strlen(detail) + 1, __builtin_return_address(0));
     if (!failure)
         return pl_failure_of(code);
     *failure = (pl_failure){.refs = 1, .code = code, .doing = doing};

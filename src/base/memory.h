@@ -11,6 +11,8 @@
 
 /* Uninitialised; NULL when memory is out. */
 PL_MUST void *pli_alloc(size_t size);
+/* The same on behalf of who called a public function: `site` is the address of that code, for whoever looks for what was not given back. */
+PL_MUST void *pli_alloc_for(size_t size, const void *site);
 /* Zeroed; NULL when memory is out. */
 PL_MUST void *pli_alloc_zero(size_t size);
 /* The same for megabytes that are looked at all over: of huge pages, where the system has them. Freed with pli_free(). */

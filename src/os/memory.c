@@ -54,13 +54,18 @@ static __attribute__((noinline)) void tell_gone(void *memory)
         own.watch->gone(own.watch, memory);
 }
 
-void *pli_alloc(size_t size)
+void *pli_alloc_for(size_t size, const void *site)
 {
     void *memory = refused(size) ? NULL : malloc(size ? size : 1);
 
     if (is_odd())
-        tell_made(memory, size, __builtin_return_address(0));
+        tell_made(memory, size, site);
     return memory;
+}
+
+void *pli_alloc(size_t size)
+{
+    return pli_alloc_for(size, __builtin_return_address(0));
 }
 
 void *pli_alloc_zero(size_t size)
