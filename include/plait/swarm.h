@@ -77,7 +77,7 @@ PL_API void pl_swarm_draw_faults(uint64_t seed, pl_sim_faults *ret_faults);
  *     --jobs N          so many processes at a time, 1 to 64 (as many as there are processors)
  *     --still SECONDS   a run in which nothing happens for so long, of real time, is ended and has failed: a process is in a loop without end, or waits for something outside of its world (60; 0: waits for ever). Not of a torture, whose
  *                       runs have two minutes each, and not of one seed alone, which a debugger may have stopped
- *     --torture         no random faults: each call of the system (but what connections send and receive) and each allocation that a seed makes fails, one per run, once and for ever-after
+ *     --torture         no random faults: each call of the system and each allocation that a seed makes fails, one per run, once and for ever-after
  *     --sample N        a torture of one in N of these, drawn with the seed
  *     --fail KIND N[+]  the N-th call of that kind fails (+: and all after it), to replay one run of a torture
  *     --list            the scenarios

@@ -15,6 +15,7 @@
 
 #include "base/assert.h"
 #include "base/buf.h"
+#include "os/fault.h"
 #include "os/readiness.h"
 #include "os/sim/guest.h"
 #include "os/sim/socket.h"
@@ -313,8 +314,10 @@ static void send_all(sim_backend *self, place *p)
     io->wants &= (uint8_t) ~PLI_WANT_SEND;
     while ((n = io->ops->gather(io, pieces, PIECES_MAX)) > 0) {
         size_t size = pieces_size(pieces, n);
-        ssize_t sent = pli_sim_send(io->fd, pieces, n);
+        ssize_t sent = pli_fault(PLI_CALL_SEND);
 
+        if (sent == 0)
+            sent = pli_sim_send(io->fd, pieces, n);
         if (sent == -EAGAIN || (sent >= 0 && (size_t) sent < size)) {
             io->ops->sent(io, sent < 0 ? 0 : sent);
             io->ops->blocked(io);
@@ -392,7 +395,9 @@ static void serve_receive(sim_backend *self, place *p)
 
     if (self->ring && strikes(self, PL_SIM_STARVED))
         return; /* it stays ready, for another turn */
-    n = pli_sim_receive(io->fd, self->sim->room, PLI_SIM_ROOM);
+    n = pli_fault(PLI_CALL_RECEIVE);
+    if (n == 0)
+        n = pli_sim_receive(io->fd, self->sim->room, PLI_SIM_ROOM);
     if (n == -EAGAIN)
         return;
     p->late = 0;
@@ -416,8 +421,10 @@ static void serve_accept(sim_backend *self, place *p)
     for (int i = 0; i < ACCEPTS_MAX; ++i) {
         struct sockaddr_storage address;
         socklen_t size = 0;
-        int fd = pli_sim_accept(io->fd, &address, &size);
+        int fd = pli_fault(PLI_CALL_ACCEPT);
 
+        if (fd == 0)
+            fd = pli_sim_accept(io->fd, &address, &size);
         if (fd == -EAGAIN)
             return;
         io->ops->accepted(io, fd, fd < 0 || self->ring ? NULL : (struct sockaddr *) &address, size);
