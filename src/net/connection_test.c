@@ -586,7 +586,7 @@ PL_TEST_EACH_BACKEND(when_what_waited_for_room_is_all_out_it_rests)
     k.server.count_only = true;
     peer = kit_dial_made(&k);
     fill_up(&k);
-    while (pl_queued(k.server.transport)) {
+    while (pl_queued(kit_transport(&k))) {
         pl_ignore((int) peer_hear(peer, sink, sizeof sink));
         PL_EQ(pl_reactor_turn(k.reactor, 0), 0);
     }
@@ -864,11 +864,11 @@ PL_TEST_EACH_BACKEND(bytes_written_one_by_one_arrive_in_order)
     for (size_t i = 0; i < 50000; ++i) {
         char byte = pattern(i);
 
-        PL_EQ(pl_write(k.server.transport, pl_slice_of(&byte, 1)), 0);
+        PL_EQ(pl_write(kit_transport(&k), pl_slice_of(&byte, 1)), 0);
         if (i % 1000 == 0)
             PL_EQ(pl_reactor_turn(k.reactor, 0), 0);
     }
-    pl_close(k.server.transport);
+    pl_close(kit_transport(&k));
     PL_EQ(hear_pattern(&k, peer), 50000);
     kit_done_with(&k, peer);
 }
@@ -1022,7 +1022,7 @@ static void end_scope_test(int event)
     if (event == ON_EOF || event == ON_LOST)
         peer_shutdown(peer, SHUT_WR);
     if (event == ON_LOST)
-        pl_abort(k.server.transport);
+        pl_abort(kit_transport(&k));
     KIT_UNTIL(&k, k.server.lost);
     PL_EQ(k.server.reason, event == ON_LOST ? PL_E_ABORTED : PL_E_ENDED);
     kit_done_with(&k, peer);
