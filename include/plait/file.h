@@ -33,7 +33,7 @@ typedef enum pl_file_flags {
  * Opens a file, close-on-exec; `mode`, less the umask, is that of one that is made. A FIFO does not wait for its other end when it is opened to read.
  *
  * Owns: the descriptor is the caller's until pl_file_close(). In a world it is the world's, and is for the functions of this header only.
- * Returns: a descriptor; -ENOENT, -EACCES, -EEXIST, -EMFILE and the like. Since: 0.1
+ * Returns: a descriptor; -ENOENT, -EACCES, -EEXIST, -EMFILE and the like; -EINVAL: flags that can't be (none that reads or writes, to truncate without writing, exclusive without making it). Since: 0.1
  */
 PL_API PL_MUST int pl_file_open(const char *path, unsigned flags, unsigned mode);
 /** Closes what pl_file_open() has opened. Less than 0 is allowed, and does nothing. Since: 0.1 */

@@ -9,8 +9,20 @@
 
 #include "os/file.h"
 
+static bool are_flags(unsigned flags)
+{
+    const unsigned writes = PL_FILE_WRITE | PL_FILE_APPEND, ways = PL_FILE_READ | writes;
+    const unsigned more = PL_FILE_CREATE | PL_FILE_EXCLUSIVE | PL_FILE_TRUNCATE;
+
+    return flags & ways && !(flags & ~(ways | more)) &&
+           (flags & writes || !(flags & PL_FILE_TRUNCATE)) &&
+           (flags & PL_FILE_CREATE || !(flags & PL_FILE_EXCLUSIVE));
+}
+
 int pl_file_open(const char *path, unsigned flags, unsigned mode)
 {
+    if (!are_flags(flags))
+        return -EINVAL;
     return pli_file_open_as(path, flags, mode);
 }
 

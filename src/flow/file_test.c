@@ -54,6 +54,18 @@ PL_TEST_BOTH(file_is_written_read_cut_and_measured)
     PL_STR_EQ(text_of("file"), "aB");
 }
 
+PL_TEST_BOTH(flags_that_cannot_be_are_refused)
+{
+    static const unsigned flags[] = {0, PL_FILE_CREATE, 64 | PL_FILE_READ,
+                                     PL_FILE_READ | PL_FILE_TRUNCATE,
+                                     PL_FILE_WRITE | PL_FILE_EXCLUSIVE};
+
+    put("file", "abc");
+    for (size_t i = 0; i < sizeof flags / sizeof *flags; ++i)
+        PL_EQ(pl_file_open("file", flags[i], 0600), -EINVAL);
+    PL_STR_EQ(text_of("file"), "abc");
+}
+
 PL_TEST_BOTH(file_opened_to_append_grows_at_its_end)
 {
     int fd;
