@@ -35,6 +35,7 @@ EXPORT(pli_blocks_next);
 EXPORT(pli_blocks_take);
 EXPORT(pli_clock_now);
 EXPORT(pli_descriptor_describe);
+EXPORT(pli_descriptor_id);
 EXPORT(pli_descriptors);
 EXPORT(pli_descriptors_outside);
 EXPORT(pli_call_name);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "os/sim/sim.h"
@@ -39,6 +40,17 @@ size_t pli_descriptors_outside(int *fds, size_t max)
 size_t pli_descriptors(int *fds, size_t max)
 {
     return pli_sim_here ? list_of_world(fds, max) : pli_descriptors_outside(fds, max);
+}
+
+uint64_t pli_descriptor_id(int fd)
+{
+    const pli_sim_object *object = pli_sim_here ? pli_sim_fd_get(fd, NULL) : NULL;
+    uint64_t what = object ? object->id : 0;
+    struct stat st;
+
+    if (!object && fstat(fd, &st) == 0)
+        what = (uint64_t) st.st_dev << 40 ^ (uint64_t) st.st_ino;
+    return what * 0x9e3779b97f4a7c15u ^ (uint64_t) (unsigned) fd;
 }
 
 char *pli_descriptor_describe(int fd, char *text, size_t size)

@@ -17,7 +17,7 @@
 
 #define FDS_MAX 65536
 
-/* An id or an address of what was there. */
+/* Ids or addresses of what was there. */
 typedef struct seen {
     uint64_t *ids;
     size_t n, size;
@@ -163,7 +163,7 @@ static void look_at_descriptors(pl_left *self)
             continue;
         if (pli_strings_have(fds[i]))
             continue; /* the test's, not the program's */
-        if (is_new(self, &self->fds, (uint64_t) fds[i]))
+        if (is_new(self, &self->fds, pli_descriptor_id(fds[i])))
             pli_testing_text_format(&self->text, "descriptor %s\n",
                                     pli_descriptor_describe(fds[i], text, sizeof text));
     }
@@ -178,7 +178,7 @@ static void look_outside(pl_left *self)
     char text[256];
 
     for (size_t i = 0; i < n && i < FDS_MAX; ++i)
-        if (is_new(self, &self->outside, (uint64_t) fds[i]))
+        if (is_new(self, &self->outside, pli_descriptor_id(fds[i])))
             pli_testing_text_format(&self->text, "descriptor %s, outside of the world\n",
                                     pli_descriptor_describe(fds[i], text, sizeof text));
     free(fds);

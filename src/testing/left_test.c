@@ -117,6 +117,19 @@ PL_TEST_EACH_BACKEND(descriptor_that_is_left_is_told)
     PL_EQ(pl_left_end(left, text, sizeof text), 0);
 }
 
+PL_TEST_EACH_BACKEND(descriptor_whose_number_another_one_had_is_told)
+{
+    int before = peer_socket(AF_INET, SOCK_STREAM, 0), fd;
+    pl_left *left = pl_left_begin(NULL);
+
+    PL_SUCCEEDS(before);
+    peer_close(before);
+    fd = peer_socket(AF_INET, SOCK_STREAM, 0);
+    PL_EQ(fd, before);
+    LEAVES(left, "socket");
+    peer_close(fd);
+}
+
 PL_TEST_EACH_BACKEND(memory_that_is_left_is_told_with_its_size)
 {
     pl_left *left = pl_left_begin(NULL);

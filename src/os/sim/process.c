@@ -58,6 +58,7 @@ int pli_sim_fd_open_surely(pli_sim_object *take_object, const pli_sim_object_ops
 {
     take_object->ops = ops;
     take_object->process = pli_sim_process();
+    take_object->id = ++pli_sim_world()->objects;
     pli_list_init(&take_object->watchers);
     return put_object(pli_sim_process(), take_object);
 }

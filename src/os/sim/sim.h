@@ -120,6 +120,7 @@ typedef struct pli_sim_object_ops {
 struct pli_sim_object {
     const pli_sim_object_ops *ops;
     pl_sim_process *process; /* that opened it, or has got it from another */
+    uint64_t id;             /* of one object only, as long as the world lasts */
     unsigned fds;            /* in all processes, and on their way between two */
     pli_link watchers;
 };
@@ -235,8 +236,8 @@ struct pl_sim {
     struct pli_fiber
         *fiber_outside; /* what the thread outside had, while one of the world's runs */
     pli_memory_watch *watch_outside;
-    bool exact;       /* nothing takes time by itself (os/sim/guest.h) */
-    uint64_t threads; /* so far */
+    bool exact;                /* nothing takes time by itself (os/sim/guest.h) */
+    uint64_t threads, objects; /* so far */
     uint32_t n_processes;
     bool running, stopped;
     uint64_t events, events_max, hash;
