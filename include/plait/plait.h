@@ -14,11 +14,11 @@
 #include <plait/endpoint.h>
 #include <plait/error.h>
 #include <plait/fanout.h>
-#include <plait/lock.h>
 #include <plait/fiber.h>
 #include <plait/fiber_io.h>
 #include <plait/file.h>
 #include <plait/inspect.h>
+#include <plait/lock.h>
 #include <plait/log.h>
 #include <plait/looping_call.h>
 #include <plait/process.h>

@@ -3,8 +3,8 @@
 #include <errno.h>
 #include <sys/resource.h>
 
-#include "base/memory.h"
 #include "base/context.h"
+#include "base/memory.h"
 #include "tests/check.h"
 #include "tests/threads.h"
 

@@ -12,7 +12,6 @@
 #include "os/daemon.h"
 #include "os/fault.h"
 #include "os/sim/file.h"
-#include "os/sim/file.h"
 #include "os/sim/socket.h"
 
 static int result(int r)

@@ -3,9 +3,9 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include <plait/endpoint.h>
 #include <plait/inspect.h>
 #include <plait/receiver.h>
-#include <plait/endpoint.h>
 
 #include "app/inspect/scrape.h"
 #include "base/memory.h"

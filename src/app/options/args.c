@@ -4,9 +4,9 @@
 #include <limits.h>
 #include <stdio.h>
 
-#include "app/service/application.h"
 #include "app/options/config.h"
 #include "app/options/plugins.h"
+#include "app/service/application.h"
 #include "base/memory.h"
 
 /* ---- the program's own options ---- */

@@ -6,8 +6,8 @@
 #ifndef PLI_APP_LOGFILE_H
 #define PLI_APP_LOGFILE_H
 
-#include <plait/log.h>
 #include <plait/error.h>
+#include <plait/log.h>
 
 #include "os/daemon.h"
 

@@ -11,8 +11,8 @@
 
 #include <plait/application.h>
 
-#include "app/state/keep.h"
 #include "app/inspect/talk.h"
+#include "app/state/keep.h"
 #include "base/memory.h"
 
 /* A part of a program's life. */

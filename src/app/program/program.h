@@ -6,15 +6,15 @@
 
 #include <limits.h>
 
-#include "app/service/application.h"
 #include "app/options/args.h"
 #include "app/program/crew.h"
 #include "app/program/logfile.h"
 #include "app/program/pidfile.h"
 #include "app/program/sandbox.h"
-#include "app/state/state.h"
 #include "app/program/supervisor.h"
 #include "app/program/syslog.h"
+#include "app/service/application.h"
+#include "app/state/state.h"
 #include "app/upgrade/takeover.h"
 #include "app/upgrade/upgrade.h"
 #include "os/daemon.h"

@@ -9,8 +9,8 @@
 #include <plait/application.h>
 #include <plait/reactor.h>
 
-#include "app/state/keep.h"
 #include "app/program/profile.h"
+#include "app/state/keep.h"
 #include "os/file.h"
 #include "os/stop_handler.h"
 #include "reactor/reactor.h"

@@ -4,8 +4,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-#include "app/tap/tap.h"
 #include "app/service/tree.h"
+#include "app/tap/tap.h"
 #include "base/memory.h"
 
 static const pl_option no_options[] = {{.name = NULL}};

@@ -13,8 +13,8 @@
 
 #include <plait/timer.h>
 
-#include "app/state/state.h"
 #include "app/service/tree.h"
+#include "app/state/state.h"
 #include "base/assert.h"
 #include "base/memory.h"
 

@@ -2,9 +2,9 @@
 #include <plait/service.h>
 
 #include <errno.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <sys/socket.h>
-#include <netinet/in.h>
 
 #include <plait/plait.h>
 

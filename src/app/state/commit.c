@@ -16,9 +16,9 @@
 #include <plait/log.h>
 #include <plait/thread.h>
 
+#include "app/service/tree.h"
 #include "app/state/record.h"
 #include "app/state/state.h"
-#include "app/service/tree.h"
 #include "base/assert.h"
 #include "base/memory.h"
 

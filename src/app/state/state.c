@@ -9,8 +9,8 @@
 #include <errno.h>
 #include <stdio.h>
 
-#include "app/state/record.h"
 #include "app/service/tree.h"
+#include "app/state/record.h"
 #include "base/assert.h"
 #include "base/memory.h"
 

@@ -9,8 +9,8 @@
 #include <time.h>
 
 #include "app/state/record.h"
-#include "base/memory.h"
 #include "app/state/state.h"
+#include "base/memory.h"
 #include "tests/check.h"
 #include "tests/sqlite_memory.h"
 

@@ -7,8 +7,8 @@
 
 #include "base/assert.h"
 #include "base/rand.h"
-#include "os/clock.h"
 #include "base/thread_local.h"
+#include "os/clock.h"
 #include "os/file.h"
 
 #define SECTOR_BYTES      4096

@@ -6,8 +6,8 @@
 
 #include <plait/impl/transport.h>
 
-#include "app/upgrade/estate.h"
 #include "app/service/tree.h"
+#include "app/upgrade/estate.h"
 #include "base/memory.h"
 #include "net/handover.h"
 

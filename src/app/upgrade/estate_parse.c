@@ -5,8 +5,8 @@
 
 #include <plait/error.h>
 
-#include "app/upgrade/estate.h"
 #include "app/state/record.h"
+#include "app/upgrade/estate.h"
 #include "base/memory.h"
 
 typedef struct reader {

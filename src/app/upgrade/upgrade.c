@@ -3,14 +3,14 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include <plait/impl/transport.h>
 #include <plait/log.h>
 #include <plait/reactor.h>
 #include <plait/timer.h>
 #include <plait/watch.h>
-#include <plait/impl/transport.h>
 
-#include "app/state/state.h"
 #include "app/service/tree.h"
+#include "app/state/state.h"
 #include "base/memory.h"
 #include "net/handover.h"
 #include "os/clock.h"

@@ -1,9 +1,9 @@
 /*
  * Sockets for scripts: each call waits.
  */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
-#include <arpa/inet.h>
 #include <stdlib.h>
 #include <sys/un.h>
 

@@ -12,7 +12,6 @@
 #include "base/assert.h"
 #include "os/readiness.h"
 #include "os/sim/file.h"
-#include "os/sim/file.h"
 #include "os/sim/network.h"
 #include "os/sim/process.h"
 #include "os/sim/world.h"

@@ -1,8 +1,8 @@
 #include "os/sim/starter.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <signal.h>
+#include <stdio.h>
 
 #include "os/sim/child.h"
 #include "os/sim/process.h"
