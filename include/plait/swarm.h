@@ -58,6 +58,14 @@ PL_API void pl_swarm_fail(pl_swarm_run *run, const char *format, ...) PL_PRINTF(
 #define PL_SWARM_CHECK(run, condition)                                                             \
     ((condition) ? (void) 0 : pl_swarm_fail((run), "%s: not so: %s", PL_HERE, #condition))
 
+/** Fails unless the two integers are equal, and tells both. Each is evaluated once. */
+#define PL_SWARM_EQ(run, got, expected)                                                            \
+    do {                                                                                           \
+        long long got_ = (long long) (got), expected_ = (long long) (expected);                    \
+        if (got_ != expected_)                                                                     \
+            pl_swarm_fail((run), "%s: %s is %lld, expected %lld", PL_HERE, #got, got_, expected_); \
+    } while (0)
+
 /**
  * What a scenario with `reliable_start` has to call when it is set up: faults begin. A run in which it did not has failed. Outside of the run it fails the test (pl_expect_handle()).
  */

@@ -106,6 +106,8 @@ const char *pl_error_text(int code)
 
     if (row)
         return row->text;
+    if (code == 0)
+        return "no error";
     return text ? text : "unknown error";
 }
 

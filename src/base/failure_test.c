@@ -99,6 +99,8 @@ PL_TEST(error_names_texts_and_faults_are_known_for_each_code_of_its_own)
     }
     PL_STR_EQ(pl_error_name(-ECONNREFUSED), "ECONNREFUSED");
     PL_STR_EQ(pl_error_name(-99999), "unknown");
+    PL_STR_EQ(pl_error_text(-99999), "unknown error");
+    PL_STR_EQ(pl_error_text(0), "no error");
     PL_CHECK(pl_error_retryable(-EMFILE) && !pl_error_retryable(-EINVAL));
     PL_EQ(pl_error_fault(PL_E_PROTOCOL), PL_FAULT_PEER);
     PL_EQ(pl_error_fault(PL_E_STATE), PL_FAULT_PROGRAM);

@@ -728,16 +728,29 @@ static int help(const swarm *self)
     return 0;
 }
 
-/* Whether all is there that scenarios need. Returns: 0, or 2 when it is not and that has been told. */
-static int check_scenarios(const pl_scenario *const *scenarios)
+static bool have_name(const pl_scenario *const *scenarios, const char *name)
 {
-    for (; *scenarios; ++scenarios) {
+    for (; *scenarios; ++scenarios)
+        if (strcmp((*scenarios)->name, name) == 0)
+            return true;
+    return false;
+}
+
+/* Whether all is there that scenarios need. Returns: 0, or 2 when it is not and that has been told. */
+static int check_scenarios(const pl_scenario *const *first)
+{
+    const pl_scenario *const *scenarios;
+
+    for (scenarios = first; *scenarios; ++scenarios) {
         const pl_scenario *at = *scenarios;
 
         if (!at->name || !*at->name || !at->claim || !at->build || !at->check)
             return complain("a scenario without a name, a claim, build or check",
                             at->name ? at->name : "");
     }
+    for (scenarios = first; *scenarios; ++scenarios)
+        if (have_name(scenarios + 1, (*scenarios)->name))
+            return complain("there are two scenarios of one name", (*scenarios)->name);
     return 0;
 }
 

@@ -342,6 +342,34 @@ PL_TEST(scenario_that_is_not_whole_is_refused)
     PL_CHECK(strstr(said, "a scenario without a name, a claim, build or check: bare\n"));
 }
 
+static void check_that_two_are_three(pl_swarm_run *run)
+{
+    int evaluated = 1;
+
+    PL_SWARM_EQ(run, ++evaluated, 2);
+    PL_SWARM_EQ(run, evaluated, 3);
+    PL_SWARM_EQ(run, evaluated, 4); /* only the first counts */
+}
+
+PL_TEST(numbers_that_are_not_equal_are_both_told)
+{
+    static const pl_scenario unequal = {.name = "unequal",
+                                        .claim = "two are three",
+                                        .build = ask_build,
+                                        .faults_s = 1,
+                                        .check = check_that_two_are_three};
+
+    PL_EQ(SWARM(&unequal, "--seed", "1"), 1);
+    PL_CHECK(strstr(said, ": evaluated is 2, expected 3\n"));
+}
+
+PL_TEST(two_scenarios_of_one_name_are_refused)
+{
+    char *argv[] = {"swarm", NULL};
+
+    PL_EQ(pl_swarm_main(1, argv, (const pl_scenario *const[]){&asks, &starts, &asks, NULL}), 2);
+}
+
 PL_TEST(what_a_torture_cannot_do_is_refused)
 {
     PL_SKIP_TORTURED();
