@@ -489,9 +489,11 @@ def supervisor_is_told_which_process_the_daemon_is(folder):
 def watchdog_hears_that_the_reactor_turns(folder):
     with Datagrams(f"{folder}/notify") as notify:
         environment = notify.environment(WATCHDOG_USEC="50000")
-        with Server(folder, "fib", "--listen", LISTEN, env=environment):
+        with Server(folder, "fib", "--listen", LISTEN, env=environment) as server:
             for _ in range(5):
                 notify.wait_for("WATCHDOG=1")
+            server.stop()
+            notify.wait_for("STOPPING=1")
         environment["WATCHDOG_PID"] = "1"
         with Server(folder, "fib", "--listen", LISTEN, env=environment) as server:
             notify.got.clear()

@@ -20,6 +20,7 @@ from tap import BUILD, PATIENCE_S, Skip
 PLAITD = os.path.join(BUILD, "plaitd")
 PLUGINS = os.path.join(BUILD, "tests/plugins")
 LISTEN = "tcp:0:interface=127.0.0.1"
+END_S = 3  # for a plaitd whose test is over, before it is asked again, and killed at last
 
 
 # --- Files -----------------------------------------------------------------------------------------------
@@ -186,7 +187,16 @@ class Server:
     def __enter__(self):
         return self
 
+    def end_in_order(self):
+        """Such that it says what it has run, or has forgotten to free; the second signal is for one that waits for its clients."""
+        for _ in range(2):
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.send_signal(signal.SIGTERM)
+                self.process.wait(END_S)
+
     def __exit__(self, kind, *more):
+        if not kind:
+            self.end_in_order()
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
