@@ -776,14 +776,14 @@ static void uring_dispatch(pli_backend *base)
         handle(self, &cqe);
 }
 
-/* Valgrind lets no other thread run while one waits in a ring, but does while one sleeps; and whoever polls the ring is not always woken by what waits for its thread. So there it is looked into now and then. */
-static int ring_look(uring_backend *self, int64_t timeout_ns)
+/* Valgrind lets no other thread run while one waits in a ring, but does while one sleeps; and whoever polls the ring is not always woken by what waits for its thread. So there it is looked into again and again. */
+static int ring_look(uring_backend *self)
 {
     int r = io_uring_submit_and_get_events(&self->ring);
 
     if (r < 0 || io_uring_cq_ready(&self->ring))
         return r;
-    pl_ignore(poll(NULL, 0, timeout_ns < 0 || timeout_ns > LOOK_MS * 1000000 ? LOOK_MS : 1));
+    pl_ignore(poll(NULL, 0, LOOK_MS));
     return io_uring_get_events(&self->ring);
 }
 
@@ -795,7 +795,7 @@ static int ring_wait(uring_backend *self, int64_t timeout_ns)
     struct io_uring_cqe *cqe;
 
     if (RUNNING_ON_VALGRIND)
-        return ring_look(self, timeout_ns);
+        return ring_look(self);
     return io_uring_submit_and_wait_timeout(&self->ring, &cqe, 1, timeout_ns < 0 ? NULL : &timeout,
                                             NULL);
 }
