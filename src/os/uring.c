@@ -29,6 +29,7 @@
 #include "base/context.h"
 #include "base/memory.h"
 #include "os/backend.h"
+#include "os/clock.h"
 #include "os/fault.h"
 #include "os/socket.h"
 #include "os/valgrind.h"
@@ -777,17 +778,20 @@ static void uring_dispatch(pli_backend *base)
 }
 
 /* Valgrind lets no other thread run while one waits in a ring, but does while one sleeps; and whoever polls the ring is not always woken by what waits for its thread. So there it is looked into again and again. */
-static int ring_look(uring_backend *self)
+static int ring_look(uring_backend *self, int64_t timeout_ns)
 {
+    int64_t until = timeout_ns < 0 ? INT64_MAX : pli_clock_now() + timeout_ns;
     int r = io_uring_submit_and_get_events(&self->ring);
 
-    if (r < 0 || io_uring_cq_ready(&self->ring))
-        return r;
-    pl_ignore(poll(NULL, 0, LOOK_MS));
-    return io_uring_get_events(&self->ring);
+    while (r >= 0 && !io_uring_cq_ready(&self->ring) && pli_clock_now() < until) {
+        if (poll(NULL, 0, LOOK_MS) < 0)
+            return -errno;
+        r = io_uring_get_events(&self->ring);
+    }
+    return r;
 }
 
-/* Submits, and waits until something is complete, or returns before. A timeout below 0 is none. */
+/* Submits, and waits until something is complete. A timeout below 0 is none. */
 static int ring_wait(uring_backend *self, int64_t timeout_ns)
 {
     struct __kernel_timespec timeout = {.tv_sec = timeout_ns / 1000000000,
@@ -795,7 +799,7 @@ static int ring_wait(uring_backend *self, int64_t timeout_ns)
     struct io_uring_cqe *cqe;
 
     if (RUNNING_ON_VALGRIND)
-        return ring_look(self);
+        return ring_look(self, timeout_ns);
     return io_uring_submit_and_wait_timeout(&self->ring, &cqe, 1, timeout_ns < 0 ? NULL : &timeout,
                                             NULL);
 }
