@@ -124,7 +124,10 @@ static int f_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int fl
     int rc;
 
     (void) vfs;
+    self->base.pMethods = NULL;
     self->real = sqlite3_malloc(real_vfs->szOsFile);
+    if (!self->real)
+        return SQLITE_NOMEM;
     rc = real_vfs->xOpen(real_vfs, name, self->real, flags, out);
     self->base.pMethods = rc == SQLITE_OK ? &faulty_methods : NULL;
     if (rc != SQLITE_OK)
