@@ -265,9 +265,9 @@ PL_TEST(test_that_was_left_in_the_middle_does_not_disturb_the_next)
 
 PL_TEST(time_that_is_none_fails)
 {
-    pl_expect_handle(remember);
     pl_testing_open(&kit, NULL);
     note_after(1, 'x');
+    pl_expect_handle(remember);
     FAILS_WITH(pl_testing_advance(&kit, -1), "time cannot go on by -1 seconds");
     FAILS_WITH(pl_testing_advance(&kit, NAN), "by nan seconds");
     FAILS_WITH(pl_testing_advance(&kit, 1e30), "by 1e+30 seconds");
