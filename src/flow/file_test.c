@@ -149,9 +149,9 @@ PL_TEST_BOTH(replaced_file_has_the_new_contents_and_nothing_beside_it)
 static int replace_thrice(void *arg)
 {
     (void) arg;
-    for (char i = '1'; i <= '3'; ++i) {
-        PL_EQ(pl_file_replace("/file", pl_slice_of(&i, 1), 0600), 0);
-        pl_crash_promise((uint64_t) (i - '0'));
+    for (uint64_t i = 1; i <= 3; ++i) {
+        PL_EQ(pl_file_replace("/file", pl_slice_of(&"0123"[i], 1), 0600), 0);
+        pl_crash_promise(i);
     }
     return 0;
 }
