@@ -151,6 +151,13 @@ bool check_tortured(void)
     return torture_goes_on();
 }
 
+bool check_in_valgrind(void)
+{
+    const char *preloaded = getenv("LD_PRELOAD");
+
+    return preloaded && strstr(preloaded, "vgpreload");
+}
+
 bool check_is_impatient(void)
 {
     return torture_lets_fail();

@@ -72,6 +72,8 @@ uint64_t check_times(uint64_t n, uint64_t tortured_max);
 bool check_tortured(void);
 /* Whether a torture lets something fail in this run: what is waited for may never come then. */
 bool check_is_impatient(void);
+/* Whether the test runs under valgrind, which has memory, address space and descriptors of its own. */
+bool check_in_valgrind(void);
 
 /*
  * `run()`, in a process of its own, is stopped with a message on standard error that has `text` in it: as misuse, or by a sanitizer. Skips the test where

@@ -939,13 +939,6 @@ static long resident_bytes(void)
     return pages * sysconf(_SC_PAGESIZE);
 }
 
-static bool in_valgrind(void)
-{
-    const char *preloaded = getenv("LD_PRELOAD");
-
-    return preloaded && strstr(preloaded, "vgpreload");
-}
-
 PL_TEST(most_of_the_stacks_that_rest_have_no_memory)
 {
     long before;
@@ -953,7 +946,7 @@ PL_TEST(most_of_the_stacks_that_rest_have_no_memory)
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
     PL_SKIP("the sanitizers' own memory is far more");
 #endif
-    if (in_valgrind())
+    if (check_in_valgrind())
         PL_SKIP("valgrind's own memory is far more");
     begin();
     before = resident_bytes();
@@ -1042,7 +1035,7 @@ PL_TEST_EACH_BACKEND(stack_of_an_ended_fiber_is_used_again)
 #if defined(PLI_ASAN) || defined(PLI_TSAN)
     PL_SKIP("the sanitizers need address space of their own");
 #endif
-    if (in_valgrind())
+    if (check_in_valgrind())
         PL_SKIP("valgrind needs address space of its own");
     begin();
     PL_EQ(run(count_up, &calls), 1);
