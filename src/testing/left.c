@@ -110,8 +110,6 @@ static void look_at_ios(pl_left *self)
 
 static const char *article(const char *kind_name)
 {
-    if (strncmp(kind_name, "another ", 8) == 0 || strncmp(kind_name, "memory ", 7) == 0)
-        return "";
     return strchr("aeiou", kind_name[0]) ? "an " : "a ";
 }
 

@@ -530,41 +530,6 @@ static bool number(const char *text, uint64_t *ret_number)
 
 /* Each takes the words of its option, which follow its name: it has as many as its row says. Returns: NULL, or what is wrong. */
 
-static const char *take_trace(swarm *self, char **words)
-{
-    (void) words;
-    self->trace = true;
-    return NULL;
-}
-
-static const char *take_every_fault(swarm *self, char **words)
-{
-    (void) words;
-    self->every_fault = true;
-    return NULL;
-}
-
-static const char *take_torture(swarm *self, char **words)
-{
-    (void) words;
-    self->tortured = true;
-    return NULL;
-}
-
-static const char *take_list(swarm *self, char **words)
-{
-    (void) words;
-    self->listed = true;
-    return NULL;
-}
-
-static const char *take_help(swarm *self, char **words)
-{
-    (void) words;
-    self->helped = true;
-    return NULL;
-}
-
 static const char *take_scenario(swarm *self, char **words)
 {
     self->only = words[0];
@@ -636,22 +601,26 @@ static const char *take_fail(swarm *self, char **words)
 static const struct swarm_option {
     const char *name;
     int words;
-    const char *(*take)(swarm *self, char **words);
+    const char *(*take)(swarm *self, char **words); /* NULL: it has no words, and sets a truth: */
+    size_t flag;                                    /* where in a swarm */
     const char *values, *help;
 } swarm_options[] = {
-    {"--scenario", 1, take_scenario, "NAME", "only this one"},
-    {"--seeds", 1, take_seeds, "N", "so many seeds of each (1,000)"},
-    {"--seed", 1, take_seed, "S", "the first one (1); without --seeds only this one"},
-    {"--trace", 0, take_trace, "", "tells the story of each run"},
-    {"--every-fault", 0, take_every_fault, "", "a kind of fault that struck nobody is a failure"},
-    {"--jobs", 1, take_jobs, "N", "so many processes at a time"},
-    {"--still", 1, take_still, "SECONDS",
+    {"--scenario", 1, take_scenario, 0, "NAME", "only this one"},
+    {"--seeds", 1, take_seeds, 0, "N", "so many seeds of each (1,000)"},
+    {"--seed", 1, take_seed, 0, "S", "the first one (1); without --seeds only this one"},
+    {"--trace", 0, NULL, offsetof(swarm, trace), "", "tells the story of each run"},
+    {"--every-fault", 0, NULL, offsetof(swarm, every_fault), "",
+     "a kind of fault that struck nobody is a failure"},
+    {"--jobs", 1, take_jobs, 0, "N", "so many processes at a time"},
+    {"--still", 1, take_still, 0, "SECONDS",
      "a run without an event for so long is ended (60; 0: none is)"},
-    {"--torture", 0, take_torture, "", "each call and each allocation fails, one per run"},
-    {"--sample", 1, take_sample, "N", "a torture of one in N of these"},
-    {"--fail", 2, take_fail, "KIND N[+]", "the N-th call of that kind fails (+: and all after it)"},
-    {"--list", 0, take_list, "", "the scenarios"},
-    {"--help", 0, take_help, "", "this"},
+    {"--torture", 0, NULL, offsetof(swarm, tortured), "",
+     "each call and each allocation fails, one per run"},
+    {"--sample", 1, take_sample, 0, "N", "a torture of one in N of these"},
+    {"--fail", 2, take_fail, 0, "KIND N[+]",
+     "the N-th call of that kind fails (+: and all after it)"},
+    {"--list", 0, NULL, offsetof(swarm, listed), "", "the scenarios"},
+    {"--help", 0, NULL, offsetof(swarm, helped), "", "this"},
 };
 
 static const struct swarm_option *find_option(const char *name)
@@ -695,7 +664,12 @@ static int parse(swarm *self, char **words)
             return complain(*words, "there is no such option; --help lists them");
         while (n < option->words && words[1 + n])
             ++n;
-        wrong = n < option->words ? "what follows it is missing" : option->take(self, words + 1);
+        if (n < option->words)
+            wrong = "what follows it is missing";
+        else if (option->take)
+            wrong = option->take(self, words + 1);
+        else
+            *(bool *) ((char *) self + option->flag) = true;
         if (wrong)
             return complain(*words, wrong);
         words += 1 + n;
