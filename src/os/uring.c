@@ -56,7 +56,7 @@ static char ring_memory;
     8u /* at first, and more at a time when they run out: few buffers stay in the cache */
 #define BUFFER_BYTES 65536u
 #define PIECES_MAX   32u
-#define LOOK_MS      10         /* under valgrind */
+#define LOOK_MS      1          /* under valgrind */
 #define IOS_MAX      (1u << 24) /* the slot's share of user_data */
 
 typedef enum uring_op {
